@@ -1,1 +1,14 @@
-//! Placeholder while the crate is being laid down.
+//! The protocol `bowline.v1`: messages, codec, code table, and the state machines of both sides.
+//!
+//! Everything here is sans-IO: no clock, no entropy, no socket, no thread. The server, the clients
+//! and the simulation drive the same types; no delivery decision stands anywhere else.
+#![forbid(unsafe_code)]
+
+mod position;
+mod publication;
+pub mod recovery;
+mod time;
+
+pub use position::{OFFSET_MAX, Position, PositionError};
+pub use publication::{Data, Publication};
+pub use time::Time;
