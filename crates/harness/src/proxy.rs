@@ -1,0 +1,65 @@
+//! The fault proxy: TCP links that carry bytes exactly and break on demand.
+//!
+//! Owns one listening port per link and the relays behind it. Must not know what the bytes mean,
+//! nor when faults are due: a plan (or a test) begins and ends them. Every buffer is bounded and
+//! small, so that back pressure passes through and a throttled link really slows its server.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use tokio::task::JoinSet;
+
+use crate::rng::Rng;
+
+mod fault;
+mod line;
+mod link;
+mod pump;
+mod relay;
+
+pub use fault::{Fault, FaultKind};
+pub use link::{Link, LinkCounts};
+
+/// A set of links to one upstream address. Dropping it closes everything.
+#[derive(Debug)]
+pub struct Proxy {
+    links: Vec<Arc<Link>>,
+    _listeners: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Opens `count` ports on loopback. Jitter is drawn from the seed, separately for each link.
+    pub async fn start(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
+        let mut links = Vec::with_capacity(count);
+        let mut listeners = JoinSet::new();
+        for index in 0..count {
+            let (link, listener) = link::open(Ipv4Addr::LOCALHOST.into(), upstream)?;
+            listeners.spawn(listener.run(rng.fork(index as u64)));
+            links.push(link);
+        }
+        Ok(Self {
+            links,
+            _listeners: listeners,
+        })
+    }
+
+    /// All links, in the order of their indexes.
+    pub fn links(&self) -> &[Arc<Link>] {
+        &self.links
+    }
+
+    /// Ends every fault that is in force and disarms every cut that waits.
+    pub fn heal(&self) {
+        for link in &self.links {
+            link.heal();
+        }
+    }
+
+    /// How often faults of this kind took hold, over all links.
+    pub fn felt(&self, kind: FaultKind) -> u64 {
+        self.links.iter().map(|link| link.counts().felt(kind)).sum()
+    }
+}
