@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Runs the Autobahn WebSocket test suite (wstest) against Bowline's server, its Rust client or both:
+#
+#   scripts/autobahn.sh server|client|all
+#
+# Every case of sections 1 to 7, 9 and 10 must be present with behavior and behaviorClose OK or
+# INFORMATIONAL; anything else, a wstest that can't be had included, is exit code 1. Reports are
+# written to reports/autobahn/{server,client}, with an index.html to look at.
+#
+# wstest is installed into a venv of CPython 2.7 when it is missing. Settings, by environment:
+#   AUTOBAHN_VENV         where that venv is (default: autobahn/venv27 in cargo's target folder)
+#   AUTOBAHN_SERVER       a built echo server to test instead of bowline's example `echo`
+#   AUTOBAHN_CLIENT       a built client to test instead of bowline-client's example `autobahn`
+#   AUTOBAHN_TIMEOUT_SECS the bound of each run (default: 600)
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+here="$root/scripts/autobahn"
+target="${CARGO_TARGET_DIR:-$root/target}"
+venv="${AUTOBAHN_VENV:-$target/autobahn/venv27}"
+timeout_secs="${AUTOBAHN_TIMEOUT_SECS:-600}"
+ready_secs=30
+agent=bowline
+wstest_version=25.10.1
+virtualenv_version=20.15.1
+python_version=2.7.18
+
+background=()
+stop_background() {
+    local pid
+    for pid in "${background[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    background=()
+}
+trap stop_background EXIT
+
+fail() {
+    echo "autobahn: FAILED: $*" >&2
+    exit 1
+}
+
+has_wstest() {
+    [[ -x "$venv/bin/wstest" ]] &&
+        "$venv/bin/wstest" --autobahnversion 2>&1 | grep -qF "AutobahnTestSuite $wstest_version"
+}
+
+install_wstest() {
+    if has_wstest; then
+        return
+    fi
+    local log="$target/autobahn/install.log"
+    echo "autobahn: installing wstest $wstest_version into $venv (log: $log)"
+    mkdir -p "$(dirname "$log")" "$(dirname "$venv")"
+    rm -rf "$venv"
+    {
+        PYENV_VERSION=$python_version python -m pip install --user \
+            "virtualenv==$virtualenv_version" &&
+            PYENV_VERSION=$python_version python -m virtualenv "$venv" &&
+            "$venv/bin/pip" install "autobahntestsuite==$wstest_version"
+    } >"$log" 2>&1 || {
+        tail -n 20 "$log" >&2
+        fail "wstest can't be installed: it needs CPython $python_version (pyenv) and PyPI."
+    }
+    has_wstest || fail "wstest was installed but doesn't say that it is $wstest_version."
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Polls a condition until it holds, the process has died, or the deadline has passed.
+await() {
+    local what="$1" pid="$2" log="$3"
+    shift 3
+    local deadline=$((SECONDS + ready_secs))
+    until "$@"; do
+        if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= deadline)); then
+            tail -n 20 "$log" >&2
+            fail "$what did not get ready within $ready_secs s."
+        fi
+        sleep 0.1
+    done
+}
+
+accepts_tcp() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Writes a mode's spec for a port into a fresh report folder, and checks that what wstest is going
+# to run is the committed list, so that the two can't drift apart.
+prepare() {
+    local mode="$1" port="$2" reports="$3"
+    rm -rf "$reports"
+    mkdir -p "$reports"
+    sed "s/@PORT@/$port/" "$here/$mode.json" >"$reports/spec.json"
+    "$venv/bin/python" "$here/list_cases.py" "$reports/spec.json" >"$reports/cases.txt"
+    diff "$here/cases.txt" "$reports/cases.txt" >&2 ||
+        fail "wstest would not run the cases that scripts/autobahn/cases.txt lists."
+}
+
+test_server() {
+    local server="${AUTOBAHN_SERVER:-}" reports="$root/reports/autobahn/server" port
+    if [[ -z "$server" ]]; then
+        cargo build --manifest-path "$root/Cargo.toml" -p bowline --example echo ||
+            fail "the example echo of crate bowline doesn't build."
+        server="$target/debug/examples/echo"
+    fi
+    port="$(free_port)"
+    prepare fuzzingclient "$port" "$reports"
+    "$server" "127.0.0.1:$port" >"$reports/server.log" 2>&1 &
+    local pid=$!
+    background+=("$pid")
+    await "the server" "$pid" "$reports/server.log" grep -q "listening on" "$reports/server.log"
+    echo "autobahn: testing the server $server"
+    # A folder of its own is the working folder, because wstest writes to where it stands.
+    (cd "$reports" && timeout "$timeout_secs" "$venv/bin/wstest" -m fuzzingclient -s spec.json) \
+        >"$reports/wstest.log" 2>&1 || {
+        tail -n 20 "$reports/wstest.log" >&2
+        fail "wstest did not finish within $timeout_secs s."
+    }
+    stop_background
+    python3 "$here/judge.py" "$reports/index.json" "$here/cases.txt" "$agent" server
+}
+
+test_client() {
+    local client="${AUTOBAHN_CLIENT:-}" reports="$root/reports/autobahn/client" port
+    if [[ -z "$client" ]]; then
+        cargo build --manifest-path "$root/Cargo.toml" -p bowline-client --example autobahn ||
+            fail "the example autobahn of crate bowline-client doesn't build."
+        client="$target/debug/examples/autobahn"
+    fi
+    port="$(free_port)"
+    prepare fuzzingserver "$port" "$reports"
+    (cd "$reports" && exec "$venv/bin/wstest" -u 0 -m fuzzingserver -s spec.json) \
+        >"$reports/wstest.log" 2>&1 &
+    local pid=$!
+    background+=("$pid")
+    await wstest "$pid" "$reports/wstest.log" accepts_tcp "$port"
+    echo "autobahn: testing the client $client"
+    timeout "$timeout_secs" "$client" "ws://127.0.0.1:$port" "$agent" \
+        >"$reports/client.log" 2>&1 || {
+        tail -n 20 "$reports/client.log" >&2
+        fail "the client did not finish all cases within $timeout_secs s."
+    }
+    stop_background
+    python3 "$here/judge.py" "$reports/index.json" "$here/cases.txt" "$agent" client
+}
+
+command -v python3 >/dev/null || fail "Python 3 is missing; it judges the reports."
+mode="${1:-}"
+case "$mode" in
+server | client | all) ;;
+*)
+    echo "usage: scripts/autobahn.sh server|client|all" >&2
+    exit 2
+    ;;
+esac
+
+python3 "$here/test_judge.py" >/dev/null 2>&1 || fail "the judge fails its own test."
+install_wstest
+verdict=0
+if [[ "$mode" != client ]]; then
+    test_server || verdict=1
+fi
+if [[ "$mode" != server ]]; then
+    test_client || verdict=1
+fi
+exit "$verdict"
