@@ -4,11 +4,18 @@
 //! and the simulation drive the same types; no delivery decision stands anywhere else.
 #![forbid(unsafe_code)]
 
+mod code;
+pub mod codec;
+pub mod message;
 mod position;
 mod publication;
 pub mod recovery;
 mod time;
 
+pub use code::{Action, Class, Code, CodeRow, close};
 pub use position::{OFFSET_MAX, Position, PositionError};
 pub use publication::{Data, Publication};
 pub use time::Time;
+
+/// The WebSocket subprotocol that this crate speaks.
+pub const SUBPROTOCOL: &str = "bowline.v1";
