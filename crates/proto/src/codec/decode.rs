@@ -622,6 +622,13 @@ fn server_message(
             to: head.subject(),
             error: fields(raw)?,
         },
+        _ => return server_notice(head, raw),
+    })
+}
+
+/// The messages about the connection itself.
+fn server_notice(head: &Head<'_>, raw: &RawValue) -> Result<ServerMessage, ErrorInfo> {
+    Ok(match &*head.kind {
         "gap" => {
             let DeliveryFields {
                 channel,
@@ -638,13 +645,6 @@ fn server_message(
                 missed,
             }
         }
-        _ => return server_notice(head, raw),
-    })
-}
-
-/// The messages about the connection itself.
-fn server_notice(head: &Head<'_>, raw: &RawValue) -> Result<ServerMessage, ErrorInfo> {
-    Ok(match &*head.kind {
         "reconnect" => {
             let ReconnectFields {
                 after_ms,
