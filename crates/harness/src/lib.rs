@@ -5,15 +5,27 @@
 //! other crate of the workspace: what it judges, it sees from outside only.
 #![forbid(unsafe_code)]
 
+mod chaos;
 mod check;
+mod driver;
+mod http;
 mod log;
+mod plan;
+mod process;
+mod progress;
 mod proxy;
 mod rng;
 
+pub use chaos::{ChaosError, ChaosOptions, Row, Verdict, judge, run as run_chaos};
 pub use check::{CHECKERS, Checker, Findings, Plant, Totals, plant, totals};
+pub use driver::{Driver, DriverError, DriverSpec};
+pub use http::{HttpClient, HttpError};
 pub use log::{
-    DRIVER_FILE_PREFIX, Event, Fate, History, HistoryError, Id, LEDGER_FILE, LINE_BYTES_MAX,
+    DRIVER_FILE_PREFIX, Event, Fate, History, HistoryError, Id, LEDGER_FILE, LINE_BYTES_MAX, Load,
     Outcome, Position, Publication, Record, Step, Track, Upstream,
 };
+pub use plan::{PlanOptions, PlannedFault, plan, play};
+pub use process::{Server, ServerError, terminate};
+pub use progress::Progress;
 pub use proxy::{Fault, FaultKind, Link, LinkCounts, Proxy};
 pub use rng::Rng;

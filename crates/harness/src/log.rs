@@ -11,7 +11,7 @@ mod record;
 pub use event::Event;
 pub use history::{Fate, History, HistoryError, Position, Publication, Step, Track, Upstream};
 pub use names::Id;
-pub use record::{Outcome, Record};
+pub use record::{Load, Outcome, Record};
 
 /// The ledger's file name within a run's folder.
 pub const LEDGER_FILE: &str = "harness.jsonl";

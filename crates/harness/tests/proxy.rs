@@ -1,4 +1,8 @@
 //! The fault proxy over real sockets: each fault does what it says, and nothing else.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of a test fail as the test does"
+)]
 
 use std::{io, net::SocketAddr, time::Duration};
 

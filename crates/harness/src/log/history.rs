@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    DRIVER_FILE_PREFIX, LEDGER_FILE, LINE_BYTES_MAX, Outcome, Record,
+    DRIVER_FILE_PREFIX, LEDGER_FILE, LINE_BYTES_MAX, Load, Outcome, Record,
     event::Event,
     names::{Id, Names},
 };
@@ -17,6 +17,8 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct History {
     names: Names,
+    /// The seed and the load, once the ledger's first line is read.
+    pub run: Option<(u64, Load)>,
     /// One per (process life of a client, channel), in order of appearance.
     pub tracks: Vec<Track>,
     /// Everything published over HTTP.
@@ -168,7 +170,7 @@ impl History {
     pub fn take_record(&mut self, line: &str) -> Result<(), String> {
         let record = serde_json::from_str(line).map_err(|error| error.to_string())?;
         match record {
-            Record::Run { .. } => {}
+            Record::Run { seed, load } => self.run = Some((seed, load)),
             Record::Expect { client, channel } => {
                 let pair = (self.names.id(&client), self.names.id(&channel));
                 self.expected.push(pair);

@@ -10,8 +10,8 @@ pub enum Record {
     Run {
         /// The seed of every random choice.
         seed: u64,
-        /// The options, as text.
-        options: String,
+        /// How much was asked for.
+        load: Load,
     },
     /// This client was told to subscribe to this channel and to stay.
     Expect {
@@ -67,6 +67,23 @@ pub enum Record {
         /// The body of `/ws/stats`.
         stats: serde_json::Value,
     },
+}
+
+/// How much a run is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Clients, each behind a link of its own.
+    pub clients: usize,
+    /// Channels in all.
+    pub channels: usize,
+    /// Channels that each client subscribes to.
+    pub per_client: usize,
+    /// Publications over HTTP.
+    pub publications: usize,
+    /// Publications by clients.
+    pub upstream: usize,
+    /// A short run owes less.
+    pub short: bool,
 }
 
 /// How a publication over HTTP ended.

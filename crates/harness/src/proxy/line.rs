@@ -8,7 +8,7 @@ use super::fault::Flow;
 use crate::rng::Rng;
 
 /// What one direction holds at most. Small, so that a hole soon stops the sender.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+const LINE_BYTES_MAX: usize = 16 * 1024;
 /// One write on a throttled link: small enough that 10 KB/s is a steady trickle.
 const THROTTLED_WRITE_BYTES_MAX: usize = 1024;
 

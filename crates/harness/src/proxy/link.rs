@@ -39,6 +39,8 @@ pub struct Link {
     felt: [AtomicU64; FaultKind::ALL.len()],
     cuts: AtomicU64,
     connections: AtomicU64,
+    /// Connections whose server has answered and that are not down yet.
+    up: AtomicU64,
     /// Keeps the port ours while nothing listens on it.
     _reservation: Socket,
 }
@@ -83,6 +85,7 @@ pub(super) fn open(ip: IpAddr, upstream: SocketAddr) -> io::Result<(Arc<Link>, L
         felt: Default::default(),
         cuts: AtomicU64::new(0),
         connections: AtomicU64::new(0),
+        up: AtomicU64::new(0),
         _reservation: reservation,
     });
     Ok((link.clone(), Listener { link, socket }))
@@ -133,6 +136,17 @@ impl Link {
         self.conditions.send_replace(Conditions::default());
     }
 
+    /// Whether a connection is up whose server has answered.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Relaxed) > 0
+    }
+
+    /// Whether requests get through while answers do not.
+    pub fn hides_answers(&self) -> bool {
+        let conditions = self.conditions.borrow();
+        conditions.to_client.hole.is_some() && conditions.to_server.hole.is_none()
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> LinkCounts {
         LinkCounts {
@@ -168,8 +182,14 @@ impl Link {
         Some(cut.ending)
     }
 
-    pub(super) fn count_established_cut(&self) {
-        self.cuts.fetch_add(1, Relaxed);
+    pub(super) fn count_up(&self) {
+        self.up.fetch_add(1, Relaxed);
+    }
+
+    /// An established connection is down; by the proxy's own hand, or not.
+    pub(super) fn count_down(&self, cut: bool) {
+        self.up.fetch_sub(1, Relaxed);
+        self.cuts.fetch_add(u64::from(cut), Relaxed);
     }
 
     fn armed(&self) -> MutexGuard<'_, Option<ArmedCut>> {

@@ -141,8 +141,9 @@ impl<'a> Pump<'a> {
         if flow.rate.is_some() {
             self.link.feel(FaultKind::Throttle);
         }
-        if self.direction == Direction::ToClient && count > 0 {
-            self.marks.answered.store(true, Relaxed);
+        let first = self.direction == Direction::ToClient && count > 0;
+        if first && !self.marks.answered.swap(true, Relaxed) {
+            self.link.count_up();
         }
         self.line.advance(Instant::now(), count, flow);
         if !self.marks.ended.load(Relaxed) {

@@ -61,6 +61,9 @@ async fn carry(link: &Link, mut client: TcpStream, mut server: TcpStream, rng: R
             pump(Direction::ToClient, 1).run(from_server, to_client),
         )
     };
+    if marks.answered() {
+        link.count_down(matches!(result, Err(Broken::ByFault(_))));
+    }
     match result {
         // Both sides said FIN and both FINs were passed on.
         Ok(_) => {}
@@ -68,20 +71,15 @@ async fn carry(link: &Link, mut client: TcpStream, mut server: TcpStream, rng: R
             reset(client);
             reset(server);
         }
-        Err(Broken::ByFault(ending)) => {
-            if marks.answered() {
-                link.count_established_cut();
+        Err(Broken::ByFault(ending)) => match ending {
+            Ending::Reset => {
+                reset(client);
+                reset(server);
             }
-            match ending {
-                Ending::Reset => {
-                    reset(client);
-                    reset(server);
-                }
-                Ending::Fin => {
-                    tokio::join!(finish(client), finish(server));
-                }
+            Ending::Fin => {
+                tokio::join!(finish(client), finish(server));
             }
-        }
+        },
     }
 }
 

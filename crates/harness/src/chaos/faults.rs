@@ -1,0 +1,89 @@
+//! Which faults a chaos run meets, and how many it owes each link.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{ChaosError, ChaosOptions, verdict::Owed};
+use crate::{
+    plan::{PlanOptions, plan, play as play_plan},
+    proxy::{Fault, FaultKind, Proxy},
+    rng::Rng,
+};
+
+/// Cuts outweigh the rest: every link owes ten of them, while fifty of each kind are owed in all.
+const CLIENT_MIX: [(FaultKind, u32); 8] = [
+    (FaultKind::Reset, 28),
+    (FaultKind::Cut, 28),
+    (FaultKind::HoleToClient, 9),
+    (FaultKind::HoleBoth, 8),
+    (FaultKind::HoleToServer, 7),
+    (FaultKind::Throttle, 8),
+    (FaultKind::Delay, 6),
+    (FaultKind::Refuse, 6),
+];
+const HTTP_MIX: [(FaultKind, u32); 6] = [
+    (FaultKind::Reset, 4),
+    (FaultKind::Cut, 4),
+    (FaultKind::HoleToClient, 2),
+    (FaultKind::HoleToServer, 1),
+    (FaultKind::Delay, 1),
+    (FaultKind::Refuse, 1),
+];
+/// Faults that each link meets for each cut that it owes: of twenty, about twelve are cuts.
+const ROUNDS_PER_CUT: usize = 2;
+
+const TOP_UP_DEADLINE: Duration = Duration::from_secs(60);
+const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Plays the plans of both kinds of links.
+pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, rng: &Rng) {
+    let rounds = ROUNDS_PER_CUT * Owed::of(options.load).cuts_each as usize;
+    let draw = |links: &Proxy, mix: &[(FaultKind, u32)], part| {
+        let options = PlanOptions {
+            links: links.links().len(),
+            rounds,
+            span: options.span,
+            mix: mix.to_vec(),
+        };
+        plan(&mut rng.fork(part), &options)
+    };
+    let client_plan = draw(clients, &CLIENT_MIX, 20);
+    let http_plan = draw(http, &HTTP_MIX, 21);
+    tokio::join!(
+        play_plan(clients.links(), &client_plan),
+        play_plan(http.links(), &http_plan),
+    );
+}
+
+/// A cut that found no connection, or one whose server had not answered yet, does not count: links
+/// that still owe some are cut again, as soon as they are up.
+pub(super) async fn top_up(links: &Proxy, options: &ChaosOptions) -> Result<(), ChaosError> {
+    let owed = Owed::of(options.load).cuts_each;
+    let until = Instant::now() + TOP_UP_DEADLINE;
+    let mut ticks = interval(TOP_UP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut lacking = 0;
+        for link in links
+            .links()
+            .iter()
+            .filter(|link| link.counts().cuts < owed)
+        {
+            lacking += 1;
+            if link.is_up() {
+                link.begin(Fault::Reset { after_bytes: 0 });
+            }
+        }
+        if lacking == 0 {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(ChaosError::Late {
+                what: format!("{lacking} links have not been cut {owed} times"),
+                deadline: TOP_UP_DEADLINE,
+            });
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What a run consists of: the server, the links, the drivers, the ledger.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    ChaosError, ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, upstream::Upstream,
+};
+use crate::{
+    driver::Driver,
+    log::Record,
+    process::Server,
+    progress::Progress,
+    proxy::{FaultKind, Proxy},
+    rng::Rng,
+};
+
+/// The server's config. Small retention makes explicit gaps, small queues make slow clients fall
+/// back to the log. Clients share one address, so the limits per address must not be met.
+const SERVER_CONFIG: &str = r#"
+[websocket]
+send_queue_bytes = 65536
+
+[[channels]]
+pattern = "tiny:*"
+history_count = 20
+"#;
+
+/// A black hole is noticed within 2 s.
+const SERVER_ENVIRONMENT: [(&str, &str); 2] = [
+    ("WEBSOCKET_PING_INTERVAL", "1"),
+    ("WEBSOCKET_PONG_TIMEOUT", "1"),
+];
+
+/// Links that the HTTP publishers share.
+const HTTP_LINKS: usize = 4;
+/// One channel in so many is `tiny:*`, another one is `fat:*`.
+const KIND_SHARE: usize = 10;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(1_000);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_000);
+/// A client must not give up because its link was down for seconds.
+const ATTEMPTS_MAX: u32 = 1_000_000;
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) server: Server,
+    pub(super) links: Proxy,
+    pub(super) http_links: Proxy,
+    pub(super) drivers: Vec<Driver>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) channels: Vec<String>,
+    /// The channels of each client, by index.
+    pub(super) watching: Vec<Vec<usize>>,
+    /// Every subscription, as (client, channel).
+    pub(super) expected: Vec<(usize, String)>,
+    folder: PathBuf,
+}
+
+impl World {
+    pub(super) async fn start(options: &ChaosOptions, rng: &Rng) -> Result<Self, ChaosError> {
+        let load = options.load;
+        let ledger = Arc::new(Ledger::create(&options.folder)?);
+        ledger.write(&Record::Run {
+            seed: options.seed,
+            load,
+        })?;
+        let server = Server::start(
+            &options.server,
+            &options.folder,
+            SERVER_CONFIG,
+            &SERVER_ENVIRONMENT,
+        )
+        .await?;
+        let links = Proxy::start(server.address(), load.clients, &rng.fork(10)).await?;
+        let http_links = Proxy::start(server.address(), HTTP_LINKS, &rng.fork(11)).await?;
+        let progress = Arc::new(Progress::new(load.clients));
+        let mut drivers = Vec::with_capacity(options.driver_processes);
+        for index in 0..options.driver_processes {
+            let spec = &options.drivers[index % options.drivers.len()];
+            let driver = Driver::start(index, spec, &options.folder, progress.clone()).await?;
+            drivers.push(driver);
+        }
+        let channels: Vec<String> = (0..load.channels).map(channel_name).collect();
+        let mut world = Self {
+            server,
+            links,
+            http_links,
+            drivers,
+            progress,
+            ledger,
+            watching: watching(load.clients, load.channels, load.per_client, rng.fork(12)),
+            expected: Vec::new(),
+            channels,
+            folder: options.folder.clone(),
+        };
+        world.start_clients().await?;
+        Ok(world)
+    }
+
+    pub(super) fn publisher(&self) -> Publisher<'_> {
+        Publisher {
+            server: self.server.address(),
+            links: self.http_links.links(),
+            channels: &self.channels,
+            ledger: &self.ledger,
+        }
+    }
+
+    pub(super) fn upstream(&self) -> Upstream<'_> {
+        Upstream {
+            drivers: &self.drivers,
+            progress: &self.progress,
+            ledger: &self.ledger,
+            links: &self.links,
+            channels: &self.channels,
+            watching: &self.watching,
+        }
+    }
+
+    /// What the links have counted, for the ledger.
+    pub(super) fn write_counts(&self) -> Result<(), ChaosError> {
+        for kind in FaultKind::ALL {
+            self.ledger.write(&Record::Fault {
+                kind: kind.name().into(),
+                felt: self.links.felt(kind),
+            })?;
+        }
+        for (index, link) in self.links.links().iter().enumerate() {
+            self.ledger.write(&Record::Link {
+                client: Progress::client_name(index),
+                cuts: link.counts().cuts,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Stops drivers, then the server; answers where the logs are.
+    pub(super) async fn stop(self) -> Result<PathBuf, ChaosError> {
+        for driver in self.drivers {
+            driver.quit().await?;
+        }
+        match self.server.stop(STOP_DEADLINE).await {
+            Some(status) if status.success() => {}
+            Some(status) => {
+                return Err(ChaosError::Failed(format!(
+                    "the server ended with {status}"
+                )));
+            }
+            None => {
+                return Err(ChaosError::Failed(
+                    "the server did not stop on SIGTERM".into(),
+                ));
+            }
+        }
+        self.ledger.flush()?;
+        Ok(self.folder)
+    }
+
+    async fn start_clients(&mut self) -> Result<(), ChaosError> {
+        for (client, watched) in self.watching.iter().enumerate() {
+            let mut from = Map::new();
+            for channel in watched.iter().map(|index| &self.channels[*index]) {
+                // Both ways to begin: nothing has been published yet, so both see everything.
+                let start = if client % 2 == 0 {
+                    Value::Null
+                } else {
+                    "first".into()
+                };
+                from.insert(channel.clone(), start);
+                self.ledger.write(&Record::Expect {
+                    client: Progress::client_name(client),
+                    channel: channel.clone(),
+                })?;
+                self.expected.push((client, channel.clone()));
+            }
+            let command = json!({
+                "cmd": "start",
+                "client": Progress::client_name(client),
+                "url": format!("ws://{}/ws", self.links.links()[client].address()),
+                "channels": from,
+                "options": {
+                    "backoff_min_ms": BACKOFF_MIN.as_millis(),
+                    "backoff_max_ms": BACKOFF_MAX.as_millis(),
+                    "connect_timeout_ms": CONNECT_TIMEOUT.as_millis(),
+                    "attempts_max": ATTEMPTS_MAX,
+                    // Half of the clients make duplicates on purpose: see DRIVERS.md.
+                    "resend_stored": client % 2 == 0,
+                },
+            });
+            self.drivers[client % self.drivers.len()]
+                .command(command)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+fn channel_name(index: usize) -> String {
+    match index % KIND_SHARE {
+        0 => format!("tiny:{index}"),
+        1 => format!("fat:{index}"),
+        _ => format!("room:{index}"),
+    }
+}
+
+fn watching(clients: usize, channels: usize, per_client: usize, mut rng: Rng) -> Vec<Vec<usize>> {
+    (0..clients)
+        .map(|_| {
+            let mut indexes: Vec<usize> = (0..channels).collect();
+            rng.shuffle(&mut indexes);
+            indexes.truncate(per_client);
+            indexes
+        })
+        .collect()
+}
