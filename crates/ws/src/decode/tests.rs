@@ -210,6 +210,13 @@ fn the_limit_is_judged_on_the_header() {
         fragment(None, false, &[b'a'; 2]),
     ];
     assert_eq!(decode(&[&sum[0], &sum[1][..2]]).1, too_big(1001));
+    // The bytes of a character that a fragment cut count too.
+    let cut = fragment(TEXT, false, &[&[b'a'; 997], &b"\xe2\x82"[..]].concat());
+    assert_eq!(
+        decode(&[&cut, &fragment(None, true, b"\xacb")[..2]]).1,
+        too_big(1001)
+    );
+    assert_eq!(decode(&[&cut, &fragment(None, true, b"\xac")]).1, None);
     let huge = [&[0x82, 127][..], &i64::MAX.to_be_bytes()].concat();
     assert_eq!(decode(&[&huge]).1, too_big(i64::MAX as u64));
     let beyond = [&[0x82, 127][..], &(1_u64 << 63).to_be_bytes()].concat();
