@@ -1,0 +1,151 @@
+//! The sessions' records: the highest number stored for each, until it is unused for too long.
+//!
+//! Owns a table and, through links inside its slots, the order of last use; so a record is moved
+//! and removed in constant time and the least recently used is always at hand. Must not know
+//! channels or messages.
+
+use std::collections::HashMap;
+
+use super::hash::Seeded;
+use crate::{config::EngineConfig, contract::SessionKey};
+
+/// The end of a list of slots.
+const NONE: u32 = u32::MAX;
+
+struct Record {
+    session: SessionKey,
+    highest: u64,
+    used_ms: u64,
+    older: u32,
+    newer: u32,
+}
+
+/// All records.
+pub(super) struct Sessions {
+    ttl_ms: u64,
+    sessions_max: usize,
+    by_key: HashMap<SessionKey, u32, Seeded>,
+    slots: Vec<Record>,
+    free: Vec<u32>,
+    oldest: u32,
+    newest: u32,
+}
+
+impl Sessions {
+    pub(super) fn new(config: &EngineConfig, hasher: Seeded) -> Self {
+        Self {
+            ttl_ms: config.session_ttl.as_millis() as u64,
+            sessions_max: config.sessions_max,
+            by_key: HashMap::with_hasher(hasher),
+            slots: Vec::new(),
+            free: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+        }
+    }
+
+    /// Stores the highest number, in a new record if there is none.
+    pub(super) fn store(&mut self, session: SessionKey, seq: u64, now_ms: u64) {
+        let slot = match self.by_key.get(&session) {
+            Some(&slot) => {
+                self.unlink(slot);
+                slot
+            }
+            None => self.insert(session),
+        };
+        let record = &mut self.slots[slot as usize];
+        record.highest = seq;
+        record.used_ms = now_ms;
+        self.link_newest(slot);
+    }
+
+    /// Forgets a session.
+    pub(super) fn remove(&mut self, session: SessionKey) {
+        if let Some(slot) = self.by_key.remove(&session) {
+            self.unlink(slot);
+            self.free.push(slot);
+        }
+    }
+
+    /// Forgets at most `steps` sessions that were unused for too long.
+    pub(super) fn expire(&mut self, now_ms: u64, steps: usize) {
+        for _ in 0..steps {
+            match self.slots.get(self.oldest as usize) {
+                Some(record) if self.is_over(record.used_ms, now_ms) => {
+                    self.remove(record.session);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// The highest number stored for the session.
+    pub(super) fn highest(&self, session: SessionKey, now_ms: u64) -> Option<u64> {
+        let record = &self.slots[*self.by_key.get(&session)? as usize];
+        (!self.is_over(record.used_ms, now_ms)).then_some(record.highest)
+    }
+
+    /// Whether it holds a slot, expired or not.
+    pub(super) fn contains(&self, session: SessionKey) -> bool {
+        self.by_key.contains_key(&session)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.by_key.len() >= self.sessions_max
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// A slot that is in no list yet.
+    fn insert(&mut self, session: SessionKey) -> u32 {
+        let record = Record {
+            session,
+            highest: 0,
+            used_ms: 0,
+            older: NONE,
+            newer: NONE,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = record;
+                slot
+            }
+            None => {
+                self.slots.push(record);
+                u32::try_from(self.slots.len() - 1).expect("sessions_max is below 2^32")
+            }
+        };
+        self.by_key.insert(session, slot);
+        slot
+    }
+
+    fn link_newest(&mut self, slot: u32) {
+        let before = self.newest;
+        let record = &mut self.slots[slot as usize];
+        record.older = before;
+        record.newer = NONE;
+        match self.slots.get_mut(before as usize) {
+            Some(before) => before.newer = slot,
+            None => self.oldest = slot,
+        }
+        self.newest = slot;
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let Record { older, newer, .. } = self.slots[slot as usize];
+        match self.slots.get_mut(older as usize) {
+            Some(older) => older.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.slots.get_mut(newer as usize) {
+            Some(newer) => newer.older = older,
+            None => self.newest = older,
+        }
+    }
+
+    fn is_over(&self, used_ms: u64, now_ms: u64) -> bool {
+        used_ms.saturating_add(self.ttl_ms) <= now_ms
+    }
+}
