@@ -10,6 +10,7 @@ pub mod message;
 mod position;
 mod publication;
 pub mod recovery;
+pub mod server;
 mod time;
 
 pub use code::{Action, Class, Code, CodeRow, close};

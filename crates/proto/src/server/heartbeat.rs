@@ -1,0 +1,146 @@
+//! Heartbeats: when to ping, and when silence means death.
+//!
+//! Owns PROTOCOL.md, "Heartbeats", for the server's side of a link, and the link's latency. Must
+//! not know which ping is used (JSON or RFC 6455).
+
+use std::time::Duration;
+
+use crate::Time;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Nothing before this time.
+    Wait(Time),
+    /// A ping must be sent now; then ask again.
+    Ping,
+    /// Nothing came for `pong_timeout` after a ping: the link is dead.
+    Stale,
+}
+
+/// The pulse of one link. The two durations are handed in, since all links share them.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    received: Time,
+    sent: Time,
+    /// The ping that nothing has come after yet.
+    pinged: Option<Time>,
+    srtt_us: u32,
+    jitter_us: u32,
+}
+
+impl Heartbeat {
+    /// Begins with a link that was just opened.
+    pub fn new(now: Time) -> Self {
+        Self {
+            received: now,
+            sent: now,
+            pinged: None,
+            srtt_us: 0,
+            jitter_us: 0,
+        }
+    }
+
+    /// Bytes came: the only proof of life.
+    pub fn received(&mut self, now: Time) {
+        self.received = now;
+        self.pinged = None;
+    }
+
+    /// Bytes were taken by the socket.
+    pub fn sent(&mut self, now: Time) {
+        self.sent = now;
+    }
+
+    /// A `pong` told how long its ping took: RFC 6298's estimator, whose variance is the jitter.
+    pub fn measured(&mut self, rtt: Duration) {
+        let rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        if self.srtt_us == 0 {
+            (self.srtt_us, self.jitter_us) = (rtt.max(1), rtt / 2);
+            return;
+        }
+        let deviation = self.srtt_us.abs_diff(rtt);
+        self.jitter_us = self.jitter_us - self.jitter_us / 4 + deviation / 4;
+        self.srtt_us = (self.srtt_us - self.srtt_us / 8)
+            .saturating_add(rtt / 8)
+            .max(1);
+    }
+
+    /// What is due now. After [`Beat::Ping`] a ping counts as sent.
+    pub fn poll(&mut self, now: Time, interval: Duration, timeout: Duration) -> Beat {
+        if let Some(pinged) = self.pinged {
+            let deadline = pinged + timeout;
+            return if now >= deadline {
+                Beat::Stale
+            } else {
+                Beat::Wait(deadline)
+            };
+        }
+        let due = self.received.min(self.sent) + interval;
+        if now < due {
+            return Beat::Wait(due);
+        }
+        self.pinged = Some(now);
+        self.sent = now;
+        Beat::Ping
+    }
+
+    /// When bytes last came.
+    pub fn last_received(&self) -> Time {
+        self.received
+    }
+
+    /// The smoothed round trip time and its jitter; none before the first measurement.
+    pub fn latency(&self) -> Option<(Duration, Duration)> {
+        let micros = |us: u32| Duration::from_micros(us.into());
+        (self.srtt_us > 0).then(|| (micros(self.srtt_us), micros(self.jitter_us)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn silence_of_either_side_is_pinged_and_then_fatal() {
+        let mut heart = Heartbeat::new(at(0));
+        heart.sent(at(20));
+        assert_eq!(heart.poll(at(29), INTERVAL, TIMEOUT), Beat::Wait(at(30)));
+        assert_eq!(heart.poll(at(30), INTERVAL, TIMEOUT), Beat::Ping);
+        heart.sent(at(35));
+        assert_eq!(heart.poll(at(39), INTERVAL, TIMEOUT), Beat::Wait(at(40)));
+        assert_eq!(heart.poll(at(40), INTERVAL, TIMEOUT), Beat::Stale);
+    }
+
+    #[test]
+    fn any_byte_after_the_ping_is_life() {
+        let mut heart = Heartbeat::new(at(0));
+        assert_eq!(heart.poll(at(30), INTERVAL, TIMEOUT), Beat::Ping);
+        heart.received(at(31));
+        assert_eq!(heart.poll(at(40), INTERVAL, TIMEOUT), Beat::Wait(at(60)));
+    }
+
+    #[test]
+    fn a_server_that_only_receives_still_pings() {
+        let mut heart = Heartbeat::new(at(0));
+        heart.received(at(29));
+        assert_eq!(heart.poll(at(30), INTERVAL, TIMEOUT), Beat::Ping);
+    }
+
+    #[test]
+    fn latency_is_smoothed() {
+        let mut heart = Heartbeat::new(at(0));
+        assert_eq!(heart.latency(), None);
+        heart.measured(Duration::from_millis(80));
+        heart.measured(Duration::from_millis(160));
+        let (srtt, jitter) = heart.latency().expect("measured");
+        assert_eq!((srtt.as_millis(), jitter.as_millis()), (90, 50));
+    }
+}

@@ -1,0 +1,208 @@
+//! A subscription's cursor: the delivery rule.
+//!
+//! Owns `next`, the one number that decides delivery: a publication is delivered if its offset is
+//! `next`; a lower one is skipped; a higher one sends the subscription back to the log. Must not
+//! know frames or sockets: it is told how many bytes the connection has room for.
+
+use crate::{message::GapReason, server::Tail};
+
+/// What a subscriber has missed, to be told before anything else is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Why.
+    pub reason: GapReason,
+    /// How many publications, where it is known.
+    pub count: Option<u64>,
+    /// The last offset that is given up.
+    pub up_to: u64,
+}
+
+/// What to write for a subscriber now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// A gap to announce first.
+    pub missed: Option<Missed>,
+    /// The first offset to write.
+    pub first: u64,
+    /// How many publications from there.
+    pub count: usize,
+    /// The subscription left the live tail with this delivery: it must be read a page.
+    pub fell: bool,
+}
+
+/// What a page of the log says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageView {
+    /// The channel record that was read.
+    pub epoch: u64,
+    /// The lowest offset that history had.
+    pub floor: u64,
+    /// The highest offset ever given.
+    pub head: u64,
+    /// The offset of the page's first publication.
+    pub first: Option<u64>,
+    /// How many publications it has; their offsets are contiguous.
+    pub count: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Live,
+    CatchingUp,
+    /// Live, on a channel whose publications are nowhere but in the tail.
+    Volatile {
+        missed: u64,
+    },
+}
+
+/// One subscriber's place in one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    next: u64,
+    epoch: u64,
+    phase: Phase,
+}
+
+impl Subscription {
+    /// Begins behind `offset` of the channel record `epoch`, reading the log until it has reached
+    /// the tail.
+    pub fn after(epoch: u64, offset: u64) -> Self {
+        Self {
+            next: offset + 1,
+            epoch,
+            phase: Phase::CatchingUp,
+        }
+    }
+
+    /// Begins behind the head of a channel without history.
+    pub fn volatile(head: u64) -> Self {
+        Self {
+            next: head + 1,
+            epoch: 0,
+            phase: Phase::Volatile { missed: 0 },
+        }
+    }
+
+    /// Decides what to write from the tail into a queue that has `room` bytes left. What it answers
+    /// counts as written: the shell writes or queues all of it.
+    pub fn on_tail<T>(&mut self, tail: &Tail<T>, room: usize) -> Delivery {
+        if self.phase == Phase::CatchingUp || self.next > tail.head() {
+            return Delivery::default();
+        }
+        let first = self.next.max(tail.start());
+        let mut delivery = Delivery {
+            first,
+            ..Delivery::default()
+        };
+        match &mut self.phase {
+            Phase::Volatile { missed } => *missed += first - self.next,
+            _ if first > self.next => {
+                self.phase = Phase::CatchingUp;
+                return Delivery {
+                    fell: true,
+                    ..Delivery::default()
+                };
+            }
+            _ => {}
+        }
+        let mut left = room;
+        for (_, bytes) in tail.from(first) {
+            if *bytes > left {
+                break;
+            }
+            left -= bytes;
+            delivery.count += 1;
+        }
+        let behind = tail.head() + 1 - first - delivery.count as u64;
+        self.next = first + delivery.count as u64;
+        self.settle(&mut delivery, behind);
+        delivery
+    }
+
+    /// What did not fit: a channel with history is read again from the log, another has dropped it.
+    fn settle(&mut self, delivery: &mut Delivery, behind: u64) {
+        match &mut self.phase {
+            Phase::Volatile { missed } => {
+                if delivery.count > 0 && *missed > 0 {
+                    let count = Some(std::mem::take(missed));
+                    let up_to = delivery.first - 1;
+                    delivery.missed = Some(Missed {
+                        reason: GapReason::Slow,
+                        count,
+                        up_to,
+                    });
+                }
+                *missed += behind;
+                self.next += behind;
+            }
+            phase if behind > 0 => {
+                *phase = Phase::CatchingUp;
+                delivery.fell = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Decides what to write of a page that was read behind [`Self::last`].
+    pub fn on_page(&mut self, page: PageView) -> Delivery {
+        let mut delivery = Delivery::default();
+        if self.phase != Phase::CatchingUp {
+            return delivery;
+        }
+        if page.epoch != self.epoch {
+            let up_to = page.floor - 1;
+            delivery.missed = Some(Missed {
+                reason: GapReason::UnknownEpoch,
+                count: None,
+                up_to,
+            });
+            self.epoch = page.epoch;
+            self.next = page.floor;
+        }
+        let first = page.first.unwrap_or(page.floor);
+        if first > self.next {
+            let (count, up_to) = (Some(first - self.next), first - 1);
+            let missed = Missed {
+                reason: GapReason::Expired,
+                count,
+                up_to,
+            };
+            delivery.missed.get_or_insert(missed);
+            self.next = first;
+        }
+        let end = page.first.map_or(0, |first| first + page.count as u64);
+        delivery.first = self.next;
+        delivery.count = usize::try_from(end.saturating_sub(self.next)).unwrap_or(0);
+        self.next += delivery.count as u64;
+        delivery
+    }
+
+    /// Goes live if the tail reaches down to the cursor. Called under the channel's lock, so that
+    /// nothing is published between this look and the next delivery.
+    pub fn rise<T>(&mut self, tail: &Tail<T>) -> bool {
+        let reached = self.next >= tail.start() && self.next <= tail.head() + 1;
+        if self.phase == Phase::CatchingUp && reached {
+            self.phase = Phase::Live;
+            return true;
+        }
+        false
+    }
+
+    /// Whether it reads the log.
+    pub fn is_catching_up(&self) -> bool {
+        self.phase == Phase::CatchingUp
+    }
+
+    /// The offset of the last publication that was delivered or given up.
+    pub fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// The channel record that it follows; 0 on a channel without history.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+#[cfg(test)]
+mod tests;
