@@ -74,6 +74,12 @@ impl Subscription {
         }
     }
 
+    /// Begins before the first publication of a channel that does not exist yet, whichever record
+    /// it will get.
+    pub fn absent() -> Self {
+        Self::after(0, 0)
+    }
+
     /// Begins behind the head of a channel without history.
     pub fn volatile(head: u64) -> Self {
         Self {
@@ -86,17 +92,23 @@ impl Subscription {
     /// Decides what to write from the tail into a queue that has `room` bytes left. What it answers
     /// counts as written: the shell writes or queues all of it.
     pub fn on_tail<T>(&mut self, tail: &Tail<T>, room: usize) -> Delivery {
-        if self.phase == Phase::CatchingUp || self.next > tail.head() {
+        if self.epoch == 0 {
+            // The channel's first record has just been created; without history it stays 0.
+            self.epoch = tail.epoch();
+        }
+        let idle = self.next > tail.head() && tail.epoch() == self.epoch;
+        if self.phase == Phase::CatchingUp || idle {
             return Delivery::default();
         }
         let first = self.next.max(tail.start());
+        let other_record = tail.epoch() != self.epoch;
         let mut delivery = Delivery {
             first,
             ..Delivery::default()
         };
         match &mut self.phase {
             Phase::Volatile { missed } => *missed += first - self.next,
-            _ if first > self.next => {
+            _ if first > self.next || other_record => {
                 self.phase = Phase::CatchingUp;
                 return Delivery {
                     fell: true,
@@ -149,6 +161,9 @@ impl Subscription {
         if self.phase != Phase::CatchingUp {
             return delivery;
         }
+        if self.epoch == 0 {
+            self.epoch = page.epoch;
+        }
         if page.epoch != self.epoch {
             let up_to = page.floor - 1;
             delivery.missed = Some(Missed {
@@ -180,9 +195,11 @@ impl Subscription {
     /// Goes live if the tail reaches down to the cursor. Called under the channel's lock, so that
     /// nothing is published between this look and the next delivery.
     pub fn rise<T>(&mut self, tail: &Tail<T>) -> bool {
+        let same = self.epoch == tail.epoch() || self.epoch == 0;
         let reached = self.next >= tail.start() && self.next <= tail.head() + 1;
-        if self.phase == Phase::CatchingUp && reached {
+        if self.phase == Phase::CatchingUp && same && reached {
             self.phase = Phase::Live;
+            self.epoch = tail.epoch();
             return true;
         }
         false
@@ -198,7 +215,7 @@ impl Subscription {
         self.next - 1
     }
 
-    /// The channel record that it follows; 0 on a channel without history.
+    /// The channel record that it follows; 0 on a channel without history or without record.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }

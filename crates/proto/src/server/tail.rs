@@ -20,6 +20,8 @@ pub enum Pushed {
 #[derive(Debug)]
 pub struct Tail<T> {
     items: VecDeque<(T, usize)>,
+    /// The channel record that the offsets belong to; 0 until one is known.
+    epoch: u64,
     /// The offset that comes next; 0 until the first is known.
     next: u64,
     bytes: usize,
@@ -32,6 +34,7 @@ impl<T> Tail<T> {
     pub fn new(count_max: usize, bytes_max: usize) -> Self {
         Self {
             items: VecDeque::new(),
+            epoch: 0,
             next: 0,
             bytes: 0,
             count_max,
@@ -39,25 +42,28 @@ impl<T> Tail<T> {
         }
     }
 
-    /// Tells an empty tail where the log's head is, unless a publication has told it more.
-    pub fn reach(&mut self, head: u64) {
-        if head >= self.next {
-            self.items.clear();
-            self.bytes = 0;
+    /// Tells a tail where the log's head is, unless it knows better.
+    pub fn reach(&mut self, epoch: u64, head: u64) {
+        if self.epoch == 0 {
+            self.epoch = epoch;
+        }
+        if self.epoch == epoch && head >= self.next {
+            self.clear();
             self.next = head + 1;
         }
     }
 
     /// Takes a publication of `bytes` bytes.
-    pub fn push(&mut self, offset: u64, item: T, bytes: usize) -> Pushed {
-        if offset < self.next {
+    pub fn push(&mut self, epoch: u64, offset: u64, item: T, bytes: usize) -> Pushed {
+        let same = epoch == self.epoch || self.epoch == 0;
+        if same && offset < self.next {
             return Pushed::Known;
         }
-        let continues = offset == self.next || self.next == 0;
+        let continues = same && (offset == self.next || self.next == 0);
         if !continues {
-            self.items.clear();
-            self.bytes = 0;
+            self.clear();
         }
+        self.epoch = epoch;
         self.items.push_back((item, bytes));
         self.bytes += bytes;
         self.next = offset + 1;
@@ -83,6 +89,11 @@ impl<T> Tail<T> {
     /// The offset of the newest publication; 0 where nothing is known.
     pub fn head(&self) -> u64 {
         self.next.saturating_sub(1)
+    }
+
+    /// The channel record that the offsets belong to; 0 while none is known.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The lowest offset held; `head + 1` where none is.
@@ -115,27 +126,37 @@ mod tests {
     fn it_keeps_the_newest_within_both_bounds() {
         let mut tail = Tail::new(3, 10);
         for offset in 5..=9 {
-            tail.push(offset, offset, 3);
+            tail.push(1, offset, offset, 3);
         }
         assert_eq!((tail.start(), tail.head(), tail.bytes()), (7, 9, 9));
-        tail.push(10, 10, 10);
+        tail.push(1, 10, 10, 10);
         assert_eq!((tail.start(), tail.head()), (10, 10));
-        tail.push(11, 11, 11);
+        tail.push(1, 11, 11, 11);
         assert_eq!((tail.start(), tail.head(), tail.bytes()), (12, 11, 0));
     }
 
     #[test]
     fn a_lost_hint_restarts_it_and_a_late_one_is_known() {
         let mut tail = Tail::new(8, 100);
-        assert_eq!(tail.push(1, 'a', 1), Pushed::Taken);
-        assert_eq!(tail.push(3, 'c', 1), Pushed::Restarted);
-        assert_eq!(tail.push(2, 'b', 1), Pushed::Known);
+        assert_eq!(tail.push(1, 1, 'a', 1), Pushed::Taken);
+        assert_eq!(tail.push(1, 3, 'c', 1), Pushed::Restarted);
+        assert_eq!(tail.push(1, 2, 'b', 1), Pushed::Known);
         assert_eq!((tail.start(), tail.head()), (3, 3));
         assert_eq!(tail.from(2).count(), 0);
         assert_eq!(tail.from(3).count(), 1);
-        tail.reach(2);
+        tail.reach(1, 2);
         assert_eq!(tail.head(), 3);
-        tail.reach(7);
+        tail.reach(1, 7);
         assert_eq!((tail.start(), tail.head()), (8, 7));
+    }
+
+    #[test]
+    fn another_channel_record_begins_anew() {
+        let mut tail = Tail::new(8, 100);
+        tail.push(1, 40, 'a', 1);
+        assert_eq!(tail.push(2, 1, 'b', 1), Pushed::Restarted);
+        assert_eq!((tail.epoch(), tail.start(), tail.head()), (2, 1, 1));
+        tail.reach(1, 40);
+        assert_eq!(tail.head(), 1);
     }
 }

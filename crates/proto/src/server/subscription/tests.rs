@@ -5,7 +5,15 @@ use super::*;
 fn tail(offsets: std::ops::RangeInclusive<u64>) -> Tail<u64> {
     let mut tail = Tail::new(100, 1_000);
     offsets.for_each(|offset| {
-        tail.push(offset, offset, 10);
+        tail.push(1, offset, offset, 10);
+    });
+    tail
+}
+
+fn volatile_tail(offsets: std::ops::RangeInclusive<u64>) -> Tail<u64> {
+    let mut tail = Tail::new(100, 1_000);
+    offsets.for_each(|offset| {
+        tail.push(0, offset, offset, 10);
     });
     tail
 }
@@ -167,6 +175,7 @@ fn a_recreated_channel_is_an_explicit_gap() {
 
 #[test]
 fn without_history_a_full_queue_drops_and_one_gap_precedes_the_next() {
+    let tail = volatile_tail;
     let mut subscription = Subscription::volatile(0);
     assert_eq!(subscription.on_tail(&tail(1..=3), 10).count, 1);
     assert_eq!(subscription.on_tail(&tail(1..=4), 0).count, 0);
@@ -192,4 +201,30 @@ fn without_history_a_full_queue_drops_and_one_gap_precedes_the_next() {
             .map(|m| m.count),
         Some(Some(2))
     );
+}
+
+#[test]
+fn a_channel_that_begins_is_followed_from_its_first_publication() {
+    let mut subscription = Subscription::absent();
+    assert!(subscription.rise(&Tail::<u64>::new(100, 1_000)) || subscription.is_catching_up());
+    let delivery = subscription.on_tail(&tail(1..=2), 1_000);
+    let delivery = if delivery.fell || subscription.is_catching_up() {
+        assert!(subscription.rise(&tail(1..=2)));
+        subscription.on_tail(&tail(1..=2), 1_000)
+    } else {
+        delivery
+    };
+    assert_eq!(
+        (delivery.first, delivery.count, delivery.missed),
+        (1, 2, None)
+    );
+}
+
+#[test]
+fn live_it_falls_where_the_channel_was_created_anew() {
+    let mut other = Tail::new(100, 1_000);
+    other.push(2, 1, 1, 10);
+    let mut subscription = live(5, &tail(1..=5));
+    assert!(subscription.on_tail(&other, 1_000).fell);
+    assert!(!subscription.rise(&other));
 }
