@@ -61,7 +61,9 @@ pub enum DriverError {
         source: io::Error,
     },
     /// It did not say `ready`.
-    #[error("driver {0} was not ready within {READY_DEADLINE:?}; see its .stderr")]
+    #[error(
+        "driver {0} ended or was silent for {READY_DEADLINE:?} before `ready`; see its .stderr"
+    )]
     NotReady(usize),
     /// It takes no commands any more.
     #[error("driver {0} has gone; see its .stderr")]
