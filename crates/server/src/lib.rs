@@ -1,1 +1,15 @@
-//! Placeholder while the crate is being laid down.
+//! Bowline as a library: a realtime server that keeps WebSocket connections up and messages whole.
+//!
+//! It is for Linux. The binary `bowline` is a thin shell around it.
+#![forbid(unsafe_code)]
+
+mod access;
+mod config;
+mod handler;
+
+pub use access::{
+    AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, Grant, Identity, OpenAccess,
+    Operation, RESERVED_PREFIXES, Role, StaticAccess,
+};
+pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
+pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};

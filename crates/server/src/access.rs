@@ -1,0 +1,156 @@
+//! Who may connect, and what they may do.
+//!
+//! Owns the trait [`AccessControl`] that the server asks, and what passes through it. Must not know
+//! where a request came in beyond what [`Credentials`] say, nor what is done with the answers.
+
+mod built_in;
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use bowline_engine::BoxFuture;
+use bowline_proto::Code;
+
+pub use built_in::{ApiKey, ApiKeyError, Grant, OpenAccess, StaticAccess};
+
+/// Channels with these prefixes are out of reach of wildcards: `user:` holds the personal channels.
+pub const RESERVED_PREFIXES: &[&str] = &["user:"];
+
+/// Decides over every connection and every channel.
+///
+/// The server gives each question `access_timeout` and then takes the answer for a refusal. Grants
+/// are asked again on every hello, page and refresh, so an implementation may cache, but not for
+/// longer than a withdrawn grant may live on.
+pub trait AccessControl: Send + Sync + 'static {
+    /// Who this is; `Err` carries [`Code::Unauthorized`], [`Code::TokenExpired`] or
+    /// [`Code::Forbidden`].
+    fn authenticate<'a>(
+        &'a self,
+        credentials: Credentials<'a>,
+    ) -> BoxFuture<'a, Result<Identity, Code>>;
+
+    /// Whether they may do this to the channel. The answer must not depend on whether the channel
+    /// exists.
+    fn authorize<'a>(
+        &'a self,
+        identity: &'a Identity,
+        operation: Operation,
+        channel: &'a str,
+    ) -> BoxFuture<'a, bool>;
+}
+
+/// What somebody brings to prove who they are. Its `Debug` text never shows the token.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// The token or API key.
+    pub token: Option<&'a str>,
+    /// Where it came in.
+    pub entrance: Entrance,
+    /// The peer's address; none where an embedding application does not tell.
+    pub remote_addr: Option<IpAddr>,
+    /// The `Origin` header.
+    pub origin: Option<&'a str>,
+}
+
+/// The server's two doors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entrance {
+    /// `hello`, `refresh` or a plain connection: mostly end users.
+    WebSocket,
+    /// `/api` and `/ws/stats`: mostly the application's own backend.
+    Http,
+}
+
+/// Somebody whose credentials were taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The verified user, a token's `sub`; none for anonymous clients and backends.
+    pub user: Option<Arc<str>>,
+    /// For how long this holds; the client is asked for a new token before.
+    pub expires_in: Option<Duration>,
+    /// On whose behalf it acts.
+    pub role: Role,
+}
+
+/// On whose behalf somebody acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// An end user's.
+    Client,
+    /// The application's own: it holds an API key and may read the server's statistics.
+    Backend,
+}
+
+/// What can be granted on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Receive what is published.
+    Subscribe,
+    /// Publish to it.
+    Publish,
+    /// Read its past.
+    History,
+    /// See who is there.
+    Presence,
+}
+
+impl Identity {
+    /// A client without a user.
+    pub const fn anonymous() -> Self {
+        Self {
+            user: None,
+            expires_in: None,
+            role: Role::Client,
+        }
+    }
+
+    /// A client whose user is verified.
+    pub fn user(user: impl Into<Arc<str>>) -> Self {
+        Self {
+            user: Some(user.into()),
+            ..Self::anonymous()
+        }
+    }
+
+    /// The application's own backend.
+    pub const fn backend() -> Self {
+        Self {
+            user: None,
+            expires_in: None,
+            role: Role::Backend,
+        }
+    }
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Subscribe,
+        Self::Publish,
+        Self::History,
+        Self::Presence,
+    ];
+
+    /// Its name in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::History => "history",
+            Self::Presence => "presence",
+        }
+    }
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("token", &self.token.map(|_| "…"))
+            .field("entrance", &self.entrance)
+            .field("remote_addr", &self.remote_addr)
+            .field("origin", &self.origin)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What makes a configuration unusable, all of it at once.
+//!
+//! Owns the bounds of every setting and the relations between them. Must not know where the values
+//! came from.
+
+use std::time::Duration;
+
+use bowline_proto::codec::FRAME_OVERHEAD_BYTES;
+
+use super::{AllowedOrigins, Config, ConfigProblem};
+
+/// No wait is longer than a year: more is a mistake in the unit, and far below what timers hold.
+const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// The shortest wait that a timer on a busy machine can tell from none.
+const SPAN_MIN: Duration = Duration::from_millis(1);
+/// No size or count is above 2^30: frames and places of that size are a mistake in the unit.
+const SIZE_MAX: usize = 1 << 30;
+/// A channel's name stands in every message, so it must stay far below one.
+const CHANNEL_BYTES_LIMIT: usize = 1_024;
+
+impl Config {
+    /// Everything that is wrong with it, each with the name of the field.
+    pub fn check(&self) -> Result<(), Vec<ConfigProblem>> {
+        let mut problems = Problems(Vec::new());
+        self.check_spans(&mut problems);
+        self.check_sizes(&mut problems);
+        self.check_relations(&mut problems);
+        if problems.0.is_empty() {
+            Ok(())
+        } else {
+            Err(problems.0)
+        }
+    }
+
+    fn check_spans(&self, problems: &mut Problems) {
+        for (key, span) in [
+            ("ping_interval", self.ping_interval),
+            ("pong_timeout", self.pong_timeout),
+            ("connection_timeout", self.connection_timeout),
+            ("rate_limit_window", self.rate_limit_window),
+            ("send_timeout", self.send_timeout),
+            ("publish_timeout", self.publish_timeout),
+            ("handler_timeout", self.handler_timeout),
+            ("access_timeout", self.access_timeout),
+            ("shutdown_timeout", self.shutdown_timeout),
+            ("session_ttl", self.session_ttl),
+        ] {
+            let fits = (SPAN_MIN..=SPAN_MAX).contains(&span);
+            problems.demand(fits, key, "must be between 1 ms and 365 days");
+        }
+    }
+
+    fn check_sizes(&self, problems: &mut Problems) {
+        for (key, size) in [
+            ("message_bytes_max", self.message_bytes_max),
+            ("connections_max", self.connections_max),
+            ("handshakes_max", self.handshakes_max),
+            (
+                "subscriptions_per_connection_max",
+                self.subscriptions_per_connection_max,
+            ),
+            ("socket_send_buffer_bytes", self.socket_send_buffer_bytes),
+            ("inflight_max", self.inflight_max),
+            ("channel_bytes_max", self.channel_bytes_max),
+            ("catchup_slots", self.catchup_slots),
+            ("page_bytes_max", self.page_bytes_max),
+            ("tail_channel_bytes_max", self.tail_channel_bytes_max),
+            ("http_body_bytes_max", self.http_body_bytes_max),
+            ("batch_messages_max", self.batch_messages_max),
+            ("http_requests_max", self.http_requests_max),
+            ("history_bytes_max", self.history_bytes_max),
+        ] {
+            let fits = (1..=SIZE_MAX).contains(&size);
+            problems.demand(fits, key, "must be between 1 and 2^30");
+        }
+        for (key, count) in [
+            ("max_reconnect_attempts", self.max_reconnect_attempts),
+            ("connections_per_ip_max", self.connections_per_ip_max),
+            ("rate_limit_attempts_max", self.rate_limit_attempts_max),
+            ("messages_per_second", self.messages_per_second),
+        ] {
+            problems.demand(count > 0, key, "must be at least 1");
+        }
+    }
+
+    fn check_relations(&self, problems: &mut Problems) {
+        problems.demand(
+            self.channel_bytes_max <= CHANNEL_BYTES_LIMIT,
+            "channel_bytes_max",
+            "must be at most 1024",
+        );
+        let frame = self.message_bytes_max.saturating_add(FRAME_OVERHEAD_BYTES);
+        problems.demand(
+            (frame..=SIZE_MAX).contains(&self.send_queue_bytes_max),
+            "send_queue_bytes_max",
+            "must hold one message: message_bytes_max + 4096, and at most 2^30",
+        );
+        // Base64 makes four characters of three bytes.
+        let encoded = self.message_bytes_max.saturating_mul(4).div_ceil(3);
+        problems.demand(
+            self.http_body_bytes_max >= encoded.saturating_add(FRAME_OVERHEAD_BYTES),
+            "http_body_bytes_max",
+            "must hold one message in base64: message_bytes_max × 4/3 + 4096",
+        );
+        problems.demand(
+            self.messages_burst_max as usize >= self.inflight_max,
+            "messages_burst_max",
+            "must be at least inflight_max, or a resent outbox would be refused",
+        );
+        problems.demand(
+            self.tail_bytes_max >= self.tail_channel_bytes_max,
+            "tail_bytes_max",
+            "must be at least tail_channel_bytes_max",
+        );
+        problems.demand(
+            self.access_timeout <= self.connection_timeout,
+            "access_timeout",
+            "must not exceed connection_timeout, which cuts the handshake",
+        );
+        if let AllowedOrigins::List(origins) = &self.allowed_origins {
+            for (index, origin) in origins.iter().enumerate() {
+                let (scheme, host) = origin.split_once("://").unwrap_or_default();
+                problems.demand(
+                    !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' ']),
+                    &format!("allowed_origins[{index}]"),
+                    "must be scheme://host or scheme://host:port, without a path or wildcard",
+                );
+            }
+        }
+    }
+}
+
+struct Problems(Vec<ConfigProblem>);
+
+impl Problems {
+    fn demand(&mut self, holds: bool, key: &str, problem: &str) {
+        if !holds {
+            self.0.push(ConfigProblem {
+                key: key.to_owned(),
+                problem: problem.to_owned(),
+            });
+        }
+    }
+}
