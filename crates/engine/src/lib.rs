@@ -29,6 +29,8 @@
 #![forbid(unsafe_code)]
 
 mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod contract;
 mod log;
 mod memory;

@@ -306,3 +306,6 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

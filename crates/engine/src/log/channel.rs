@@ -40,6 +40,8 @@ pub(super) struct Channel {
     pub(super) epoch: u64,
     /// Index into the policies.
     pub(super) policy: u16,
+    /// Whether it stands in the queue of channels to forget, rightly or no longer.
+    pub(super) is_among_forgets: bool,
     /// The offset of the first of `entries`, or that of the next publication where there is none.
     base: u64,
     entries: VecDeque<Entry>,
@@ -55,16 +57,23 @@ pub(super) fn size_of(publication: &Publication) -> u64 {
 }
 
 impl Channel {
-    pub(super) fn new(name: Arc<str>, policy: u16, epoch: u64, now_ms: u64) -> Self {
+    pub(super) fn new(name: Arc<str>, policy: u16, epoch: u64) -> Self {
         Self {
             name,
             epoch,
             policy,
+            is_among_forgets: false,
             base: 1,
             entries: VecDeque::new(),
             bytes: 0,
-            emptied_ms: now_ms,
+            emptied_ms: 0,
         }
+    }
+
+    /// Becomes a new record of the same name. All its publications have been trimmed.
+    pub(super) fn begin_anew(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.base = 1;
     }
 
     /// Appends with the next offset.
@@ -132,22 +141,20 @@ impl Channel {
         self.base + self.expired(keep, now_ms)
     }
 
-    /// When the record next changes by time alone: its oldest publication expires, or, empty, it
-    /// has been so for as long as it is remembered.
-    pub(super) fn deadline_ms(&self, keep: Keep, forget_after_ms: u64) -> u64 {
-        match self.entries.front() {
-            Some(oldest) => oldest.stored_ms.saturating_add(keep.age_ms),
-            None => self.emptied_ms.saturating_add(forget_after_ms),
-        }
+    /// When its oldest publication expires; none while it is empty.
+    pub(super) fn expires_ms(&self, keep: Keep) -> Option<u64> {
+        let oldest = self.entries.front()?;
+        Some(oldest.stored_ms.saturating_add(keep.age_ms))
     }
 
-    /// Whether it has been empty for so long that it no longer exists, trimmed or not.
-    pub(super) fn is_forgotten(&self, keep: Keep, forget_after_ms: u64, now_ms: u64) -> bool {
+    /// When it no longer exists unless it is published to before: it has then been empty, trimmed
+    /// or not, for as long as an empty channel is remembered.
+    pub(super) fn forget_ms(&self, keep: Keep, forget_after_ms: u64) -> u64 {
         let emptied_ms = match self.entries.back() {
             Some(newest) => newest.stored_ms.saturating_add(keep.age_ms),
             None => self.emptied_ms,
         };
-        emptied_ms.saturating_add(forget_after_ms) <= now_ms
+        emptied_ms.saturating_add(forget_after_ms)
     }
 
     /// Publications held, those included that have expired.

@@ -57,11 +57,16 @@ pub(super) struct Channels {
     by_name: HashMap<Arc<str>, u32, Seeded>,
     slots: Vec<Option<Channel>>,
     free: Vec<u32>,
-    /// One entry per channel, never later than its deadline: what is found too early goes back in.
-    /// A channel is found at most once per publication that it lost since, so this work is
-    /// amortised over the appends.
-    deadlines: BinaryHeap<Reverse<(u64, u32)>>,
+    /// When the oldest publication of each channel that holds any expires.
+    ages: Deadlines,
+    /// When each empty channel is forgotten; some that are no longer empty stand here still.
+    forgets: Deadlines,
 }
+
+/// Slots by time. A channel stands at most once in each, never later than what it is due for; what
+/// comes up too early goes back in. That happens at most once per publication that the channel has
+/// lost since, so this work is amortised over the appends.
+type Deadlines = BinaryHeap<Reverse<(u64, u32)>>;
 
 impl Room {
     /// The epoch of the channel's record; none if one is to be made.
@@ -97,7 +102,8 @@ impl Channels {
             by_name: HashMap::with_hasher(hasher),
             slots: Vec::new(),
             free: Vec::new(),
-            deadlines: BinaryHeap::new(),
+            ages: BinaryHeap::new(),
+            forgets: BinaryHeap::new(),
         }
     }
 
@@ -124,7 +130,7 @@ impl Channels {
             }));
         };
         let keep = self.keep(channel);
-        let forgotten = channel.is_forgotten(keep, self.forget_after_ms, now_ms);
+        let forgotten = channel.forget_ms(keep, self.forget_after_ms) <= now_ms;
         let (target, displaced) = if forgotten {
             (Target::Forgotten { slot }, channel.held())
         } else {
@@ -149,43 +155,41 @@ impl Channels {
         now_ms: u64,
     ) -> Arc<Publication> {
         let keep = self.keeps[room.policy as usize].expect("a policy with room keeps history");
-        let (slot, is_new) = match room.target {
-            Target::Existing { slot, .. } | Target::Forgotten { slot } => (slot, false),
+        let slot = match room.target {
+            Target::Existing { slot, .. } | Target::Forgotten { slot } => slot,
             Target::New { ref name } => {
-                let channel = Channel::new(name.clone(), room.policy, epoch, now_ms);
+                let channel = Channel::new(name.clone(), room.policy, epoch);
                 let slot = self.insert(channel);
                 self.by_name.insert(name.clone(), slot);
-                (slot, true)
+                slot
             }
         };
         let channel = self.slots[slot as usize]
             .as_mut()
             .expect("room is in a slot that is taken");
+        if channel.held().messages == 0 {
+            self.ages
+                .push(Reverse((now_ms.saturating_add(keep.age_ms), slot)));
+        }
         let freed = channel.trim(room.displaced, keep);
         if matches!(room.target, Target::Forgotten { .. }) {
-            *channel = Channel::new(channel.name.clone(), room.policy, epoch, now_ms);
+            channel.begin_anew(epoch);
         }
         self.held.messages = self.held.messages - freed.messages + 1;
         self.held.bytes = self.held.bytes - freed.bytes + super::channel::size_of(&publication);
-        let stored = channel.push(publication, now_ms);
-        if is_new {
-            let deadline = channel.deadline_ms(keep, self.forget_after_ms);
-            self.deadlines.push(Reverse((deadline, slot)));
-        }
-        stored
+        channel.push(publication, now_ms)
     }
 
     /// Trims and forgets what is due, at most `steps` channels' worth.
     pub(super) fn expire(&mut self, now_ms: u64, steps: usize) {
         for _ in 0..steps {
-            match self.deadlines.peek() {
-                Some(Reverse((deadline, _))) if *deadline <= now_ms => {}
-                _ => return,
-            }
-            let Some(Reverse((_, slot))) = self.deadlines.pop() else {
+            if let Some(slot) = pop_due(&mut self.ages, now_ms) {
+                self.trim_expired(slot, now_ms);
+            } else if let Some(slot) = pop_due(&mut self.forgets, now_ms) {
+                self.forget_if_due(slot, now_ms);
+            } else {
                 return;
-            };
-            self.expire_channel(slot, now_ms);
+            }
         }
     }
 
@@ -222,6 +226,12 @@ impl Channels {
         self.held.bytes
     }
 
+    /// Places that the table takes, used or not.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.slots.len() + self.ages.len() + self.forgets.len()
+    }
+
     fn insert(&mut self, channel: Channel) -> u32 {
         match self.free.pop() {
             Some(slot) => {
@@ -235,22 +245,41 @@ impl Channels {
         }
     }
 
-    fn expire_channel(&mut self, slot: u32, now_ms: u64) {
-        let place = &mut self.slots[slot as usize];
-        let channel = place.as_mut().expect("each deadline has its channel");
+    fn trim_expired(&mut self, slot: u32, now_ms: u64) {
+        let channel = self.slots[slot as usize]
+            .as_mut()
+            .expect("a deadline is removed with its channel");
         let keep = self.keeps[channel.policy as usize].expect("a channel record keeps history");
         let expired = channel.expired(keep, now_ms).min(EXPIRED_PER_STEP);
         let freed = channel.trim(expired, keep);
         self.held.messages -= freed.messages;
         self.held.bytes -= freed.bytes;
-        if channel.held().messages == 0 && channel.is_forgotten(keep, self.forget_after_ms, now_ms)
-        {
+        match channel.expires_ms(keep) {
+            Some(expires_ms) => self.ages.push(Reverse((expires_ms, slot))),
+            None if channel.is_among_forgets => {}
+            None => {
+                channel.is_among_forgets = true;
+                let forget_ms = channel.forget_ms(keep, self.forget_after_ms);
+                self.forgets.push(Reverse((forget_ms, slot)));
+            }
+        }
+    }
+
+    fn forget_if_due(&mut self, slot: u32, now_ms: u64) {
+        let place = &mut self.slots[slot as usize];
+        let channel = place
+            .as_mut()
+            .expect("a deadline is removed with its channel");
+        let keep = self.keeps[channel.policy as usize].expect("a channel record keeps history");
+        let forget_ms = channel.forget_ms(keep, self.forget_after_ms);
+        if channel.held().messages > 0 {
+            channel.is_among_forgets = false;
+        } else if forget_ms > now_ms {
+            self.forgets.push(Reverse((forget_ms, slot)));
+        } else {
             self.by_name.remove(&channel.name);
             *place = None;
             self.free.push(slot);
-        } else {
-            let deadline = channel.deadline_ms(keep, self.forget_after_ms);
-            self.deadlines.push(Reverse((deadline, slot)));
         }
     }
 
@@ -263,7 +292,7 @@ impl Channels {
     fn live(&self, name: &str, now_ms: u64) -> Option<(&Channel, Keep)> {
         let (_, channel) = self.find(name)?;
         let keep = self.keep(channel);
-        (!channel.is_forgotten(keep, self.forget_after_ms, now_ms)).then_some((channel, keep))
+        (channel.forget_ms(keep, self.forget_after_ms) > now_ms).then_some((channel, keep))
     }
 
     fn keep(&self, channel: &Channel) -> Keep {
@@ -288,4 +317,12 @@ impl Channels {
             Err(AppendError::StorageFull)
         }
     }
+}
+
+fn pop_due(deadlines: &mut Deadlines, now_ms: u64) -> Option<u32> {
+    let Reverse((deadline_ms, slot)) = *deadlines.peek()?;
+    (deadline_ms <= now_ms).then(|| {
+        deadlines.pop();
+        slot
+    })
 }

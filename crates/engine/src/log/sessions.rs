@@ -98,6 +98,12 @@ impl Sessions {
         self.by_key.len()
     }
 
+    /// Places that the table takes, used or not.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
     /// A slot that is in no list yet.
     fn insert(&mut self, session: SessionKey) -> u32 {
         let record = Record {

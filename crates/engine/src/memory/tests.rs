@@ -1,0 +1,125 @@
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bowline_proto::{Data, Publication};
+
+use super::*;
+use crate::{
+    conformance::{ManualClock, block_on},
+    contract::Effect,
+};
+
+fn publish(channel: &str, text: &'static str) -> Append {
+    Append {
+        producer: None,
+        effect: Effect::Publish {
+            channel: channel.into(),
+            data: Data::Binary(text.into()),
+            user: None,
+            tag: None,
+            key: None,
+        },
+    }
+}
+
+#[test]
+fn wrong_settings_are_refused_with_their_names() {
+    let config = EngineConfig {
+        channels_max: 0,
+        messages_max: 0,
+        ..EngineConfig::default()
+    };
+    let refused = Memory::open(config).err().expect("two settings are 0");
+    assert_eq!(
+        refused.to_string(),
+        "the engine's settings can't be used: channels_max: must be at least 1; \
+         messages_max: must be at least 1"
+    );
+}
+
+#[test]
+fn the_system_clock_never_goes_back_and_counts_from_1970() {
+    let clock = SystemClock::start();
+    let first_ms = clock.now_ms();
+    // The year in which this was written began 1,767 million seconds after 1970.
+    assert!(first_ms > 1_767_000_000_000);
+    assert!(clock.now_ms() >= first_ms);
+}
+
+#[test]
+fn two_engines_share_neither_epoch_nor_term() {
+    let open = || Memory::open(EngineConfig::default()).expect("the defaults are sound");
+    let (one, other) = (open(), open());
+    assert_ne!(one.clock().epoch, other.clock().epoch);
+    let term = |engine: &Memory| {
+        block_on(engine.append(vec![publish("a", "x")]))[0]
+            .expect("there is room")
+            .position
+            .expect("it keeps history")
+            .term
+    };
+    assert_ne!(term(&one), term(&other));
+}
+
+#[test]
+fn a_clock_that_goes_back_keeps_the_order_of_expiry() {
+    let clock = ManualClock::default();
+    let engine =
+        Memory::open_with_clock(EngineConfig::default(), Arc::new(clock.clone())).expect("sound");
+    let day = Duration::from_secs(24 * 3_600);
+    clock.advance(day);
+    block_on(engine.append(vec![publish("a", "late")]))[0].expect("there is room");
+    clock.set_back(day);
+    block_on(engine.append(vec![publish("a", "early")]))[0].expect("there is room");
+    clock.advance(day);
+    let limit = PageLimit {
+        count: 10,
+        bytes: 1_000,
+    };
+    let page = block_on(engine.read("a", 0, limit)).expect("memory answers");
+    assert_eq!(page.expect("a record").publications.len(), 2);
+}
+
+#[test]
+fn a_listener_may_read_while_it_is_told() {
+    struct Reader(Arc<Memory>, Mutex<Vec<u64>>);
+    impl Listener for Reader {
+        fn published(&self, channel: &Arc<str>, _: u64, _: &Arc<Publication>) {
+            let state = block_on(self.0.channel(channel)).expect("memory answers");
+            if let ChannelState::Present(record) = state {
+                self.1.lock().expect("not poisoned").push(record.head);
+            }
+        }
+    }
+    let engine = Arc::new(Memory::open(EngineConfig::default()).expect("the defaults are sound"));
+    let reader = Arc::new(Reader(engine.clone(), Mutex::default()));
+    engine.listen(reader.clone());
+    block_on(engine.append(vec![publish("a", "x"), publish("a", "y")]));
+    assert_eq!(*reader.1.lock().expect("not poisoned"), [2, 2]);
+}
+
+#[test]
+fn a_panic_under_the_lock_is_answered_not_passed_on() {
+    struct Broken;
+    impl Clock for Broken {
+        fn now_ms(&self) -> u64 {
+            panic!("planted")
+        }
+    }
+    let engine = Memory::open_with_clock(EngineConfig::default(), Arc::new(Broken)).expect("sound");
+    let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        block_on(engine.append(vec![publish("a", "x")]))
+    }));
+    assert!(first.is_err());
+    assert_eq!(
+        block_on(engine.append(vec![publish("a", "x")])),
+        [Err(AppendError::StorageUnavailable)]
+    );
+    assert_eq!(
+        block_on(engine.channel("a")),
+        Err(ReadError::StorageUnavailable)
+    );
+    assert!(matches!(engine.health(), EngineHealth::Refusing(_)));
+}
