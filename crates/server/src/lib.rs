@@ -6,6 +6,7 @@
 mod access;
 mod config;
 mod handler;
+mod http;
 
 pub use access::{
     AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, Grant, Identity, OpenAccess,
@@ -13,3 +14,4 @@ pub use access::{
 };
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};
+pub use http::{HttpApi, Vitals, serve_http};

@@ -1,0 +1,121 @@
+//! `GET /api/channels/{channel}/history?after=&limit=`: pages of a channel's log.
+//!
+//! Owns the reading of one consistent page. Must not know how positions are judged (that is
+//! `proto`), nor how the log is kept.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, Request, State, rejection::PathRejection},
+    http::StatusCode,
+    response::Response,
+};
+use bowline_engine::PageLimit;
+use bowline_proto::{
+    Code, Data, Position, Publication,
+    codec::history_data,
+    recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
+};
+use serde::Deserialize;
+
+use super::{
+    HttpApi,
+    error::{ApiError, json_response},
+};
+use crate::Operation;
+
+/// Without `limit` (PROTOCOL.md, "history").
+const LIMIT_DEFAULT: usize = 100;
+/// A greater `limit` is taken for this one.
+const LIMIT_MAX: usize = 1_000;
+/// How often a page is read again because retention overtook it; then it is a gap.
+const READS_MAX: usize = 3;
+
+#[derive(Deserialize)]
+struct Question {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn history(
+    State(api): State<HttpApi>,
+    channel: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let identity = api.identify(&parts).await?;
+    let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
+    api.check_channel(&channel)?;
+    api.may(&identity, Operation::History, &channel).await?;
+    let Query(question) = Query::<Question>::try_from_uri(&parts.uri)
+        .map_err(|_| ApiError::new(Code::Malformed, "limit must be a whole number."))?;
+    let limit = question.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    if limit == 0 {
+        return Err(ApiError::new(Code::Malformed, "limit must be at least 1."));
+    }
+    let from = match question.after.as_deref().map(str::parse) {
+        None => From::Last(limit as u64),
+        Some(Ok(position)) => From::After(position),
+        Some(Err(_)) => return Err(Code::BadPosition.into()),
+    };
+    let data = api.page(&channel, from, limit).await?;
+    Ok(json_response(StatusCode::OK, data.bytes().clone()))
+}
+
+impl HttpApi {
+    async fn page(&self, channel: &str, from: From, count: usize) -> Result<Data, ApiError> {
+        let limit = PageLimit {
+            count,
+            bytes: self.config.history_bytes_max,
+        };
+        let mut reads = 0;
+        loop {
+            reads += 1;
+            let state = self.engine.channel(channel).await?;
+            let mut recovery = recover(from, &state, self.engine.clock());
+            let (ChannelState::Present(record), Some(start)) = (state, recovery.position) else {
+                let none: [Arc<Publication>; 0] = [];
+                return Ok(history_data(channel, 0, &none, &recovery, false));
+            };
+            let page = self.engine.read(channel, start.offset, limit).await?;
+            // Forgotten, recreated or trimmed between the two looks: look again.
+            let page = page.filter(|page| page.epoch == record.epoch);
+            let trimmed = page
+                .as_ref()
+                .is_none_or(|page| page.floor > start.offset + 1);
+            if trimmed && reads < READS_MAX {
+                continue;
+            }
+            let Some(page) = page else {
+                return Err(ApiError::from(Code::StorageUnavailable));
+            };
+            if trimmed {
+                mark_gap(&mut recovery);
+            }
+            let reached = page
+                .publications
+                .last()
+                .and_then(|publication| publication.position(page.epoch));
+            let offset = reached.map_or(start.offset, |position: Position| position.offset);
+            recovery.position = reached.or(recovery.position);
+            let more = offset < page.head;
+            let publications = &page.publications;
+            return Ok(history_data(
+                channel,
+                page.epoch,
+                publications,
+                &recovery,
+                more,
+            ));
+        }
+    }
+}
+
+/// Who asked for a position is told that history no longer reaches back; who asked for the newest
+/// has them.
+fn mark_gap(recovery: &mut Recovery) {
+    if recovery.reason != Some(RecoveryReason::New) {
+        recovery.recovered = false;
+        recovery.reason.get_or_insert(RecoveryReason::Expired);
+    }
+}

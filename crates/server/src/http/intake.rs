@@ -1,0 +1,159 @@
+//! What every request passes before its route: who asks, whether they may, and its body.
+//!
+//! Owns the order of these steps: a request is known before it gets a place, and has a place before
+//! its body is read. Must not know what the body means.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderMap, HeaderName, header, request::Parts},
+};
+use bowline_proto::Code;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use super::{HttpApi, error::ApiError};
+use crate::{Credentials, Entrance, Identity, Operation};
+
+/// A body over the limit is read and thrown away up to so many times the limit, so that the
+/// refusal reaches a client that is still writing; beyond, the connection is cut.
+const DISCARD_FACTOR: usize = 4;
+/// When a place may be free again: bodies arrive in far less than a second.
+const PLACE_RETRY_MS: u64 = 200;
+
+impl HttpApi {
+    /// Who asks: `Authorization: Bearer` or `X-API-Key`.
+    pub(super) async fn identify(&self, parts: &Parts) -> Result<Identity, ApiError> {
+        let text = |name: HeaderName| parts.headers.get(name)?.to_str().ok();
+        let credentials = Credentials {
+            token: token(&parts.headers)?,
+            entrance: Entrance::Http,
+            remote_addr: parts
+                .extensions
+                .get::<ConnectInfo<SocketAddr>>()
+                .map(|ConnectInfo(address)| address.ip()),
+            origin: text(header::ORIGIN),
+        };
+        let question = self.access.authenticate(credentials);
+        match timeout(self.config.access_timeout, question).await {
+            Ok(identity) => identity.map_err(ApiError::from),
+            Err(_) => Err(ApiError::new(
+                Code::Overloaded,
+                "The access control did not answer in time.",
+            )),
+        }
+    }
+
+    pub(super) async fn may(
+        &self,
+        identity: &Identity,
+        operation: Operation,
+        channel: &str,
+    ) -> Result<(), ApiError> {
+        let question = self.access.authorize(identity, operation, channel);
+        match timeout(self.config.access_timeout, question).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Code::Forbidden.into()),
+        }
+    }
+
+    pub(super) fn check_channel(&self, channel: &str) -> Result<(), ApiError> {
+        let fits = !channel.is_empty()
+            && channel.len() <= self.config.channel_bytes_max
+            && !channel.chars().any(char::is_control);
+        if fits {
+            Ok(())
+        } else {
+            Err(Code::BadChannel.into())
+        }
+    }
+
+    /// The whole body, and the place that it holds for as long as it is in memory.
+    pub(super) async fn body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
+        let place =
+            self.places.clone().try_acquire_owned().map_err(|_| {
+                ApiError::from(Code::Overloaded).with_retry_after_ms(PLACE_RETRY_MS)
+            })?;
+        let bytes = read(
+            headers,
+            body,
+            self.config.http_body_bytes_max,
+            self.config.connection_timeout,
+        )
+        .await?;
+        Ok((bytes, place))
+    }
+}
+
+async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    bytes_max: usize,
+    wait: Duration,
+) -> Result<Bytes, ApiError> {
+    let announced: Option<usize> = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let too_big = || {
+        let message = format!("The body is larger than {bytes_max} bytes.");
+        ApiError::new(Code::MessageTooBig, message)
+    };
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        discard(&mut body, bytes_max, wait).await;
+        return Err(too_big());
+    }
+    match timeout(wait, Limited::new(&mut body, bytes_max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(&mut body, bytes_max, wait).await;
+            Err(too_big())
+        }
+        Ok(Err(_)) => Err(ApiError::new(Code::Malformed, "The body was cut short.")),
+        Err(_) => Err(ApiError::new(
+            Code::HelloTimeout,
+            "The body did not arrive within connection_timeout.",
+        )),
+    }
+}
+
+async fn discard(body: &mut Body, bytes_max: usize, wait: Duration) {
+    let mut left = bytes_max.saturating_mul(DISCARD_FACTOR);
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            if read > left {
+                break;
+            }
+            left -= read;
+        }
+    };
+    // Whether it ended or not, the refusal follows.
+    let _ = timeout(wait, reading).await;
+}
+
+fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let unreadable = |_| ApiError::from(Code::Unauthorized);
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(unreadable)?;
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        return if scheme.eq_ignore_ascii_case("bearer") {
+            Ok(Some(token.trim()))
+        } else {
+            Err(ApiError::new(
+                Code::Unauthorized,
+                "The Authorization header must be `Bearer` and a token.",
+            ))
+        };
+    }
+    headers
+        .get("x-api-key")
+        .map(|value| value.to_str().map_err(unreadable))
+        .transpose()
+}
