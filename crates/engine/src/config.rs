@@ -37,7 +37,7 @@ pub struct EngineConfig {
     /// a backend's retries, short enough to hold all keys in memory.
     pub key_window: Duration,
     /// Idempotency keys at once, over all channels (default 1,000,000, which is 3,300 keyed
-    /// publications a second): about 150 bytes each. Beyond it the oldest is forgotten early,
+    /// publications a second): about 190 bytes each. Beyond it the oldest is forgotten early,
     /// which `EngineStats::keys_evicted` counts.
     pub keys_max: usize,
     /// How long an empty channel keeps its record (default 30 days): for so long the position of an

@@ -86,6 +86,31 @@ fn expired_publications_of_a_backlog_are_not_served() {
 }
 
 #[test]
+fn a_key_stored_anew_outlives_its_older_entry() {
+    let mut log = Log::open(&EngineConfig::default(), SEED);
+    let keyed = |number: u8| {
+        let mut entry = publish("a", "1");
+        if let Effect::Publish { key, .. } = &mut entry.effect {
+            *key = Some(IdempotencyKey([number; 16]));
+        }
+        entry
+    };
+    for number in 0..100 {
+        append(&mut log, 0, keyed(number)).expect("there is room");
+    }
+    let later_ms = 300_000;
+    let anew = append(&mut log, later_ms, keyed(99)).expect("there is room");
+    assert!(!anew.duplicate, "the window is over");
+    assert!(log.stats().keys > 50, "the backlog is still held");
+    for _ in 0..50 {
+        log.session(later_ms, SessionKey([0; 16]));
+    }
+    assert_eq!(log.stats().keys, 1);
+    let again = append(&mut log, later_ms, keyed(99)).expect("there is room");
+    assert_eq!((again.position, again.duplicate), (anew.position, true));
+}
+
+#[test]
 fn a_forgotten_channel_whose_expiry_is_overdue_is_created_anew() {
     let config = EngineConfig {
         channel_forget_after: Duration::from_millis(DAY_MS),
