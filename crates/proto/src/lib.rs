@@ -4,18 +4,27 @@
 //! and the simulation drive the same types; no delivery decision stands anywhere else.
 #![forbid(unsafe_code)]
 
+mod backoff;
+mod classify;
+pub mod client;
 mod code;
 pub mod codec;
+mod health;
 pub mod message;
 mod position;
 mod publication;
 pub mod recovery;
+mod rng;
 pub mod server;
 mod time;
 
+pub use backoff::{Backoff, BackoffConfig};
+pub use classify::{Advice, Confidence, Evidence, Strategy, Verdict, advice, classify};
 pub use code::{Action, Class, Code, CodeRow, close};
+pub use health::{Health, Level};
 pub use position::{OFFSET_MAX, Position, PositionError};
 pub use publication::{Data, Publication};
+pub use rng::{BOUND_MAX, Rng};
 pub use time::Time;
 
 /// The WebSocket subprotocol that this crate speaks.

@@ -1,0 +1,261 @@
+//! Where a client stands in each of its channels.
+//!
+//! Owns the cursors and the decision whether a message is new, known, or proof of a fault (P2, P3).
+//! Must not know links: the machine tells it when one begins.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    message::Message,
+    position::Position,
+    recovery::{From, Recovery},
+    time::Time,
+};
+
+/// What a message is to its subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The next one: hand it on.
+    Deliver,
+    /// Already seen, or nobody waits for it.
+    Ignore,
+    /// Offsets were left out: nothing may be delivered before the subscription was asked for anew.
+    Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// To be asked for on the next occasion.
+    Wanted,
+    /// Asked with this id; `hello` counts as 0.
+    Asked(u64),
+    Live,
+    /// The reader is behind.
+    Paused,
+    /// Refused for now.
+    Refused(Time),
+}
+
+#[derive(Clone, Debug)]
+struct Subscription {
+    from: From,
+    cursor: Option<Position>,
+    phase: Phase,
+    /// A gap without a position: the next offset may be any higher one.
+    loose: bool,
+    /// Paused on a channel without positions: what was published meanwhile is lost.
+    lossy: bool,
+}
+
+/// All subscriptions of one client, in order of channel name.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions(BTreeMap<Arc<str>, Subscription>);
+
+impl Subscriptions {
+    /// Adds one to be asked for; one that exists is kept as it is.
+    pub fn add(&mut self, channel: Arc<str>, from: From) {
+        self.0.entry(channel).or_insert(Subscription {
+            from,
+            cursor: None,
+            phase: Phase::Wanted,
+            loose: false,
+            lossy: false,
+        });
+    }
+
+    /// Forgets one; whether there was one.
+    pub fn remove(&mut self, channel: &str) -> bool {
+        self.0.remove(channel).is_some()
+    }
+
+    /// What `hello` asks for. Those that are live on an older link stay so until `welcome`.
+    pub fn hello(&mut self) -> Vec<(Arc<str>, Option<From>)> {
+        let mut asked = Vec::new();
+        for (channel, subscription) in &mut self.0 {
+            if subscription.phase == Phase::Paused {
+                continue;
+            }
+            if subscription.phase != Phase::Live {
+                subscription.phase = Phase::Asked(0);
+            }
+            asked.push((channel.clone(), Some(subscription.start())));
+        }
+        asked
+    }
+
+    /// The link on which they were asked for or live is gone.
+    pub fn unlink(&mut self) {
+        for subscription in self.0.values_mut() {
+            if matches!(subscription.phase, Phase::Asked(_) | Phase::Live) {
+                subscription.phase = Phase::Wanted;
+            }
+        }
+    }
+
+    /// The next one to be asked for, now marked as asked with this id.
+    pub fn ask(&mut self, now: Time, id: u64) -> Option<(Arc<str>, From)> {
+        let (channel, subscription) = self.0.iter_mut().find(|(_, s)| match s.phase {
+            Phase::Wanted => true,
+            Phase::Refused(until) => until <= now,
+            _ => false,
+        })?;
+        subscription.phase = Phase::Asked(id);
+        Some((channel.clone(), subscription.start()))
+    }
+
+    /// An answer came; whether it is the one that is waited for, and whether messages are known to
+    /// be lost before it. `id` is none within `welcome` and for what the server added by itself.
+    pub fn begin(
+        &mut self,
+        channel: &Arc<str>,
+        id: Option<u64>,
+        recovery: &Recovery,
+    ) -> Option<bool> {
+        if id.is_none() {
+            self.add(channel.clone(), From::Now);
+        }
+        let subscription = self.0.get_mut(channel)?;
+        let expected = match (id, subscription.phase) {
+            (Some(id), Phase::Asked(asked)) => id == asked,
+            (None, phase) => phase != Phase::Paused,
+            _ => false,
+        };
+        if !expected {
+            return None;
+        }
+        subscription.phase = Phase::Live;
+        // An older link may have delivered more since `hello` told the position; what comes again
+        // is then known. Where the log was rewound only the answer counts.
+        let ahead = recovery.recovered
+            && matches!((subscription.cursor, recovery.position), (Some(cursor), Some(answer))
+                if cursor.epoch == answer.epoch && cursor.offset > answer.offset);
+        if !ahead {
+            subscription.cursor = recovery.position;
+        }
+        subscription.from = From::Now;
+        subscription.loose = false;
+        Some(std::mem::take(&mut subscription.lossy))
+    }
+
+    /// It was refused: for good, or until a time.
+    pub fn refuse(&mut self, channel: &str, until: Option<Time>) {
+        match (self.0.get_mut(channel), until) {
+            (Some(subscription), Some(until)) => subscription.phase = Phase::Refused(until),
+            _ => {
+                self.0.remove(channel);
+            }
+        }
+    }
+
+    /// The channel of the subscription that was asked for with this id.
+    pub fn asked(&self, id: u64) -> Option<Arc<str>> {
+        self.0
+            .iter()
+            .find(|(_, subscription)| subscription.phase == Phase::Asked(id))
+            .map(|(channel, _)| channel.clone())
+    }
+
+    /// Judges a message and moves the cursor.
+    pub fn judge(&mut self, message: &Message) -> Judgement {
+        let Some(subscription) = self.0.get_mut(&message.channel) else {
+            return Judgement::Ignore;
+        };
+        if subscription.phase != Phase::Live {
+            return Judgement::Ignore;
+        }
+        let (Some(position), Some(cursor)) = (message.position, subscription.cursor) else {
+            subscription.cursor = message.position.or(subscription.cursor);
+            return Judgement::Deliver;
+        };
+        let judgement = if position.epoch != cursor.epoch {
+            // The position of an absent channel carries the engine's epoch; its first publication
+            // brings the channel's own.
+            match (cursor.offset, position.offset) {
+                (0, 1) => Judgement::Deliver,
+                _ => Judgement::Fault,
+            }
+        } else if position.offset <= cursor.offset {
+            Judgement::Ignore
+        } else if position.offset == cursor.offset + 1 || subscription.loose {
+            Judgement::Deliver
+        } else {
+            Judgement::Fault
+        };
+        match judgement {
+            Judgement::Deliver => {
+                subscription.cursor = Some(position);
+                subscription.loose = false;
+            }
+            Judgement::Fault => subscription.phase = Phase::Wanted,
+            Judgement::Ignore => {}
+        }
+        judgement
+    }
+
+    /// A gap was announced; whether the subscription is live.
+    pub fn gap(&mut self, channel: &str, position: Option<Position>) -> bool {
+        let Some(subscription) = self.0.get_mut(channel) else {
+            return false;
+        };
+        if subscription.phase != Phase::Live {
+            return false;
+        }
+        match position {
+            Some(position) => subscription.cursor = Some(position),
+            None => subscription.loose = true,
+        }
+        true
+    }
+
+    /// Stops one at its cursor; whether the server must be told.
+    pub fn pause(&mut self, channel: &str) -> bool {
+        let Some(subscription) = self.0.get_mut(channel) else {
+            return false;
+        };
+        let told = matches!(subscription.phase, Phase::Live | Phase::Asked(1..));
+        subscription.lossy |= subscription.phase == Phase::Live && subscription.cursor.is_none();
+        subscription.phase = Phase::Paused;
+        told
+    }
+
+    /// Wants a paused one again.
+    pub fn resume(&mut self, channel: &str) {
+        if let Some(subscription) = self.0.get_mut(channel)
+            && subscription.phase == Phase::Paused
+        {
+            subscription.phase = Phase::Wanted;
+        }
+    }
+
+    /// When a refused one may be asked for again.
+    pub fn retry_at(&self) -> Option<Time> {
+        self.0
+            .values()
+            .filter_map(|subscription| match subscription.phase {
+                Phase::Refused(until) => Some(until),
+                _ => None,
+            })
+            .min()
+    }
+
+    /// The position behind the last message that was handed on.
+    pub fn cursor(&self, channel: &str) -> Option<Position> {
+        self.0.get(channel)?.cursor
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Subscription {
+    fn start(&self) -> From {
+        self.cursor.map_or(self.from, From::After)
+    }
+}
