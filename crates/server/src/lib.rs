@@ -4,9 +4,23 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod channel;
+mod clock;
 mod config;
+mod connection;
+mod frames;
 mod handler;
 mod http;
+mod hub;
+mod link;
+mod node;
+mod outbox;
+mod server;
+mod sync;
+mod upgrade;
+mod vitals;
+
+pub use bowline_proto::{Code, Data, Position};
 
 pub use access::{
     AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, Grant, Identity, OpenAccess,
@@ -15,3 +29,4 @@ pub use access::{
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};
 pub use http::{HttpApi, Vitals, serve_http};
+pub use server::{BuildError, Full, PUBLISHES_INFLIGHT_MAX, Published, Server, ServerBuilder};

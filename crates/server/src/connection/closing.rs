@@ -1,0 +1,80 @@
+//! The end of a connection: RFC 6455's closing handshake, bounded in time.
+
+use std::time::Duration;
+
+use bowline_proto::Time;
+use bowline_ws::{Decoder, Event, encode_close};
+use tokio::time::timeout;
+
+use super::End;
+use crate::{link::Link, node::Node};
+
+/// How long the peer has to answer a close frame and to end its side; after that the socket is
+/// dropped, which costs the peer at most its own last words.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// The most bytes that are read and thrown away while the peer's close is awaited.
+const DISCARD_BYTES_MAX: usize = 1 << 20;
+
+/// Tells the peer, waits for it within bounds, and ends the socket.
+pub(super) async fn run(node: &Node, link: &Link, decoder: &mut Decoder, end: End) {
+    let (frame, await_close) = match end {
+        End::Broken => return,
+        End::Answer(frame) => (frame, false),
+        End::Fail(frame) => (Some(frame), false),
+        End::Close(frame) => (Some(frame), true),
+    };
+    let now = || -> Time { node.clock.now() };
+    link.send_frame(encode_close(frame.as_ref(), None), now());
+    let flushed = timeout(node.config.send_timeout.min(CLOSE_WAIT), async {
+        while !link.is_broken() && link.chores().blocked {
+            if link.socket.writable().await.is_err() {
+                return;
+            }
+            link.flush(now());
+        }
+    });
+    if flushed.await.is_err() || link.is_broken() {
+        return;
+    }
+    // Reading on until the peer's end keeps the kernel from answering late bytes with a reset,
+    // which would destroy the close frame on its way.
+    let drained = timeout(CLOSE_WAIT, drain(link, decoder, await_close));
+    if drained.await.is_ok() && await_close {
+        let _ = timeout(CLOSE_WAIT, drain(link, decoder, false)).await;
+    }
+}
+
+/// Reads until the peer's close frame, if it is awaited, else until the end of its stream.
+async fn drain(link: &Link, decoder: &mut Decoder, mut await_close: bool) {
+    if !await_close && shut_down(link).is_err() {
+        return;
+    }
+    let mut buffer = [0; 4096];
+    let mut discarded = 0;
+    while discarded < DISCARD_BYTES_MAX && link.socket.readable().await.is_ok() {
+        match link.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                discarded += count;
+                let mut input = &mut buffer[..count];
+                while await_close {
+                    match decoder.decode(&mut input) {
+                        Ok(Some(Event::Close(_))) | Err(_) => await_close = false,
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                    }
+                    if !await_close {
+                        return;
+                    }
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn shut_down(link: &Link) -> std::io::Result<()> {
+    socket2::SockRef::from(&link.socket).shutdown(std::net::Shutdown::Write)
+}

@@ -1,0 +1,260 @@
+//! `hello`: who is there, which session goes on, and from where each channel is followed.
+//!
+//! Owns the handshake of `bowline.v1` from the first message to `welcome`. Takeover fences the old
+//! link before `acked` is read; subscriptions begin with `welcome`, in one step.
+
+use std::sync::Arc;
+
+use bowline_proto::{
+    Code,
+    message::{ErrorInfo, Hello, ServerMessage, SessionReason, Welcome},
+    recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
+    server::{Claim, Subscription, Upstream, judge_session},
+};
+use tokio::time::timeout;
+
+use super::{End, Guard, Peer};
+use crate::{
+    access::{Credentials, Entrance, Identity, Operation},
+    channel::Channel,
+    link::{Ending, Link},
+    node::{Node, count, session_key},
+    sync::lock,
+};
+
+/// The longest session id that a client may choose, in bytes.
+const SESSION_BYTES_MAX: usize = 128;
+
+/// Answers `hello` with `welcome`, or ends the connection.
+pub(super) async fn answer(
+    node: &Node,
+    link: &Arc<Link>,
+    guard: &mut Guard,
+    hello: Hello,
+) -> Result<Peer, End> {
+    let identity = authenticate(node, link, hello.token.as_deref()).await?;
+    let opened = open_session(node, link, guard, &identity, &hello).await?;
+    let mut subscriptions = Vec::new();
+    let mut entries = Vec::new();
+    let mut asked = hello.subscribe;
+    if let Some(personal) = identity.user.as_deref().map(personal_channel)
+        && !asked.iter().any(|(channel, _)| *channel == personal)
+    {
+        asked.push((personal, Some(From::Now)));
+    }
+    for (channel, from) in asked {
+        let outcome = if entries.len() >= node.config.subscriptions_per_connection_max {
+            Err(ErrorInfo::new(Code::TooManySubscriptions))
+        } else {
+            match from {
+                Some(from) => follow(node, link, &identity, &channel, from).await,
+                None => Err(ErrorInfo::new(Code::BadPosition)),
+            }
+        };
+        subscriptions.push((
+            channel,
+            outcome.map(|(channel, cursor, recovery)| {
+                entries.push((channel, cursor));
+                recovery
+            }),
+        ));
+    }
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let welcome = ServerMessage::Welcome(Box::new(Welcome {
+        id: hello.id,
+        connection: link.id.to_string().into(),
+        session: opened.session.clone(),
+        resumed: opened.resumed,
+        reason: opened.reason,
+        user: identity.user.clone(),
+        node: node.name.clone(),
+        acked: opened.acked,
+        inflight_max: node.config.inflight_max as u64,
+        session_ttl_ms: millis(node.config.session_ttl),
+        ping_interval_ms: millis(node.config.ping_interval),
+        pong_timeout_ms: millis(node.config.pong_timeout),
+        message_bytes_max: node.config.message_bytes_max as u64,
+        max_reconnect_attempts: node.config.max_reconnect_attempts.into(),
+        subscriptions,
+    }));
+    link.subscribe(Some(&welcome), entries, node.clock.now());
+    let key = session_key(identity.user.as_deref(), &opened.session);
+    Ok(Peer {
+        identity,
+        session: Some((opened.session, key)),
+        upstream: Upstream::new(opened.acked, node.config.inflight_max as u64),
+    })
+}
+
+/// Finds out who the client is, within `access_timeout`.
+pub(super) async fn authenticate(
+    node: &Node,
+    link: &Link,
+    token: Option<&str>,
+) -> Result<Identity, End> {
+    let credentials = Credentials {
+        token,
+        entrance: Entrance::WebSocket,
+        remote_addr: Some(link.peer.ip()),
+        origin: link.origin.as_deref(),
+    };
+    let verdict = timeout(
+        node.config.access_timeout,
+        node.access.authenticate(credentials),
+    )
+    .await;
+    let identity = verdict.unwrap_or(Err(Code::Internal)).map_err(End::code)?;
+    link.identify(identity.user.clone());
+    Ok(identity)
+}
+
+struct Opened {
+    session: Box<str>,
+    acked: u64,
+    resumed: bool,
+    reason: Option<SessionReason>,
+}
+
+async fn open_session(
+    node: &Node,
+    link: &Link,
+    guard: &mut Guard,
+    identity: &Identity,
+    hello: &Hello,
+) -> Result<Opened, End> {
+    let Some(session) = &hello.session else {
+        let session = claim_fresh(node, link, guard, identity)?;
+        return Ok(Opened {
+            session,
+            acked: 0,
+            resumed: false,
+            reason: None,
+        });
+    };
+    if session.is_empty() || session.len() > SESSION_BYTES_MAX {
+        return Err(End::code(Code::Malformed));
+    }
+    let key = session_key(identity.user.as_deref(), session);
+    let claim = lock(&node.sessions).claim(key, hello.link, link.id);
+    let taken_over = match claim {
+        Claim::Refused => return Err(End::code(Code::Replaced)),
+        Claim::Free => false,
+        Claim::TakesOver(old) => {
+            if let Some(old) = node.link(old) {
+                old.end(Ending::Replaced);
+            }
+            count(&node.counters.takeovers, 1);
+            true
+        }
+    };
+    guard.session = Some(key);
+    let record = node
+        .engine
+        .session(key)
+        .await
+        .map_err(|_| End::code(Code::Internal))?;
+    match judge_session(record.unwrap_or(0), hello.first, hello.next) {
+        Ok(acked) => Ok(Opened {
+            session: session.clone(),
+            acked,
+            resumed: taken_over || record.is_some(),
+            reason: None,
+        }),
+        Err(reason) => {
+            lock(&node.sessions).release(&key, link.id);
+            let session = claim_fresh(node, link, guard, identity)?;
+            Ok(Opened {
+                session,
+                acked: 0,
+                resumed: false,
+                reason: Some(reason),
+            })
+        }
+    }
+}
+
+fn claim_fresh(
+    node: &Node,
+    link: &Link,
+    guard: &mut Guard,
+    identity: &Identity,
+) -> Result<Box<str>, End> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| End::code(Code::Internal))?;
+    let session: Box<str> = format!("{:032x}", u128::from_be_bytes(random)).into();
+    let key = session_key(identity.user.as_deref(), &session);
+    lock(&node.sessions).claim(key, None, link.id);
+    guard.session = Some(key);
+    Ok(session)
+}
+
+/// Joins a channel and decides where its subscription begins; nothing is delivered before the
+/// caller hands the cursor to the link.
+pub(super) async fn follow(
+    node: &Node,
+    link: &Arc<Link>,
+    identity: &Identity,
+    name: &Arc<str>,
+    from: From,
+) -> Result<(Arc<Channel>, Subscription, Recovery), ErrorInfo> {
+    permit(node, identity, Operation::Subscribe, name).await?;
+    if link.subscriptions(name).0 {
+        return Err(Code::AlreadySubscribed.into());
+    }
+    // Joined first, so that what is published from here on is told to the channel's tail.
+    let channel = node.hub.join(name, link);
+    let Ok(state) = node.engine.channel(name).await else {
+        node.hub.leave(&channel, link);
+        return Err(Code::StorageUnavailable.into());
+    };
+    let recovery = recover(from, &state, node.engine.clock());
+    match recovery.reason {
+        Some(RecoveryReason::New) => {}
+        _ if recovery.recovered => count(&node.counters.recovered, 1),
+        _ => count(&node.counters.not_recovered, 1),
+    }
+    let cursor = match (&state, recovery.position) {
+        (ChannelState::Present(record), Some(at)) => Subscription::after(record.epoch, at.offset),
+        (ChannelState::NoHistory, _) => {
+            channel.with_tail(|tail| Subscription::volatile(tail.head()))
+        }
+        _ => Subscription::absent(),
+    };
+    Ok((channel, cursor, recovery))
+}
+
+/// The channel to which all connections of a user are subscribed without asking.
+pub(super) fn personal_channel(user: &str) -> Arc<str> {
+    let mut name = String::from("user:");
+    for byte in user.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'~' | b'-' => {
+                name.push(char::from(byte));
+            }
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name.into()
+}
+
+/// Whether the name is one, and the client may do this with it.
+pub(super) async fn permit(
+    node: &Node,
+    identity: &Identity,
+    operation: Operation,
+    channel: &str,
+) -> Result<(), ErrorInfo> {
+    if channel.is_empty()
+        || channel.len() > node.config.channel_bytes_max
+        || channel.chars().any(char::is_control)
+    {
+        return Err(Code::BadChannel.into());
+    }
+    let allowed = node.access.authorize(identity, operation, channel);
+    match timeout(node.config.access_timeout, allowed).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Code::Forbidden.into()),
+        Err(_) => Err(Code::Internal.into()),
+    }
+}

@@ -1,0 +1,106 @@
+//! Plain mode: any WebSocket client, without the subprotocol.
+//!
+//! Owns PROTOCOL.md, "Plain mode": channels from the URL, publications as frames of their own, the
+//! JSON ping, and raw messages for the application. No resume; everything else holds.
+
+use std::sync::Arc;
+
+use bowline_proto::{recovery::From, server::Upstream};
+use bowline_ws::{MessageKind, encode_message};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{End, Peer, hello, reading::Reading, upstream};
+use crate::handler::{Incoming, Payload};
+
+/// What the URL of a plain connection asks for.
+#[derive(Debug, Default)]
+pub(crate) struct PlainRequest {
+    /// `?token=`: the only place where a client without protocol can put it.
+    pub(crate) token: Option<String>,
+    /// `?channels=a,b`, or the channel of the path.
+    pub(crate) channels: Vec<Arc<str>>,
+}
+
+/// The one message of plain mode that the server itself understands.
+#[derive(Deserialize)]
+struct Ping<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+}
+
+/// A text longer than this is no ping and is not parsed as one.
+const PING_BYTES_MAX: usize = 256;
+
+impl Reading {
+    /// Finds out who the client is and subscribes it.
+    pub(super) async fn begin_plain(&mut self, request: PlainRequest) -> Result<Peer, End> {
+        let node = self.node.clone();
+        let token = request.token.as_deref();
+        let identity = hello::authenticate(&node, &self.link, token).await?;
+        let personal = identity.user.as_deref().map(hello::personal_channel);
+        let mut entries = Vec::new();
+        for channel in request.channels.iter().chain(&personal) {
+            let followed = hello::follow(&node, &self.link, &identity, channel, From::Now).await;
+            // There is no message to refuse a single channel with.
+            let (channel, cursor, _) = followed.map_err(|error| End::info(&error))?;
+            entries.push((channel, cursor));
+        }
+        self.link.subscribe(None, entries, node.clock.now());
+        Ok(Peer {
+            identity,
+            session: None,
+            upstream: Upstream::new(0, 0),
+        })
+    }
+
+    /// Answers a ping; hands anything else to the application and its answer to the client.
+    pub(super) async fn take_plain(&mut self, text: bool, data: Bytes, peer: &Peer) {
+        if text && data.len() <= PING_BYTES_MAX && self.answer_ping(&data) {
+            return;
+        }
+        let Some(handler) = &self.node.handler else {
+            return;
+        };
+        let (kind, payload) = if text {
+            let text = String::from_utf8_lossy(&data).into_owned();
+            (MessageKind::Text, Payload::Text(text))
+        } else {
+            (MessageKind::Binary, Payload::Bytes(data))
+        };
+        let incoming = Incoming {
+            session: None,
+            seq: None,
+            user: peer.identity.user.clone(),
+            method: None,
+            payload,
+        };
+        match upstream::call(&self.node, handler, incoming).await {
+            Ok(reply) => {
+                if let Some(raw) = reply.into_raw() {
+                    self.link
+                        .send_frame(encode_message(kind, &raw, None), self.node.clock.now());
+                }
+            }
+            Err(error) => tracing::warn!(connection = self.link.id, %error, "no answer"),
+        }
+    }
+
+    fn answer_ping(&self, data: &[u8]) -> bool {
+        let Ok(Ping {
+            kind: "ping",
+            timestamp,
+        }) = serde_json::from_slice(data)
+        else {
+            return false;
+        };
+        let timestamp = timestamp.map_or("null", RawValue::get);
+        let pong = format!("{{\"type\":\"pong\",\"timestamp\":{timestamp}}}");
+        let frame = encode_message(MessageKind::Text, pong.as_bytes(), None);
+        self.link.send_frame(frame, self.node.clock.now());
+        true
+    }
+}

@@ -1,0 +1,353 @@
+//! What a welcomed client asks for, message by message.
+//!
+//! Owns the dispatch of `bowline.v1` after `welcome`. A refusal is an answer and keeps the
+//! connection; only `bye` and a broken protocol end it.
+
+use std::sync::Arc;
+
+use bowline_engine::{Effect, PageLimit};
+use bowline_proto::{
+    Code, Data, Time,
+    codec::history_data,
+    message::{
+        ClientMessage, Echo, ErrorInfo, History, Publish, Send, ServerMessage, Subject, Subscribe,
+    },
+    recovery::{ChannelState, From, Recovery, recover},
+    server::Intake,
+};
+use bowline_ws::{CloseCode, CloseFrame};
+
+use super::{
+    End, Peer, hello,
+    reading::Reading,
+    upstream::{Item, Origin, Pipeline, Work, answer},
+};
+use crate::{
+    access::Operation,
+    handler::{Incoming, Payload},
+    node::{Node, count},
+};
+
+/// The publications in a history answer where the client does not say.
+pub(crate) const HISTORY_DEFAULT: usize = 100;
+
+/// The most publications in a history answer.
+pub(crate) const HISTORY_MAX: usize = 1_000;
+
+/// Serves one message.
+pub(super) async fn take(
+    reading: &mut Reading,
+    message: ClientMessage,
+    peer: &mut Peer,
+    pipeline: &mut Pipeline,
+) -> Result<(), End> {
+    let node = reading.node.clone();
+    let now = || node.clock.now();
+    match message {
+        ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
+        ClientMessage::Bye => {
+            if let Some((_, key)) = &peer.session {
+                let _ = node.engine.end_session(*key).await;
+            }
+            return Err(End::Close(CloseFrame::new(CloseCode::NORMAL, "")));
+        }
+        ClientMessage::Ping { ts } => reading.link.send(&ServerMessage::Pong { ts }, now()),
+        ClientMessage::Pong { ts, .. } => {
+            if let Some(sent) = ts.and_then(|ts| ts.as_json().parse().ok()) {
+                reading.link.ponged(Time::from_micros(sent), now());
+            }
+        }
+        ClientMessage::Subscribe(request) => subscribe(reading, request, peer).await,
+        ClientMessage::Unsubscribe { id, channel } => unsubscribe(reading, id, channel),
+        ClientMessage::Refresh { id, token } => {
+            let identity = hello::authenticate(&node, &reading.link, Some(&token)).await?;
+            if identity.user != peer.identity.user {
+                return Err(End::code(Code::Forbidden));
+            }
+            peer.identity = identity;
+            reply(reading, id, Ok(Data::Json("{}".into())));
+        }
+        ClientMessage::History(request) => {
+            let id = request.id.clone();
+            let outcome = history(&node, peer, request).await;
+            reply(reading, id, outcome);
+        }
+        ClientMessage::Presence { id, channel, limit } => {
+            let outcome = presence(&node, peer, &channel, limit).await;
+            reply(reading, id, outcome);
+        }
+        ClientMessage::Publish(publish) => take_publish(reading, publish, peer, pipeline).await,
+        ClientMessage::Send(send) => take_send(reading, send, peer, pipeline),
+        ClientMessage::Skip { seq } => {
+            if peer.upstream.skip(seq) == Intake::Accept {
+                let item = Item {
+                    origin: Origin::Seq(seq),
+                    work: Work::Store(Effect::Advance),
+                };
+                pipeline.push(&node, peer, item);
+            }
+            answer(&node, &reading.link, peer);
+        }
+    }
+    Ok(())
+}
+
+async fn take_publish(
+    reading: &Reading,
+    publish: Publish,
+    peer: &mut Peer,
+    pipeline: &mut Pipeline,
+) {
+    let Publish {
+        seq,
+        id,
+        channel,
+        data,
+        tag,
+    } = publish;
+    let refused = check_publish(&reading.node, peer, &channel, &data)
+        .await
+        .err();
+    let user = peer.identity.user.clone();
+    let effect = Effect::Publish {
+        channel,
+        data,
+        user,
+        tag,
+        key: None,
+    };
+    accept(
+        reading,
+        peer,
+        pipeline,
+        origin(seq, id),
+        Work::Store(effect),
+        refused,
+    );
+}
+
+fn take_send(reading: &Reading, send: Send, peer: &mut Peer, pipeline: &mut Pipeline) {
+    let refused = check_send(&reading.node, &send.data).err();
+    let incoming = Incoming {
+        session: peer.session.as_ref().map(|(_, key)| *key),
+        seq: send.seq,
+        user: peer.identity.user.clone(),
+        method: send.method.map(Arc::from),
+        payload: Payload::Data(send.data),
+    };
+    let origin = origin(send.seq, send.id);
+    accept(
+        reading,
+        peer,
+        pipeline,
+        origin,
+        Work::Handle(incoming),
+        refused,
+    );
+}
+
+fn origin(seq: Option<u64>, id: Option<Echo>) -> Origin {
+    seq.map_or(Origin::Volatile(id), Origin::Seq)
+}
+
+/// Lets the session's numbers decide, and starts what is accepted.
+fn accept(
+    reading: &Reading,
+    peer: &mut Peer,
+    pipeline: &mut Pipeline,
+    origin: Origin,
+    work: Work,
+    refused: Option<ErrorInfo>,
+) {
+    let node = &reading.node;
+    match &origin {
+        Origin::Seq(seq) => match peer.upstream.receive(*seq, refused) {
+            Intake::Accept => pipeline.push(node, peer, Item { origin, work }),
+            Intake::Duplicate => count(&node.counters.upstream_duplicates, 1),
+            Intake::Discard | Intake::Refused => {}
+        },
+        Origin::Volatile(id) => {
+            let full = pipeline.len() >= node.config.inflight_max;
+            match refused.or_else(|| full.then(|| Code::RateLimited.into())) {
+                None => pipeline.push(node, peer, Item { origin, work }),
+                Some(error) => {
+                    let to = id.clone().map(Subject::Id);
+                    let error = ServerMessage::Error { to, error };
+                    reading.link.send(&error, node.clock.now());
+                }
+            }
+        }
+    }
+    answer(node, &reading.link, peer);
+}
+
+async fn check_publish(
+    node: &Node,
+    peer: &Peer,
+    channel: &str,
+    data: &Data,
+) -> Result<(), ErrorInfo> {
+    hello::permit(node, &peer.identity, Operation::Publish, channel).await?;
+    check_size(node, data)
+}
+
+fn check_send(node: &Node, data: &Data) -> Result<(), ErrorInfo> {
+    if node.handler.is_none() {
+        return Err(Code::NoHandler.into());
+    }
+    check_size(node, data)
+}
+
+fn check_size(node: &Node, data: &Data) -> Result<(), ErrorInfo> {
+    if data.len() > node.config.message_bytes_max {
+        return Err(Code::MessageTooBig.into());
+    }
+    Ok(())
+}
+
+async fn subscribe(reading: &Reading, request: Subscribe, peer: &Peer) {
+    let Subscribe { id, channel, from } = request;
+    let (node, link) = (&reading.node, &reading.link);
+    let full = link.subscriptions(&channel).1 >= node.config.subscriptions_per_connection_max;
+    let followed = if full {
+        Err(Code::TooManySubscriptions.into())
+    } else {
+        hello::follow(node, link, &peer.identity, &channel, from).await
+    };
+    let now = node.clock.now();
+    match followed {
+        Ok((joined, cursor, recovery)) => {
+            let answer = ServerMessage::Subscribed {
+                id,
+                channel,
+                recovery,
+            };
+            link.subscribe(Some(&answer), vec![(joined, cursor)], now);
+        }
+        Err(error) => {
+            link.send(
+                &ServerMessage::Error {
+                    to: id.map(Subject::Id),
+                    error,
+                },
+                now,
+            );
+        }
+    }
+}
+
+fn unsubscribe(reading: &Reading, id: Option<Echo>, channel: Arc<str>) {
+    let answer = match reading.link.unsubscribe(&channel) {
+        Some(joined) => {
+            reading.node.hub.leave(&joined, &reading.link);
+            ServerMessage::Unsubscribed {
+                id,
+                channel,
+                code: None,
+            }
+        }
+        None => refusal(id, Code::NotSubscribed),
+    };
+    reading.link.send(&answer, reading.node.clock.now());
+}
+
+fn reply(reading: &Reading, id: Option<Echo>, outcome: Result<Data, ErrorInfo>) {
+    let to = id.map(Subject::Id);
+    let answer = match (outcome, to) {
+        (Ok(data), Some(to)) => ServerMessage::Reply { to, data },
+        // Nothing was asked to be told.
+        (Ok(_), None) => return,
+        (Err(error), to) => ServerMessage::Error { to, error },
+    };
+    reading.link.send(&answer, reading.node.clock.now());
+}
+
+fn refusal(id: Option<Echo>, code: Code) -> ServerMessage {
+    ServerMessage::Error {
+        to: id.map(Subject::Id),
+        error: code.into(),
+    }
+}
+
+async fn history(node: &Node, peer: &Peer, request: History) -> Result<Data, ErrorInfo> {
+    let History {
+        channel,
+        after,
+        limit,
+        ..
+    } = request;
+    hello::permit(node, &peer.identity, Operation::History, &channel).await?;
+    let limit = limit.map_or(HISTORY_DEFAULT, |limit| {
+        usize::try_from(limit).unwrap_or(HISTORY_MAX)
+    });
+    let limit = limit.clamp(1, HISTORY_MAX);
+    let from = after.map_or(From::Last(limit as u64), From::After);
+    let failed = |_| ErrorInfo::new(Code::StorageUnavailable);
+    let state = node.engine.channel(&channel).await.map_err(failed)?;
+    let begun = recover(from, &state, node.engine.clock());
+    let (ChannelState::Present(_), Some(at)) = (state, begun.position) else {
+        return Ok(history_data(&channel, 0, &NO_PUBLICATIONS, &begun, false));
+    };
+    let bytes = node.config.send_queue_bytes_max / 2;
+    let page = PageLimit {
+        count: limit,
+        bytes,
+    };
+    let Some(page) = node
+        .engine
+        .read(&channel, at.offset, page)
+        .await
+        .map_err(failed)?
+    else {
+        return Ok(history_data(&channel, 0, &NO_PUBLICATIONS, &begun, false));
+    };
+    let last = page.publications.last();
+    let position = last.and_then(|last| last.position(page.epoch)).or(Some(at));
+    let more = last.map_or(at.offset, |last| last.offset) < page.head;
+    let recovery = Recovery { position, ..begun };
+    Ok(history_data(
+        &channel,
+        page.epoch,
+        &page.publications,
+        &recovery,
+        more,
+    ))
+}
+
+const NO_PUBLICATIONS: [Arc<bowline_proto::Publication>; 0] = [];
+
+/// The most users in a presence answer.
+const PRESENCE_MAX: usize = 1_000;
+
+async fn presence(
+    node: &Node,
+    peer: &Peer,
+    channel: &str,
+    limit: Option<u64>,
+) -> Result<Data, ErrorInfo> {
+    hello::permit(node, &peer.identity, Operation::Presence, channel).await?;
+    let limit = limit.map_or(PRESENCE_MAX, |limit| {
+        usize::try_from(limit).unwrap_or(PRESENCE_MAX)
+    });
+    let members = node
+        .hub
+        .channel(channel)
+        .map(|channel| channel.members())
+        .unwrap_or_default();
+    let users: std::collections::BTreeSet<&str> = members
+        .iter()
+        .filter_map(|link| link.user().map(|user| &**user))
+        .collect();
+    let listed: Vec<&str> = users
+        .iter()
+        .copied()
+        .take(limit.min(PRESENCE_MAX))
+        .collect();
+    let answer = serde_json::json!({
+        "channel": channel,
+        "users": listed,
+        "user_count": users.len(),
+        "connection_count": members.len(),
+    });
+    Ok(Data::Json(answer.to_string().into()))
+}

@@ -1,0 +1,303 @@
+//! Messages on their way to the log or to the application.
+//!
+//! Owns the pipeline of one connection: at most one append or handler call at a time; what arrives
+//! meanwhile is the next batch. Which numbers are taken, acked and refused is decided by
+//! `bowline_proto::server::Upstream`.
+
+use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc};
+
+use bowline_engine::{Append, AppendError, Effect, Producer, SessionKey};
+use bowline_proto::{
+    Code, Data, Position,
+    message::{ErrorInfo, ServerMessage, Subject},
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::time::timeout;
+
+use super::Peer;
+use crate::{
+    handler::{Incoming, MessageHandler, Reply},
+    link::Link,
+    node::{Node, count},
+};
+
+/// An accepted message.
+pub(super) struct Item {
+    /// Its number, or who is to be answered where it has none.
+    pub(super) origin: Origin,
+    /// What it does.
+    pub(super) work: Work,
+}
+
+/// How a message is known to its sender.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// By its number.
+    Seq(u64),
+    /// By an `id`, or not at all.
+    Volatile(Option<bowline_proto::message::Echo>),
+}
+
+/// What an accepted message does.
+pub(super) enum Work {
+    /// Is stored.
+    Store(Effect),
+    /// Is handed to the application.
+    Handle(Incoming),
+}
+
+type Outcome = Result<Option<Data>, ErrorInfo>;
+type Running = Pin<Box<dyn Future<Output = Vec<(Origin, Outcome)>> + Send>>;
+
+/// The messages of one connection that were accepted and not yet answered.
+#[derive(Default)]
+pub(super) struct Pipeline {
+    queue: VecDeque<Item>,
+    running: Option<Running>,
+}
+
+impl Pipeline {
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether an append or a handler is on its way.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Adds a message and starts it if nothing runs.
+    pub(super) fn push(&mut self, node: &Arc<Node>, peer: &Peer, item: Item) {
+        self.queue.push_back(item);
+        self.start(node, peer);
+    }
+
+    /// Waits for what runs; for ever while nothing does.
+    pub(super) async fn done(&mut self) -> Vec<(Origin, Outcome)> {
+        match &mut self.running {
+            Some(running) => running.await,
+            None => pending().await,
+        }
+    }
+
+    /// Answers what has finished, and starts what came meanwhile.
+    pub(super) fn settle(
+        &mut self,
+        node: &Arc<Node>,
+        link: &Link,
+        peer: &mut Peer,
+        done: Vec<(Origin, Outcome)>,
+    ) {
+        self.running = None;
+        let now = node.clock.now();
+        for (origin, outcome) in done {
+            let (to, outcome) = match (origin, outcome) {
+                (Origin::Seq(seq), Ok(reply)) => {
+                    peer.upstream.stored(seq);
+                    let Some(data) = reply else { continue };
+                    (Subject::Seq(seq), Ok(data))
+                }
+                (Origin::Seq(seq), Err(error)) => {
+                    peer.upstream.failed(seq, error);
+                    self.queue
+                        .retain(|item| matches!(item.origin, Origin::Volatile(_)));
+                    continue;
+                }
+                (Origin::Volatile(None), _) => continue,
+                (Origin::Volatile(Some(id)), outcome) => {
+                    let null = || Data::Json(Bytes::from_static(b"null"));
+                    (
+                        Subject::Id(id),
+                        outcome.map(|data| data.unwrap_or_else(null)),
+                    )
+                }
+            };
+            let answer = match outcome {
+                Ok(data) => ServerMessage::Reply { to, data },
+                Err(error) => ServerMessage::Error {
+                    to: Some(to),
+                    error,
+                },
+            };
+            link.send(&answer, now);
+        }
+        answer(node, link, peer);
+        self.start(node, peer);
+    }
+
+    fn start(&mut self, node: &Arc<Node>, peer: &Peer) {
+        if self.running.is_some() {
+            return;
+        }
+        let session = peer.session.as_ref().map(|(_, key)| *key);
+        let mut batch = Vec::new();
+        let mut origins = Vec::new();
+        while let Some(Item { origin, work }) = self.queue.pop_front() {
+            match work {
+                Work::Store(effect) => {
+                    batch.push(Append {
+                        producer: producer(session, &origin),
+                        effect,
+                    });
+                    origins.push(origin);
+                }
+                Work::Handle(incoming) if batch.is_empty() => {
+                    self.running = Some(Box::pin(handle(node.clone(), session, origin, incoming)));
+                    return;
+                }
+                work @ Work::Handle(_) => {
+                    self.queue.push_front(Item { origin, work });
+                    break;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.running = Some(Box::pin(store(node.clone(), origins, batch)));
+        }
+    }
+}
+
+/// Sends what the machine owes: `acked`, then `error`.
+pub(super) fn answer(node: &Node, link: &Link, peer: &mut Peer) {
+    let owed = peer.upstream.poll();
+    let now = node.clock.now();
+    if let Some(seq) = owed.acked {
+        link.send(&ServerMessage::Acked { seq }, now);
+    }
+    if let Some((seq, error)) = owed.refused {
+        count(&node.counters.upstream_refused, 1);
+        link.send(
+            &ServerMessage::Error {
+                to: Some(Subject::Seq(seq)),
+                error,
+            },
+            now,
+        );
+    }
+}
+
+fn producer(session: Option<SessionKey>, origin: &Origin) -> Option<Producer> {
+    match (session, origin) {
+        (Some(session), Origin::Seq(seq)) => Some(Producer { session, seq: *seq }),
+        _ => None,
+    }
+}
+
+async fn store(
+    node: Arc<Node>,
+    origins: Vec<Origin>,
+    batch: Vec<Append>,
+) -> Vec<(Origin, Outcome)> {
+    let append = timeout(node.config.publish_timeout, node.engine.append(batch)).await;
+    let outcomes = append.unwrap_or_else(|_| {
+        origins
+            .iter()
+            .map(|_| Err(AppendError::FateUnknown))
+            .collect()
+    });
+    origins
+        .into_iter()
+        .zip(outcomes)
+        .map(|(origin, outcome)| {
+            let outcome = match outcome {
+                Ok(appended) => {
+                    count(
+                        &node.counters.upstream_duplicates,
+                        appended.duplicate.into(),
+                    );
+                    let told = matches!(origin, Origin::Volatile(Some(_)));
+                    Ok(told.then(|| position_data(appended.position)))
+                }
+                Err(error) => Err(refusal(&error)),
+            };
+            (origin, outcome)
+        })
+        .collect()
+}
+
+async fn handle(
+    node: Arc<Node>,
+    session: Option<SessionKey>,
+    origin: Origin,
+    incoming: Incoming,
+) -> Vec<(Origin, Outcome)> {
+    let outcome = match &node.handler {
+        None => Err(Code::NoHandler.into()),
+        Some(handler) => call(&node, handler, incoming).await.map(Reply::into_data),
+    };
+    let outcome = match (outcome, producer(session, &origin)) {
+        (Ok(data), Some(producer)) => {
+            // The number is stored once the application has answered: at least once, in order.
+            let mark = Append {
+                producer: Some(producer),
+                effect: Effect::Advance,
+            };
+            let marked = timeout(node.config.publish_timeout, node.engine.append(vec![mark])).await;
+            match marked.ok().and_then(|mut outcomes| outcomes.pop()) {
+                Some(Ok(_)) => Ok(Some(data)),
+                Some(Err(error)) => Err(refusal(&error)),
+                None => Err(Code::FateUnknown.into()),
+            }
+        }
+        (outcome, _) => outcome.map(Some),
+    };
+    vec![(origin, outcome)]
+}
+
+/// Calls the application, within `handler_timeout`; its panic is its failure.
+pub(super) async fn call(
+    node: &Node,
+    handler: &Arc<dyn MessageHandler>,
+    incoming: Incoming,
+) -> Result<Reply, ErrorInfo> {
+    let handler = handler.clone();
+    let called = std::panic::AssertUnwindSafe(async move { handler.on_message(incoming).await });
+    match timeout(node.config.handler_timeout, called.catch_unwind()).await {
+        Err(_) => Err(Code::HandlerTimeout.into()),
+        Ok(Err(_)) => Err(Code::HandlerFailed.into()),
+        Ok(Ok(Ok(reply))) => Ok(reply),
+        Ok(Ok(Err(rejection))) => {
+            let error = ErrorInfo::new(Code::Rejected).with_message(rejection.message);
+            Err(match rejection.retry_after {
+                None => error,
+                Some(after) => ErrorInfo {
+                    retry: true,
+                    retry_after_ms: Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+                    ..error
+                },
+            })
+        }
+    }
+}
+
+fn position_data(position: Option<Position>) -> Data {
+    let text = match position {
+        Some(position) => format!("{{\"position\":\"{position}\"}}"),
+        None => "{}".to_owned(),
+    };
+    Data::Json(text.into())
+}
+
+/// What a failed append is on the wire.
+pub(crate) fn refusal(error: &AppendError) -> ErrorInfo {
+    let code = match error {
+        AppendError::StorageFull => Code::StorageFull,
+        AppendError::StorageUnavailable => Code::StorageUnavailable,
+        AppendError::TooManyChannels => Code::TooManyChannels,
+        AppendError::KeyReused => Code::KeyReused,
+        AppendError::FateUnknown => Code::FateUnknown,
+        _ => Code::StorageUnavailable,
+    };
+    let info = ErrorInfo::new(code);
+    if info.retry {
+        info.with_retry_after_ms(RETRY_AFTER_MS)
+    } else {
+        info
+    }
+}
+
+/// When a publisher should try again after the log refused: space and disks come back on their own
+/// time, and a second is short beside that.
+const RETRY_AFTER_MS: u64 = 1_000;

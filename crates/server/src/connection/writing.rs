@@ -1,0 +1,123 @@
+//! The writing half: flush, heartbeat, catch-up.
+//!
+//! Owns every wait for the socket to take bytes, and the reading of pages for subscriptions that
+//! are behind. A catch-up slot covers reading a page, not draining it.
+
+use std::{sync::Arc, time::Duration};
+
+use bowline_engine::PageLimit;
+use bowline_proto::{
+    Code,
+    message::{Echo, ServerMessage},
+    server::{Beat, PageView},
+};
+use bowline_ws::{ControlPayload, encode_ping};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{End, speaks_bowline};
+use crate::{
+    channel::Channel,
+    frames::Shared,
+    link::Link,
+    node::{Node, count},
+};
+
+/// How long a page that could not be read is waited for.
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+/// The most publications in one page: each costs an allocation, however small it is.
+const PAGE_MESSAGES_MAX: usize = 512;
+
+/// Runs until the connection must end.
+pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
+    loop {
+        let chores = link.chores();
+        if chores.broken {
+            return End::Broken;
+        }
+        if let Some(ending) = chores.ending {
+            return ending.into();
+        }
+        if let Some((channel, after)) = chores.catch_up {
+            catch_up(node, link, &channel, after).await;
+            continue;
+        }
+        let Some(due) = beat(node, link) else {
+            return End::code(Code::Stale);
+        };
+        let stuck = link
+            .stuck_since()
+            .map(|since| since + node.config.send_timeout);
+        if stuck.is_some_and(|deadline| node.clock.now() >= deadline) {
+            return End::code(Code::SendTimeout);
+        }
+        let due = stuck.map_or(due, |deadline| due.min(node.clock.instant(deadline)));
+        tokio::select! {
+            biased;
+            // Others queued bytes, left this link behind, or want it to end.
+            () = link.woken() => {}
+            // The socket takes bytes again.
+            _ = link.socket.writable(), if chores.blocked => link.flush(node.clock.now()),
+            // A heartbeat or the send timeout is due.
+            () = sleep_until(due) => {}
+        }
+    }
+}
+
+/// Sends a ping if one is due, and answers when to look again; none if the link is stale.
+fn beat(node: &Node, link: &Link) -> Option<Instant> {
+    loop {
+        let now = node.clock.now();
+        match link.beat(now, node.config.ping_interval, node.config.pong_timeout) {
+            Beat::Wait(until) => return Some(node.clock.instant(until)),
+            Beat::Stale => return None,
+            Beat::Ping if speaks_bowline(link) => {
+                let ts = Some(Echo::from(now.as_micros()));
+                link.send(&ServerMessage::Ping { ts }, now);
+            }
+            Beat::Ping => {
+                let sent = now.as_micros().to_be_bytes();
+                let payload = ControlPayload::new(&sent[..]).expect("eight bytes fit");
+                link.send_frame(encode_ping(&payload, None), now);
+            }
+        }
+    }
+}
+
+async fn catch_up(node: &Node, link: &Arc<Link>, channel: &Arc<Channel>, after: u64) {
+    if link.rise(channel, node.clock.now()) {
+        return;
+    }
+    count(&node.counters.pages_read, 1);
+    let limit = PageLimit {
+        count: PAGE_MESSAGES_MAX,
+        bytes: node.config.page_bytes_max,
+    };
+    let slot = node.page_slots.acquire().await;
+    let page = node.engine.read(channel.name(), after, limit).await;
+    drop(slot);
+    let Ok(Some(page)) = page else {
+        // The log can't be read, or the channel is being forgotten: both pass.
+        tracing::warn!(connection = link.id, channel = %channel.name(), "a page can't be read");
+        sleep(READ_RETRY).await;
+        return;
+    };
+    let view = PageView {
+        epoch: page.epoch,
+        floor: page.floor,
+        head: page.head,
+        first: page
+            .publications
+            .first()
+            .map(|publication| publication.offset),
+        count: page.publications.len(),
+    };
+    let shared: Vec<_> = page
+        .publications
+        .into_iter()
+        .map(|publication| Arc::new(Shared::new(channel.name(), view.epoch, publication)))
+        .collect();
+    let now = node.clock.now();
+    link.deliver_page(channel, view, &shared, now);
+    channel.with_tail(|tail| tail.reach(view.epoch, view.head));
+}

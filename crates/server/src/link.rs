@@ -1,0 +1,410 @@
+//! A link: the half of a connection that others may touch.
+//!
+//! Owns the socket, the bytes that wait for it, and the cursors of its subscriptions, behind one
+//! lock. The hub delivers through it from the broadcasting task; the connection's own task reads
+//! the socket, flushes and catches up. Nothing here waits.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use bowline_proto::{
+    Time,
+    message::ServerMessage,
+    server::{Beat, Delivery, Heartbeat, Missed, PageView, Subscription, Tail},
+};
+use bytes::Bytes;
+use tokio::{net::TcpStream, sync::Notify};
+
+use crate::{
+    channel::Channel,
+    frames::{Mode, Shared, server_frame},
+    outbox::Outbox,
+    sync::lock,
+};
+
+/// One connection, as the rest of the server sees it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: u64,
+    pub(crate) mode: Mode,
+    pub(crate) peer: SocketAddr,
+    pub(crate) origin: Option<Box<str>>,
+    pub(crate) socket: TcpStream,
+    queue_bytes_max: usize,
+    user: OnceLock<Option<Arc<str>>>,
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    outbox: Outbox,
+    subscriptions: Vec<Entry>,
+    heart: Heartbeat,
+    /// Since when the socket has taken nothing although bytes wait.
+    stuck_since: Option<Time>,
+    /// Why the connection must end; no more messages are queued once it is set.
+    ending: Option<Ending>,
+    broken: bool,
+    counts: LinkCounts,
+}
+
+/// What a link counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkCounts {
+    /// Publications queued.
+    pub(crate) messages_out: u64,
+    /// Bytes that the socket took.
+    pub(crate) bytes_out: u64,
+    /// Live subscriptions that fell back to the log.
+    pub(crate) catchups_started: u64,
+    /// Those that went live again.
+    pub(crate) catchups_finished: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    channel: Arc<Channel>,
+    cursor: Subscription,
+    /// It has been live and fell back.
+    fell: bool,
+}
+
+/// Why others end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// A newer link has taken the session over.
+    Replaced,
+    /// The server shuts down.
+    Draining,
+}
+
+/// What a connection's task has to do next.
+#[derive(Debug)]
+pub(crate) struct Chores {
+    /// A channel that must be read from behind this offset.
+    pub(crate) catch_up: Option<(Arc<Channel>, u64)>,
+    /// Bytes wait for the socket.
+    pub(crate) blocked: bool,
+    /// It must end.
+    pub(crate) ending: Option<Ending>,
+    /// The socket has failed.
+    pub(crate) broken: bool,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: u64,
+        mode: Mode,
+        peer: SocketAddr,
+        origin: Option<Box<str>>,
+        socket: TcpStream,
+        queue_bytes_max: usize,
+        now: Time,
+    ) -> Self {
+        Self {
+            id,
+            mode,
+            peer,
+            origin,
+            socket,
+            queue_bytes_max,
+            user: OnceLock::new(),
+            inner: Mutex::new(Inner {
+                outbox: Outbox::default(),
+                subscriptions: Vec::new(),
+                heart: Heartbeat::new(now),
+                stuck_since: None,
+                ending: None,
+                broken: false,
+                counts: LinkCounts::default(),
+            }),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Sets the verified user, once.
+    pub(crate) fn identify(&self, user: Option<Arc<str>>) {
+        self.user.get_or_init(|| user);
+    }
+
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        self.user.get().and_then(Option::as_ref)
+    }
+
+    /// Delivers what the tail has for this link; true if its task must be woken.
+    pub(crate) fn deliver(&self, channel: &Channel, tail: &Tail<Arc<Shared>>, now: Time) -> bool {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        if inner.ending.is_some() || inner.broken {
+            return false;
+        }
+        let room = inner.outbox.room(self.queue_bytes_max);
+        let Some(entry) = inner.find(channel) else {
+            return false;
+        };
+        let delivery = entry.cursor.on_tail(tail, room);
+        entry.fell |= delivery.fell;
+        inner.counts.catchups_started += u64::from(delivery.fell);
+        if delivery.count > 0 {
+            let items = tail
+                .from(delivery.first)
+                .take(delivery.count)
+                .map(|(shared, _)| shared);
+            inner.queue(self.mode, channel, &delivery, items);
+            inner.flush(&self.socket, now);
+        }
+        delivery.fell || !inner.outbox.is_empty() || inner.broken
+    }
+
+    /// Queues a page for a subscription that catches up.
+    pub(crate) fn deliver_page(
+        &self,
+        channel: &Channel,
+        view: PageView,
+        page: &[Arc<Shared>],
+        now: Time,
+    ) {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        let Some(entry) = inner.find(channel) else {
+            return;
+        };
+        let delivery = entry.cursor.on_page(view);
+        let skip = usize::try_from(delivery.first - view.first.unwrap_or(delivery.first));
+        let items = page
+            .iter()
+            .skip(skip.unwrap_or(usize::MAX))
+            .take(delivery.count);
+        inner.queue(self.mode, channel, &delivery, items);
+        inner.flush(&self.socket, now);
+    }
+
+    /// Goes live where the tail reaches the cursor, and takes what the tail has; true if it rose.
+    pub(crate) fn rise(&self, channel: &Channel, now: Time) -> bool {
+        let rose = channel.with_tail(|tail| {
+            let rose = lock(&self.inner).rise(channel, tail);
+            if rose {
+                self.deliver(channel, tail, now);
+            }
+            rose
+        });
+        if rose {
+            self.wake();
+        }
+        rose
+    }
+
+    /// Queues a message of the connection itself.
+    pub(crate) fn send(&self, message: &ServerMessage, now: Time) {
+        self.send_frame(server_frame(message), now);
+    }
+
+    /// Queues a frame.
+    pub(crate) fn send_frame(&self, frame: Bytes, now: Time) {
+        let mut inner = lock(&self.inner);
+        inner.outbox.push(frame);
+        inner.flush(&self.socket, now);
+        let blocked = !inner.outbox.is_empty();
+        drop(inner);
+        if blocked {
+            self.wake();
+        }
+    }
+
+    /// Begins subscriptions; the answer is queued before anything of them can be.
+    pub(crate) fn subscribe(
+        &self,
+        answer: Option<&ServerMessage>,
+        entries: Vec<(Arc<Channel>, Subscription)>,
+        now: Time,
+    ) {
+        let mut inner = lock(&self.inner);
+        if let Some(answer) = answer {
+            inner.outbox.push(server_frame(answer));
+            inner.flush(&self.socket, now);
+        }
+        let entries = entries.into_iter().map(|(channel, cursor)| Entry {
+            channel,
+            cursor,
+            fell: false,
+        });
+        inner.subscriptions.extend(entries);
+        drop(inner);
+        self.wake();
+    }
+
+    /// Ends a subscription; nothing of it is queued afterwards.
+    pub(crate) fn unsubscribe(&self, name: &str) -> Option<Arc<Channel>> {
+        let mut inner = lock(&self.inner);
+        let index = inner
+            .subscriptions
+            .iter()
+            .position(|e| &**e.channel.name() == name)?;
+        Some(inner.subscriptions.swap_remove(index).channel)
+    }
+
+    /// Ends all subscriptions.
+    pub(crate) fn unsubscribe_all(&self) -> Vec<Arc<Channel>> {
+        let entries = std::mem::take(&mut lock(&self.inner).subscriptions);
+        entries.into_iter().map(|entry| entry.channel).collect()
+    }
+
+    /// Whether it is subscribed to this channel, and to how many in all.
+    pub(crate) fn subscriptions(&self, name: &str) -> (bool, usize) {
+        let inner = lock(&self.inner);
+        let found = inner
+            .subscriptions
+            .iter()
+            .any(|entry| &**entry.channel.name() == name);
+        (found, inner.subscriptions.len())
+    }
+
+    /// Asks the connection's task to end; no message is queued from now on.
+    pub(crate) fn end(&self, ending: Ending) {
+        lock(&self.inner).ending.get_or_insert(ending);
+        self.wake();
+    }
+
+    /// Wakes the connection's task.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until there may be chores.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What the connection's task has to do.
+    pub(crate) fn chores(&self) -> Chores {
+        let inner = lock(&self.inner);
+        let has_room = inner.outbox.bytes() <= self.queue_bytes_max / 2;
+        let behind = inner
+            .subscriptions
+            .iter()
+            .find(|entry| has_room && entry.cursor.is_catching_up())
+            .map(|entry| (entry.channel.clone(), entry.cursor.last()));
+        Chores {
+            catch_up: behind,
+            blocked: !inner.outbox.is_empty(),
+            ending: inner.ending,
+            broken: inner.broken,
+        }
+    }
+
+    /// Writes what the socket takes.
+    pub(crate) fn flush(&self, now: Time) {
+        lock(&self.inner).flush(&self.socket, now);
+    }
+
+    /// Since when the socket takes nothing.
+    pub(crate) fn stuck_since(&self) -> Option<Time> {
+        lock(&self.inner).stuck_since
+    }
+
+    /// Whether the queue is over its bound, so that no request should be taken that adds to it.
+    pub(crate) fn is_full(&self) -> bool {
+        lock(&self.inner).outbox.bytes() > self.queue_bytes_max
+    }
+
+    /// Bytes came.
+    pub(crate) fn received(&self, now: Time) {
+        lock(&self.inner).heart.received(now);
+    }
+
+    /// A pong came for a ping of that time.
+    pub(crate) fn ponged(&self, sent: Time, now: Time) {
+        lock(&self.inner).heart.measured(now - sent);
+    }
+
+    /// What the heartbeat wants.
+    pub(crate) fn beat(
+        &self,
+        now: Time,
+        interval: std::time::Duration,
+        timeout: std::time::Duration,
+    ) -> Beat {
+        lock(&self.inner).heart.poll(now, interval, timeout)
+    }
+
+    /// What it has counted so far.
+    pub(crate) fn counts(&self) -> LinkCounts {
+        lock(&self.inner).counts
+    }
+
+    /// An error of the socket, once it has one.
+    pub(crate) fn is_broken(&self) -> bool {
+        lock(&self.inner).broken
+    }
+
+    /// Reads from the socket into a buffer of the caller's.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.try_read(buffer)
+    }
+}
+
+impl Inner {
+    fn find(&mut self, channel: &Channel) -> Option<&mut Entry> {
+        self.subscriptions
+            .iter_mut()
+            .find(|entry| std::ptr::eq(&*entry.channel, channel))
+    }
+
+    fn rise(&mut self, channel: &Channel, tail: &Tail<Arc<Shared>>) -> bool {
+        let Some(entry) = self.find(channel) else {
+            return false;
+        };
+        let rose = entry.cursor.rise(tail);
+        if rose && std::mem::take(&mut entry.fell) {
+            self.counts.catchups_finished += 1;
+        }
+        rose
+    }
+
+    fn queue<'a>(
+        &mut self,
+        mode: Mode,
+        channel: &Channel,
+        delivery: &Delivery,
+        items: impl Iterator<Item = &'a Arc<Shared>>,
+    ) {
+        if let (Some(missed), Mode::Bowline) = (delivery.missed, mode) {
+            self.outbox.push(server_frame(&gap(channel, missed)));
+        }
+        for shared in items {
+            self.outbox.push(shared.frame(mode).clone());
+        }
+        self.counts.messages_out += delivery.count as u64;
+    }
+
+    fn flush(&mut self, socket: &TcpStream, now: Time) {
+        let Ok(written) = self.outbox.flush(socket) else {
+            self.broken = true;
+            return;
+        };
+        self.counts.bytes_out += written.bytes as u64;
+        if written.bytes > 0 {
+            self.heart.sent(now);
+        }
+        match (written.all, written.bytes > 0, self.stuck_since) {
+            (true, ..) => self.stuck_since = None,
+            (false, true, _) | (false, false, None) => self.stuck_since = Some(now),
+            (false, false, Some(_)) => {}
+        }
+    }
+}
+
+/// Without a position: the term of what was given up is no longer known, and the next message
+/// carries the true one.
+fn gap(channel: &Channel, missed: Missed) -> ServerMessage {
+    ServerMessage::Gap {
+        channel: channel.name().clone(),
+        position: None,
+        reason: missed.reason,
+        missed: missed.count,
+    }
+}

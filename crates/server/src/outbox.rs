@@ -1,0 +1,104 @@
+//! The bytes that wait for one socket.
+//!
+//! Owns the order of what is written: a partial write's tail goes first, and what is queued is
+//! coalesced into one vectored write. Must not know what the bytes mean. Its bound is judged by
+//! its owner, who asks for [`room`](Outbox::room) before queueing publications.
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, IoSlice, Result},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::net::TcpStream;
+
+/// The most buffers that one `writev` takes; well below the system's IOV_MAX of 1,024, since a
+/// socket buffer is full long before.
+const WRITE_BUFFERS_MAX: usize = 64;
+
+/// What one attempt to write has brought about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// How many bytes the socket took.
+    pub(crate) bytes: usize,
+    /// It took everything.
+    pub(crate) all: bool,
+}
+
+/// Bytes on their way to one socket.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Queues a frame.
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.queue.push_back(frame);
+    }
+
+    /// Writes what the socket takes without waiting.
+    ///
+    /// # Errors
+    /// The socket's own; the link is then dead.
+    pub(crate) fn flush(&mut self, socket: &TcpStream) -> Result<Written> {
+        let mut written = Written::default();
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_BUFFERS_MAX];
+            let mut count = 0;
+            for (slice, frame) in slices.iter_mut().zip(&self.queue) {
+                *slice = IoSlice::new(frame);
+                count += 1;
+            }
+            let outcome = match &slices[..count] {
+                [only] => socket.try_write(only),
+                several => socket.try_write_vectored(several),
+            };
+            match outcome {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    written.bytes += bytes;
+                    self.advance(bytes);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(written),
+                Err(error) => return Err(error),
+            }
+        }
+        // An idle link holds no buffer.
+        self.queue = VecDeque::new();
+        written.all = true;
+        Ok(written)
+    }
+
+    /// How many bytes may be queued within `bound`.
+    pub(crate) fn room(&self, bound: usize) -> usize {
+        bound.saturating_sub(self.bytes)
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        self.bytes -= bytes;
+        while bytes > 0 {
+            let Some(front) = self.queue.front_mut() else {
+                return;
+            };
+            if front.len() > bytes {
+                front.advance(bytes);
+                return;
+            }
+            bytes -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}

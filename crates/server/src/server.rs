@@ -1,0 +1,311 @@
+//! The server: built from its parts, served on a listener or merged into an axum program.
+//!
+//! Owns construction, the accept loop and the shutdown. Must not know what connections do.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
+use bowline_proto::{
+    Data,
+    message::{ReconnectReason, ServerMessage},
+};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    access::{AccessControl, OpenAccess},
+    channel::TailBounds,
+    clock::Clock,
+    config::{Config, ConfigProblem},
+    frames::Mode,
+    handler::MessageHandler,
+    http::HttpApi,
+    hub::Hub,
+    link::Ending,
+    node::Node,
+    upgrade,
+};
+
+/// The most publications of [`Server::publish`] and [`Server::try_publish`] on their way at once:
+/// each holds its payload.
+pub const PUBLISHES_INFLIGHT_MAX: usize = 1_024;
+
+/// The most publications in a channel's tail; its bytes are a setting.
+const TAIL_COUNT_MAX: usize = 1_024;
+
+/// How long the accept loop rests after an error such as too many open files: retrying at once
+/// would only burn the CPU that could close some.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// A Bowline server; clones are the same server.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use bowline::{Config, Server};
+///
+/// let server = Server::builder().config(Config::default()).build()?;
+/// let app = axum::Router::new().merge(server.router());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// axum::serve(listener, app).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    node: Arc<Node>,
+    http: HttpApi,
+    publishes: Arc<Semaphore>,
+}
+
+/// Builds a [`Server`].
+#[derive(Default)]
+pub struct ServerBuilder {
+    config: Config,
+    engine: Option<Arc<dyn Engine>>,
+    access: Option<Arc<dyn AccessControl>>,
+    handler: Option<Arc<dyn MessageHandler>>,
+}
+
+/// Why a server can't be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Settings that can't be used, all of them.
+    #[error("{} setting(s) can't be used: {}", .0.len(), problems(.0))]
+    Config(Vec<ConfigProblem>),
+    /// The engine `memory` can't be opened.
+    #[error(transparent)]
+    Engine(#[from] bowline_engine::OpenError),
+    /// The system gave no random bits.
+    #[error("the system's source of random numbers is not available")]
+    Entropy,
+    /// There is no tokio runtime to run on.
+    #[error("a server is built inside a tokio runtime")]
+    NoRuntime,
+}
+
+/// [`Server::try_publish`] found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{PUBLISHES_INFLIGHT_MAX} publications are on their way already")]
+pub struct Full;
+
+/// The outcome of a publication: where it stands, or why it has no effect that is known.
+pub type Published = Result<Appended, AppendError>;
+
+impl ServerBuilder {
+    /// The settings; the defaults where this is not called.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where logs live; a fresh [`Memory`] where this is not called.
+    pub fn engine(mut self, engine: Arc<dyn Engine>) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Who may connect and do what; everybody may do everything where this is not called.
+    pub fn access(mut self, access: impl AccessControl) -> Self {
+        self.access = Some(Arc::new(access));
+        self
+    }
+
+    /// Takes what clients `send`; without it they are answered `no_handler`.
+    pub fn on_message(mut self, handler: impl MessageHandler) -> Self {
+        self.handler = Some(Arc::new(handler));
+        self
+    }
+
+    /// Checks the settings and puts the parts together.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build(self) -> Result<Server, BuildError> {
+        self.config.check().map_err(BuildError::Config)?;
+        let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let engine = match self.engine {
+            Some(engine) => engine,
+            None => Arc::new(Memory::open(bowline_engine::EngineConfig::default())?),
+        };
+        let clock = Clock::start();
+        let bounds = TailBounds {
+            count_max: TAIL_COUNT_MAX,
+            bytes_max: self.config.tail_channel_bytes_max,
+        };
+        let hub = Arc::new(Hub::new(bounds, clock, runtime));
+        engine.listen(hub.clone());
+        let access = self.access.unwrap_or_else(|| Arc::new(OpenAccess));
+        let mut name = [0; 4];
+        getrandom::fill(&mut name).map_err(|_| BuildError::Entropy)?;
+        let name = format!("{:08x}", u32::from_be_bytes(name)).into();
+        let config = Arc::new(self.config);
+        let node = Arc::new(Node::new(
+            name,
+            config.clone(),
+            engine.clone(),
+            access.clone(),
+            self.handler,
+            hub,
+            clock,
+        ));
+        let http = HttpApi::new(engine, access, node.clone(), config);
+        let publishes = Arc::new(Semaphore::new(PUBLISHES_INFLIGHT_MAX));
+        Ok(Server {
+            node,
+            http,
+            publishes,
+        })
+    }
+}
+
+impl Server {
+    /// Begins to build one.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// All routes, WebSocket and HTTP, to be merged into an axum program.
+    pub fn router(&self) -> Router {
+        upgrade::router(self.node.clone()).merge(self.http.routes())
+    }
+
+    /// Accepts connections until `shutdown` is done, then lets the clients go within
+    /// `shutdown_timeout`.
+    ///
+    /// # Errors
+    /// Those of the listener's socket that do not pass.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let router = self.router();
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                // Once the server goes, nobody new is let in.
+                () = &mut shutdown => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, _)) => self.answer(socket, router.clone()),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection can't be accepted");
+                        sleep(ACCEPT_RETRY).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Publishes, waiting for room if too many are on their way.
+    ///
+    /// # Errors
+    /// The engine's refusal, or [`AppendError::FateUnknown`] after `publish_timeout`.
+    pub async fn publish(&self, channel: &str, data: Data) -> Published {
+        let Ok(permit) = self.publishes.clone().acquire_owned().await else {
+            return Err(AppendError::FateUnknown);
+        };
+        self.start(channel, data, permit)
+            .await
+            .unwrap_or(Err(AppendError::FateUnknown))
+    }
+
+    /// Publishes without waiting; the handle tells the outcome to whoever wants it.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was published.
+    pub fn try_publish(&self, channel: &str, data: Data) -> Result<JoinHandle<Published>, Full> {
+        let permit = self
+            .publishes
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Full)?;
+        Ok(self.start(channel, data, permit))
+    }
+
+    fn start(
+        &self,
+        channel: &str,
+        data: Data,
+        permit: OwnedSemaphorePermit,
+    ) -> JoinHandle<Published> {
+        let node = self.node.clone();
+        let channel = Arc::from(channel);
+        tokio::spawn(async move {
+            let effect = Effect::Publish {
+                channel,
+                data,
+                user: None,
+                tag: None,
+                key: None,
+            };
+            let append = node.engine.append(vec![Append {
+                producer: None,
+                effect,
+            }]);
+            let outcome = timeout(node.config.publish_timeout, append).await;
+            drop(permit);
+            let first = outcome.ok().and_then(|mut outcomes| outcomes.pop());
+            first.unwrap_or(Err(AppendError::FateUnknown))
+        })
+    }
+
+    fn answer(&self, socket: TcpStream, router: Router) {
+        let deadline = self.node.config.connection_timeout;
+        tokio::spawn(async move {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(deadline);
+            let service = TowerToHyperService::new(router);
+            let serving = http
+                .serve_connection(TokioIo::new(socket), service)
+                .with_upgrades();
+            if let Err(error) = serving.await {
+                tracing::debug!(%error, "an HTTP connection ends");
+            }
+        });
+    }
+
+    /// Tells the clients, then closes their links, and waits until they are gone.
+    async fn drain(&self) {
+        let end = Instant::now() + self.node.config.shutdown_timeout;
+        let window = self.node.config.shutdown_timeout / 4;
+        let after_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let advice = ServerMessage::Reconnect {
+            after_ms,
+            reason: ReconnectReason::Restart,
+            url: None,
+        };
+        for link in self.node.begin_drain() {
+            if link.mode == Mode::Bowline {
+                link.send(&advice, self.node.clock.now());
+            }
+            link.end(Ending::Draining);
+        }
+        while !self.node.links().is_empty() && Instant::now() < end {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn problems(problems: &[ConfigProblem]) -> String {
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|found| format!("{}: {}", found.key, found.problem))
+        .collect();
+    lines.join("; ")
+}

@@ -1,0 +1,419 @@
+//! The life of connections on real sockets: one behaviour a test.
+
+use std::{sync::Arc, time::Duration};
+
+use bowline::{Config, Data, Incoming, Payload, Rejection, Reply, Server};
+use bowline_proto::{
+    codec::{self, decode_server},
+    message::ServerMessage,
+};
+use bowline_ws::{ClientRequest, Decoder, Event, Limits, MessageKind, Role, encode_message};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// Far above what anything here takes: a test that waits so long has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn start(config: Config) -> (Server, String) {
+    let server = Server::builder()
+        .config(config)
+        .on_message(application)
+        .build()
+        .expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (server, address)
+}
+
+/// Echoes; panics and refuses on demand.
+async fn application(incoming: Incoming) -> Result<Reply, Rejection> {
+    match incoming.payload {
+        Payload::Data(Data::Json(json)) if json == "\"panic\"" => panic!("on demand"),
+        Payload::Data(Data::Json(json)) if json == "\"refuse\"" => Err(Rejection::new("no")),
+        Payload::Data(data) => Ok(Reply::Data(data)),
+        Payload::Text(text) => Ok(Reply::Text(text)),
+        Payload::Bytes(bytes) => Ok(Reply::Data(Data::Binary(bytes))),
+    }
+}
+
+/// A client without any logic.
+struct Client {
+    socket: TcpStream,
+    decoder: Decoder,
+    input: Vec<u8>,
+}
+
+impl Client {
+    async fn dial(address: &str, target: &str, protocols: &[&str]) -> Self {
+        let mut socket = TcpStream::connect(address).await.expect("it listens");
+        let request = ClientRequest {
+            host: address,
+            target,
+            key: [7; 16],
+            protocols,
+            headers: &[],
+        };
+        let (request, handshake) = request.encode().expect("it is well formed");
+        socket.write_all(&request).await.expect("it is read");
+        let mut input = Vec::new();
+        loop {
+            match handshake.parse(&input).expect("an HTTP answer") {
+                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
+                    input.drain(..head_bytes);
+                    let limits = Limits {
+                        message_bytes_max: 1 << 24,
+                    };
+                    return Self {
+                        socket,
+                        decoder: Decoder::new(Role::Client, limits),
+                        input,
+                    };
+                }
+                Some(bowline_ws::Response::Refused(refusal)) => panic!("{refusal:?}"),
+                None => {
+                    let read = socket.read_buf(&mut input).await.expect("an answer");
+                    assert!(read > 0, "the server hung up");
+                }
+            }
+        }
+    }
+
+    async fn bowline(address: &str, hello: Value) -> (Self, Value) {
+        let mut client = Self::dial(address, "/ws", &["bowline.v1"]).await;
+        client.send(&hello).await;
+        let welcome = client.next().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (client, welcome)
+    }
+
+    async fn send(&mut self, message: &Value) {
+        self.send_raw(MessageKind::Text, message.to_string().as_bytes())
+            .await;
+    }
+
+    async fn send_raw(&mut self, kind: MessageKind, payload: &[u8]) {
+        let frame = encode_message(kind, payload, Some([1, 2, 3, 4]));
+        self.socket.write_all(&frame).await.expect("it is taken");
+    }
+
+    async fn frame(&mut self) -> Result<String, (u16, String)> {
+        timeout(DEADLINE, async {
+            loop {
+                let mut input = self.input.as_mut_slice();
+                let event = self
+                    .decoder
+                    .decode(&mut input)
+                    .expect("the server is correct");
+                let event = event.map(Event::into_owned);
+                let left = input.len();
+                self.input.drain(..self.input.len() - left);
+                match event {
+                    Some(Event::Text(text)) => return Ok(text.into_owned()),
+                    Some(Event::Binary(bytes)) => return Ok(format!("{bytes:?}")),
+                    Some(Event::Close(frame)) => {
+                        let frame = frame.expect("the server says why");
+                        return Err((frame.code().as_u16(), frame.reason().to_owned()));
+                    }
+                    Some(_) => {}
+                    None => {
+                        let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
+                        assert!(read > 0, "the server hung up without a close frame");
+                    }
+                }
+            }
+        })
+        .await
+        .expect("an answer in time")
+    }
+
+    /// The next message; pings are passed over.
+    async fn next(&mut self) -> Value {
+        loop {
+            let text = self.frame().await.expect("the connection lives");
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            let known: Vec<_> = decode_server(codec::Incoming::Text(&text)).collect();
+            assert!(known.iter().all(Result::is_ok), "{known:?}");
+            if !matches!(known[0], Ok(ServerMessage::Ping { .. })) {
+                return message;
+            }
+        }
+    }
+
+    async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Err(closed) = self.frame().await {
+                return closed;
+            }
+        }
+    }
+}
+
+async fn publish(server: &Server, channel: &str, data: String) {
+    server
+        .publish(channel, Data::Json(data.into()))
+        .await
+        .expect("it is stored");
+}
+
+fn hello(session: &str, link: u64, subscribe: Value) -> Value {
+    json!({"type": "hello", "id": 1, "session": session, "link": link, "subscribe": subscribe})
+}
+
+#[tokio::test]
+async fn a_publication_reaches_its_subscriber_and_its_publisher_is_acked() {
+    let (_server, address) = start(Config::default()).await;
+    let (mut client, welcome) =
+        Client::bowline(&address, hello("s-1", 1, json!({"news": null}))).await;
+    assert_eq!(welcome["subscriptions"]["news"]["recovered"], true);
+    assert_eq!(
+        (&welcome["resumed"], &welcome["acked"]),
+        (&json!(false), &json!(0))
+    );
+    client
+        .send(
+            &json!({"type": "publish", "seq": 1, "channel": "news", "data": {"a": 1}, "tag": "t"}),
+        )
+        .await;
+    let (first, second) = (client.next().await, client.next().await);
+    let (acked, message) = if first["type"] == "acked" {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    assert_eq!(acked, json!({"type": "acked", "seq": 1}));
+    assert_eq!(
+        (&message["data"], &message["tag"]),
+        (&json!({"a": 1}), &json!("t"))
+    );
+}
+
+#[tokio::test]
+async fn a_resumed_link_gets_what_it_missed() {
+    let (server, address) = start(Config::default()).await;
+    publish(&server, "news", "1".into()).await;
+    let (mut client, _) =
+        Client::bowline(&address, hello("s-1", 1, json!({"news": "first"}))).await;
+    let seen = client.next().await;
+    drop(client);
+    for data in 2..=5 {
+        publish(&server, "news", data.to_string()).await;
+    }
+    let (mut client, welcome) =
+        Client::bowline(&address, hello("s-1", 2, json!({"news": seen["position"]}))).await;
+    assert_eq!(welcome["subscriptions"]["news"]["recovered"], true);
+    for data in 2..=5 {
+        assert_eq!(client.next().await["data"], data);
+    }
+    publish(&server, "news", "6".into()).await;
+    assert_eq!(client.next().await["data"], 6);
+}
+
+#[tokio::test]
+async fn a_higher_link_takes_over_and_a_lower_one_is_refused() {
+    let (_server, address) = start(Config::default()).await;
+    let (mut old, _) = Client::bowline(&address, hello("s-1", 2, json!({}))).await;
+    old.send(&json!({"type": "publish", "seq": 1, "channel": "c", "data": 0}))
+        .await;
+    assert_eq!(old.next().await["seq"], 1);
+    let (_new, welcome) = Client::bowline(&address, hello("s-1", 3, json!({}))).await;
+    assert_eq!(
+        (&welcome["resumed"], &welcome["acked"]),
+        (&json!(true), &json!(1))
+    );
+    assert_eq!(
+        old.closed().await,
+        (4409, "{\"code\":\"replaced\"}".to_owned())
+    );
+    let mut late = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    late.send(&hello("s-1", 3, json!({}))).await;
+    assert_eq!(late.closed().await.0, 4409);
+}
+
+#[tokio::test]
+async fn a_lost_session_begins_anew() {
+    let (_server, address) = start(Config::default()).await;
+    let mut asked = hello("s-1", 1, json!({}));
+    asked["first"] = json!(5);
+    asked["next"] = json!(9);
+    let (_client, welcome) = Client::bowline(&address, asked).await;
+    assert_eq!(
+        (&welcome["resumed"], &welcome["reason"]),
+        (&json!(false), &json!("session_lost"))
+    );
+    assert_ne!(welcome["session"], "s-1");
+}
+
+#[tokio::test]
+async fn a_refused_number_blocks_until_it_is_skipped() {
+    let config = Config {
+        message_bytes_max: 1_000,
+        ..Config::default()
+    };
+    let (_server, address) = start(config).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    let publish =
+        |seq: u64, data: &str| json!({"type": "publish", "seq": seq, "channel": "c", "data": data});
+    client.send(&publish(1, &"x".repeat(2_000))).await;
+    client.send(&publish(2, "lost")).await;
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 0}));
+    let error = client.next().await;
+    assert_eq!(
+        (&error["seq"], &error["code"]),
+        (&json!(1), &json!("message_too_big"))
+    );
+    client.send(&json!({"type": "skip", "seq": 1})).await;
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 1}));
+    client.send(&publish(2, "kept")).await;
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 2}));
+    client.send(&publish(1, "again")).await;
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 2}));
+}
+
+#[tokio::test]
+async fn the_application_answers_and_its_panic_is_a_refusal() {
+    let (_server, address) = start(Config::default()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    client
+        .send(&json!({"type": "send", "seq": 1, "data": [1]}))
+        .await;
+    assert_eq!(
+        client.next().await,
+        json!({"type": "reply", "seq": 1, "data": [1]})
+    );
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 1}));
+    client
+        .send(&json!({"type": "send", "seq": 2, "data": "panic"}))
+        .await;
+    assert_eq!(client.next().await["type"], "acked");
+    assert_eq!(client.next().await["code"], "handler_failed");
+    client
+        .send(&json!({"type": "send", "id": "v", "data": "refuse"}))
+        .await;
+    let error = client.next().await;
+    assert_eq!(
+        (&error["id"], &error["code"]),
+        (&json!("v"), &json!("rejected"))
+    );
+}
+
+#[tokio::test]
+async fn bad_messages_are_answered_and_the_connection_lives() {
+    let (_server, address) = start(Config::default()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    for (text, code) in [
+        ("{", "malformed"),
+        ("{\"type\":\"dance\",\"id\":9}", "unknown_type"),
+        (
+            "{\"type\":\"subscribe\",\"id\":9,\"channel\":\"\"}",
+            "bad_channel",
+        ),
+        (
+            "{\"type\":\"subscribe\",\"id\":9,\"channel\":\"a\",\"position\":\"x\"}",
+            "bad_position",
+        ),
+        (
+            "{\"type\":\"unsubscribe\",\"id\":9,\"channel\":\"a\"}",
+            "not_subscribed",
+        ),
+    ] {
+        client.send_raw(MessageKind::Text, text.as_bytes()).await;
+        assert_eq!(client.next().await["code"], code, "{text}");
+    }
+    client.send(&json!({"type": "ping", "ts": 5})).await;
+    assert_eq!(client.next().await, json!({"type": "pong", "ts": 5}));
+}
+
+#[tokio::test]
+async fn the_first_message_must_be_hello() {
+    let (_server, address) = start(Config::default()).await;
+    for (text, code) in [
+        ("{\"type\":\"ping\"}", "hello_expected"),
+        ("{", "malformed"),
+    ] {
+        let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+        client.send_raw(MessageKind::Text, text.as_bytes()).await;
+        assert_eq!(
+            client.closed().await,
+            (4400, format!("{{\"code\":\"{code}\"}}"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_silent_client_is_closed() {
+    let config = Config {
+        ping_interval: Duration::from_millis(50),
+        pong_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let (_server, address) = start(config.clone()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    assert_eq!(
+        client.closed().await,
+        (4408, "{\"code\":\"stale\"}".to_owned())
+    );
+    let config = Config {
+        connection_timeout: Duration::from_millis(50),
+        access_timeout: Duration::from_millis(50),
+        ..config
+    };
+    let (_server, address) = start(config).await;
+    let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    assert_eq!(client.closed().await.0, 4408);
+}
+
+#[tokio::test]
+async fn plain_mode_carries_data_as_it_is() {
+    let (server, address) = start(Config::default()).await;
+    let mut client = Client::dial(&address, "/ws?channels=a,b", &[]).await;
+    client
+        .send_raw(MessageKind::Text, b"{\"type\":\"ping\",\"timestamp\":17}")
+        .await;
+    assert_eq!(
+        client.frame().await,
+        Ok("{\"type\":\"pong\",\"timestamp\":17}".to_owned())
+    );
+    publish(&server, "b", "{\"x\":1}".into()).await;
+    assert_eq!(client.frame().await, Ok("{\"x\":1}".to_owned()));
+    client.send_raw(MessageKind::Text, b"raw").await;
+    assert_eq!(client.frame().await, Ok("raw".to_owned()));
+    client.send_raw(MessageKind::Binary, &[1, 2]).await;
+    assert_eq!(client.frame().await, Ok("[1, 2]".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_falls_back_to_the_log_and_misses_nothing() {
+    const COUNT: usize = 2_000;
+    let (server, address) = start(Config::default()).await;
+    let (mut slow, _) = Client::bowline(&address, hello("s", 1, json!({"fat": null}))).await;
+    let (mut fast, _) = Client::bowline(&address, hello("f", 1, json!({"fat": null}))).await;
+    let (reader, server) = (
+        tokio::spawn(async move {
+            for number in 0..COUNT {
+                assert_eq!(fast.next().await["data"]["n"], number);
+            }
+        }),
+        Arc::new(server),
+    );
+    let padding = "x".repeat(1_800);
+    for number in 0..COUNT {
+        publish(
+            &server,
+            "fat",
+            json!({"n": number, "padding": padding}).to_string(),
+        )
+        .await;
+    }
+    reader.await.expect("the fast reader is not held up");
+    for number in 0..COUNT {
+        assert_eq!(slow.next().await["data"]["n"], number);
+    }
+    publish(&server, "fat", json!({"n": COUNT}).to_string()).await;
+    assert_eq!(slow.next().await["data"]["n"], COUNT);
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs all tests of the project: `scripts/test.sh`. Installs what is missing. A part that can't run
+# on this machine prints NOT RUN and why.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "Rust tests"
+cargo test --workspace --locked
+
+step "Clients for Windows and macOS"
+for target in x86_64-pc-windows-gnu x86_64-apple-darwin; do
+    rustup target add "$target"
+    cargo check --locked --target "$target" -p bowline-ws -p bowline-proto -p bowline-client
+done
+
+step "Autobahn"
+python3 -m unittest discover -s scripts/autobahn -p 'test_*.py'
+scripts/autobahn.sh all
