@@ -1,0 +1,76 @@
+//! Holds the invariants of ARCHITECTURE.md: who may import whom, read from the manifests.
+
+use std::{collections::BTreeSet, path::Path};
+
+/// Our own packages that a crate's manifest names in this section.
+fn imports(krate: &str, section: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(krate)
+        .join("Cargo.toml");
+    let manifest = std::fs::read_to_string(&path).expect("the crate has a manifest");
+    manifest
+        .lines()
+        .skip_while(|line| *line != format!("[{section}]"))
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| name.starts_with("bowline"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    for (krate, allowed) in [
+        ("ws", &[][..]),
+        ("proto", &[]),
+        ("engine", &["bowline-proto"]),
+        ("server", &["bowline-engine", "bowline-proto", "bowline-ws"]),
+        ("client", &["bowline-proto", "bowline-ws"]),
+        ("harness", &[]),
+    ] {
+        let found = imports(krate, "dependencies");
+        let surplus: Vec<_> = found.difference(&names(allowed)).collect();
+        assert!(surplus.is_empty(), "{krate} must not import {surplus:?}");
+    }
+}
+
+#[test]
+fn the_reader_of_manifests_sees_what_is_there() {
+    assert!(imports("server", "dependencies").contains("bowline-proto"));
+    assert!(imports("engine", "dependencies").contains("bowline-proto"));
+}
+
+#[test]
+fn the_core_does_no_io() {
+    for krate in ["ws", "proto"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .join(krate)
+            .join("Cargo.toml");
+        let manifest = std::fs::read_to_string(path).expect("the crate has a manifest");
+        let runtime = manifest
+            .split("[dev-dependencies]")
+            .next()
+            .expect("there is a first part");
+        for io in [
+            "tokio",
+            "hyper",
+            "axum",
+            "getrandom",
+            "rand",
+            "socket2",
+            "mio",
+        ] {
+            let named = runtime
+                .lines()
+                .any(|line| line.split(['.', ' ']).next() == Some(io));
+            assert!(!named, "{krate} must not use {io}");
+        }
+    }
+}
