@@ -1,0 +1,343 @@
+//! One WebSocket connection over TCP: dial, read, write, close.
+//!
+//! Owns a socket and its buffers. Must not know `bowline.v1`; every future here may be dropped at
+//! any await point without losing bytes.
+
+use std::{io, time::Duration};
+
+use bowline_ws::{
+    ClientRequest, CloseCode, CloseFrame, Closing, Decoder, Event, Limits, MaskKey, MessageKind,
+    ProtocolError, Refusal, RequestError, Response, ResponseError, Role, Step, append_message,
+    encode_close, encode_pong,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use crate::endpoint::Endpoint;
+
+/// What one read takes at most; also all that a connection buffers of undecoded input.
+const READ_BYTES: usize = 16 * 1024;
+/// With more than this unwritten nothing is read, so that a peer that does not read can't make our
+/// answers pile up.
+const UNWRITTEN_BYTES_MAX: usize = 1 << 20;
+/// A write without progress for so long: the peer is dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Mask keys drawn from the system at once: one call for 64 frames.
+const MASK_BYTES: usize = 256;
+
+/// An open WebSocket connection, as a client.
+#[derive(Debug)]
+pub struct WebSocket {
+    stream: TcpStream,
+    decoder: Decoder,
+    closing: Closing,
+    input: Box<[u8]>,
+    /// The undecoded part of `input`.
+    pending: std::ops::Range<usize>,
+    output: Vec<u8>,
+    written: usize,
+    /// When the oldest unwritten byte last made progress.
+    progress_at: Instant,
+    masks: Masks,
+}
+
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+    /// Bytes that are no whole message, or a control frame: the peer lives.
+    Progress,
+    /// The peer's close frame; call [`WebSocket::finish`].
+    Closed {
+        /// Its code; 1005 where it had none.
+        code: u16,
+        /// Its reason.
+        reason: String,
+    },
+}
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The name was not found or TCP failed.
+    #[error("the server can't be reached: {0}")]
+    Io(#[from] io::Error),
+    /// The URL can't stand in a request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The answer is no answer to an upgrade.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
+    /// The server refused with an HTTP status.
+    #[error("the server refused the upgrade with status {}", .0.status)]
+    Refused(Refusal),
+}
+
+/// How an open connection ended without a close frame.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// TCP failed or ended.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// The peer violated RFC 6455; [`WebSocket::finish`] tells it so.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+impl WebSocket {
+    /// Connects and shakes hands. The caller bounds the time.
+    ///
+    /// # Errors
+    /// There is no connection, or what answers is no WebSocket server.
+    pub async fn dial(
+        endpoint: &Endpoint,
+        protocols: &[&str],
+        limits: Limits,
+    ) -> Result<Self, DialError> {
+        let mut key = [0; 16];
+        draw_entropy(&mut key)?;
+        let (request, handshake) = ClientRequest {
+            host: endpoint.authority(),
+            target: endpoint.target(),
+            key,
+            protocols,
+            headers: &[],
+        }
+        .encode()?;
+        let mut stream = TcpStream::connect((endpoint.host(), endpoint.port())).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(&request).await?;
+        // Bounded by RESPONSE_BYTES_MAX, which `parse` enforces, and one read.
+        let mut head = Vec::new();
+        loop {
+            if stream.read_buf(&mut head).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            match handshake.parse(&head)? {
+                None => {}
+                Some(Response::Refused(refusal)) => return Err(DialError::Refused(refusal)),
+                Some(Response::Accepted { head_bytes, .. }) => {
+                    return Ok(Self::new(stream, limits, &head[head_bytes..]));
+                }
+            }
+        }
+    }
+
+    fn new(stream: TcpStream, limits: Limits, early: &[u8]) -> Self {
+        let mut input = vec![0; READ_BYTES.max(early.len())].into_boxed_slice();
+        input[..early.len()].copy_from_slice(early);
+        Self {
+            stream,
+            decoder: Decoder::new(Role::Client, limits),
+            closing: Closing::new(Role::Client),
+            input,
+            pending: 0..early.len(),
+            output: Vec::new(),
+            written: 0,
+            progress_at: Instant::now(),
+            masks: Masks::default(),
+        }
+    }
+
+    /// Queues a message; [`receive`](Self::receive) writes it. Nothing is queued once the
+    /// connection closes.
+    ///
+    /// # Errors
+    /// The system has no entropy for the mask.
+    pub fn send(&mut self, kind: MessageKind, payload: &[u8]) -> io::Result<()> {
+        if self.closing.may_send() {
+            let mask = self.masks.draw()?;
+            self.begin_output();
+            append_message(&mut self.output, kind, payload, Some(mask));
+        }
+        Ok(())
+    }
+
+    /// Queues a close frame; go on receiving until the peer's.
+    ///
+    /// # Errors
+    /// The system has no entropy for the mask.
+    pub fn close(&mut self, code: CloseCode) -> io::Result<()> {
+        if self.closing.start() {
+            self.queue_close(Some(&CloseFrame::new(code, "")))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that are queued and not yet written.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Writes what is queued and waits for what comes next.
+    ///
+    /// # Errors
+    /// The connection broke, or the peer broke the protocol.
+    pub async fn receive(&mut self) -> Result<Received, SocketError> {
+        loop {
+            if let Some(received) = self.decode()? {
+                return Ok(received);
+            }
+            if self.exchange().await? {
+                // An event may be whole now; where none is, the bytes still prove life.
+                return Ok(self.decode()?.unwrap_or(Received::Progress));
+            }
+        }
+    }
+
+    /// Ends the closing handshake: writes what is owed, lets the server end TCP, within 2 s.
+    pub async fn finish(mut self) {
+        let end = async {
+            self.stream.write_all(&self.output[self.written..]).await?;
+            if self.closing.step() != Step::AwaitEof {
+                self.stream.shutdown().await?;
+            }
+            while self.stream.read(&mut self.input).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whatever fails here, the connection is gone, which is what was wanted.
+        let _ = timeout(CLOSE_TIMEOUT, end).await;
+    }
+
+    /// One write or one read, whichever is possible first; whether bytes were read.
+    async fn exchange(&mut self) -> io::Result<bool> {
+        let unwritten = self.output.len() > self.written;
+        let deadline = self.progress_at + SEND_TIMEOUT;
+        tokio::select! {
+            biased;
+            // First, because what is owed to the peer must not wait for what it sends.
+            ready = self.stream.writable(), if unwritten => {
+                ready?;
+                match self.stream.try_write(&self.output[self.written..]) {
+                    Ok(count) => self.wrote(count),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+                Ok(false)
+            }
+            ready = self.stream.readable(), if self.output.len() - self.written < UNWRITTEN_BYTES_MAX => {
+                ready?;
+                match self.stream.try_read(&mut self.input) {
+                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        self.pending = 0..count;
+                        Ok(true)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+            () = tokio::time::sleep_until(deadline), if unwritten => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
+    /// The next event of the bytes that are here; control frames are answered at once.
+    fn decode(&mut self) -> Result<Option<Received>, SocketError> {
+        // Bounded by the pending bytes: each turn takes a frame.
+        loop {
+            let mut input = &mut self.input[self.pending.clone()];
+            let event = match self.decoder.decode(&mut input) {
+                Ok(event) => event.map(Event::into_owned),
+                Err(error) => {
+                    if let Some(frame) = self.closing.fail(&error) {
+                        self.queue_close(Some(&frame))?;
+                    }
+                    return Err(error.into());
+                }
+            };
+            self.pending.start = self.pending.end - input.len();
+            match event {
+                None => return Ok(None),
+                Some(Event::Text(text)) => return Ok(Some(Received::Text(text.into_owned()))),
+                Some(Event::Binary(data)) => return Ok(Some(Received::Binary(data.into_owned()))),
+                Some(Event::Pong(_)) => {}
+                Some(Event::Ping(payload)) => {
+                    if self.closing.may_send() {
+                        let mask = self.masks.draw()?;
+                        self.begin_output();
+                        self.output
+                            .extend_from_slice(&encode_pong(&payload, Some(mask)));
+                    }
+                }
+                Some(Event::Close(frame)) => {
+                    if let Some(answer) = self.closing.received(frame.as_ref()) {
+                        self.queue_close(answer.as_ref())?;
+                    }
+                    return Ok(Some(Received::Closed {
+                        code: self.closing.outcome().code,
+                        reason: frame.map_or_else(String::new, |frame| frame.reason().to_owned()),
+                    }));
+                }
+            }
+        }
+    }
+
+    fn queue_close(&mut self, frame: Option<&CloseFrame<'_>>) -> io::Result<()> {
+        let mask = self.masks.draw()?;
+        self.begin_output();
+        self.output
+            .extend_from_slice(&encode_close(frame, Some(mask)));
+        Ok(())
+    }
+
+    /// The send timeout counts from the first unwritten byte, not from the last write of all.
+    fn begin_output(&mut self) {
+        if self.output.is_empty() {
+            self.progress_at = Instant::now();
+        }
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        self.progress_at = Instant::now();
+        if self.written == self.output.len() {
+            self.written = 0;
+            // An idle connection keeps no buffer.
+            self.output = Vec::new();
+        }
+    }
+}
+
+/// Mask keys, drawn from the system in blocks.
+#[derive(Debug)]
+struct Masks {
+    bytes: [u8; MASK_BYTES],
+    used: usize,
+}
+
+impl Default for Masks {
+    fn default() -> Self {
+        Self {
+            bytes: [0; MASK_BYTES],
+            used: MASK_BYTES,
+        }
+    }
+}
+
+impl Masks {
+    fn draw(&mut self) -> io::Result<MaskKey> {
+        if self.used == MASK_BYTES {
+            draw_entropy(&mut self.bytes)?;
+            self.used = 0;
+        }
+        let (keys, _) = self.bytes.as_chunks();
+        self.used += 4;
+        Ok(keys[self.used / 4 - 1])
+    }
+}
+
+fn draw_entropy(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
+}
