@@ -105,6 +105,23 @@ pub enum ClientMessage {
     Bye,
 }
 
+impl ClientMessage {
+    /// The `id` that its answer would echo.
+    pub fn id(&self) -> Option<Echo> {
+        match self {
+            Self::Hello(hello) => hello.id.clone(),
+            Self::Subscribe(Subscribe { id, .. })
+            | Self::Unsubscribe { id, .. }
+            | Self::Publish(Publish { id, .. })
+            | Self::Send(Send { id, .. })
+            | Self::History(History { id, .. })
+            | Self::Presence { id, .. }
+            | Self::Refresh { id, .. } => id.clone(),
+            Self::Skip { .. } | Self::Ping { .. } | Self::Pong { .. } | Self::Bye => None,
+        }
+    }
+}
+
 /// `hello`: who the client is and where it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {

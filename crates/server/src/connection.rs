@@ -20,6 +20,7 @@ use bowline_ws::{CloseCode, CloseFrame, Decoder, Limits, Role};
 
 use crate::{
     access::Identity,
+    bucket::Bucket,
     frames::Mode,
     link::{Ending, Link},
     node::Node,
@@ -72,6 +73,7 @@ struct Peer {
     /// The session's secret id and its key; none in plain mode.
     session: Option<(Box<str>, SessionKey)>,
     upstream: Upstream,
+    bucket: Bucket,
 }
 
 /// Serves a connection until it ends, and leaves nothing of it behind.

@@ -52,6 +52,7 @@ impl Hub {
             .or_insert_with(|| Arc::new(Channel::new(name.clone(), self.bounds)))
             .clone();
         channel.add(link);
+        link.joined(channel.clone());
         channel
     }
 

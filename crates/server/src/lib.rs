@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod bucket;
 mod channel;
 mod clock;
 mod config;

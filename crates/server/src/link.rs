@@ -68,7 +68,8 @@ pub(crate) struct LinkCounts {
 #[derive(Debug)]
 struct Entry {
     channel: Arc<Channel>,
-    cursor: Subscription,
+    /// None while it is not known yet where the subscription begins.
+    cursor: Option<Subscription>,
     /// It has been live and fell back.
     fell: bool,
 }
@@ -143,11 +144,11 @@ impl Link {
             return false;
         }
         let room = inner.outbox.room(self.queue_bytes_max);
-        let Some(entry) = inner.find(channel) else {
+        let Some((cursor, fell)) = inner.find(channel) else {
             return false;
         };
-        let delivery = entry.cursor.on_tail(tail, room);
-        entry.fell |= delivery.fell;
+        let delivery = cursor.on_tail(tail, room);
+        *fell |= delivery.fell;
         inner.counts.catchups_started += u64::from(delivery.fell);
         if delivery.count > 0 {
             let items = tail
@@ -170,11 +171,14 @@ impl Link {
     ) {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
-        let Some(entry) = inner.find(channel) else {
+        let Some((cursor, _)) = inner.find(channel) else {
             return;
         };
-        let delivery = entry.cursor.on_page(view);
-        let skip = usize::try_from(delivery.first - view.first.unwrap_or(delivery.first));
+        let delivery = cursor.on_page(view);
+        let skip = delivery
+            .first
+            .saturating_sub(view.first.unwrap_or(delivery.first));
+        let skip = usize::try_from(skip);
         let items = page
             .iter()
             .skip(skip.unwrap_or(usize::MAX))
@@ -215,11 +219,21 @@ impl Link {
         }
     }
 
+    /// Notes the membership of a channel, before its subscription begins.
+    pub(crate) fn joined(&self, channel: Arc<Channel>) {
+        let entry = Entry {
+            channel,
+            cursor: None,
+            fell: false,
+        };
+        lock(&self.inner).subscriptions.push(entry);
+    }
+
     /// Begins subscriptions; the answer is queued before anything of them can be.
     pub(crate) fn subscribe(
         &self,
         answer: Option<&ServerMessage>,
-        entries: Vec<(Arc<Channel>, Subscription)>,
+        begun: Vec<(Arc<Channel>, Subscription)>,
         now: Time,
     ) {
         let mut inner = lock(&self.inner);
@@ -227,12 +241,15 @@ impl Link {
             inner.outbox.push(server_frame(answer));
             inner.flush(&self.socket, now);
         }
-        let entries = entries.into_iter().map(|(channel, cursor)| Entry {
-            channel,
-            cursor,
-            fell: false,
-        });
-        inner.subscriptions.extend(entries);
+        for (channel, cursor) in begun {
+            let entries = &mut inner.subscriptions;
+            if let Some(entry) = entries
+                .iter_mut()
+                .find(|e| Arc::ptr_eq(&e.channel, &channel))
+            {
+                entry.cursor = Some(cursor);
+            }
+        }
         drop(inner);
         self.wake();
     }
@@ -286,8 +303,11 @@ impl Link {
         let behind = inner
             .subscriptions
             .iter()
-            .find(|entry| has_room && entry.cursor.is_catching_up())
-            .map(|entry| (entry.channel.clone(), entry.cursor.last()));
+            .filter(|_| has_room)
+            .find_map(|entry| {
+                let cursor = entry.cursor.filter(Subscription::is_catching_up)?;
+                Some((entry.channel.clone(), cursor.last()))
+            });
         Chores {
             catch_up: behind,
             blocked: !inner.outbox.is_empty(),
@@ -348,20 +368,20 @@ impl Link {
 }
 
 impl Inner {
-    fn find(&mut self, channel: &Channel) -> Option<&mut Entry> {
-        self.subscriptions
-            .iter_mut()
-            .find(|entry| std::ptr::eq(&*entry.channel, channel))
+    /// The cursor of a subscription that has begun, and whether it fell since it was live.
+    fn find(&mut self, channel: &Channel) -> Option<(&mut Subscription, &mut bool)> {
+        let mut entries = self.subscriptions.iter_mut();
+        let entry = entries.find(|entry| std::ptr::eq(&*entry.channel, channel))?;
+        Some((entry.cursor.as_mut()?, &mut entry.fell))
     }
 
     fn rise(&mut self, channel: &Channel, tail: &Tail<Arc<Shared>>) -> bool {
-        let Some(entry) = self.find(channel) else {
+        let Some((cursor, fell)) = self.find(channel) else {
             return false;
         };
-        let rose = entry.cursor.rise(tail);
-        if rose && std::mem::take(&mut entry.fell) {
-            self.counts.catchups_finished += 1;
-        }
+        let rose = cursor.rise(tail);
+        let again = rose && std::mem::take(fell);
+        self.counts.catchups_finished += u64::from(again);
         rose
     }
 

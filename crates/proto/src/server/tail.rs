@@ -42,13 +42,12 @@ impl<T> Tail<T> {
         }
     }
 
-    /// Tells a tail where the log's head is, unless it knows better.
+    /// Tells a tail where the log's head was seen. Another channel record than the tail's wins: if
+    /// it was the older one, the next publication tells.
     pub fn reach(&mut self, epoch: u64, head: u64) {
-        if self.epoch == 0 {
-            self.epoch = epoch;
-        }
-        if self.epoch == epoch && head >= self.next {
+        if self.epoch != epoch || head >= self.next {
             self.clear();
+            self.epoch = epoch;
             self.next = head + 1;
         }
     }
@@ -156,7 +155,7 @@ mod tests {
         tail.push(1, 40, 'a', 1);
         assert_eq!(tail.push(2, 1, 'b', 1), Pushed::Restarted);
         assert_eq!((tail.epoch(), tail.start(), tail.head()), (2, 1, 1));
-        tail.reach(1, 40);
-        assert_eq!(tail.head(), 1);
+        tail.reach(3, 7);
+        assert_eq!((tail.epoch(), tail.start(), tail.head()), (3, 8, 7));
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::{End, Guard, Peer};
 use crate::{
     access::{Credentials, Entrance, Identity, Operation},
+    bucket::Bucket,
     channel::Channel,
     link::{Ending, Link},
     node::{Node, count, session_key},
@@ -43,14 +44,15 @@ pub(super) async fn answer(
         asked.push((personal, Some(From::Now)));
     }
     for (channel, from) in asked {
-        let outcome = if entries.len() >= node.config.subscriptions_per_connection_max {
-            Err(ErrorInfo::new(Code::TooManySubscriptions))
-        } else {
-            match from {
-                Some(from) => follow(node, link, &identity, &channel, from).await,
-                None => Err(ErrorInfo::new(Code::BadPosition)),
-            }
-        };
+        let outcome =
+            if link.subscriptions(&channel).1 >= node.config.subscriptions_per_connection_max {
+                Err(ErrorInfo::new(Code::TooManySubscriptions))
+            } else {
+                match from {
+                    Some(from) => follow(node, link, &identity, &channel, from).await,
+                    None => Err(ErrorInfo::new(Code::BadPosition)),
+                }
+            };
         subscriptions.push((
             channel,
             outcome.map(|(channel, cursor, recovery)| {
@@ -84,6 +86,7 @@ pub(super) async fn answer(
         identity,
         session: Some((opened.session, key)),
         upstream: Upstream::new(opened.acked, node.config.inflight_max as u64),
+        bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
     })
 }
 
@@ -190,7 +193,8 @@ fn claim_fresh(
 }
 
 /// Joins a channel and decides where its subscription begins; nothing is delivered before the
-/// caller hands the cursor to the link.
+/// caller hands the cursor to the link. The link remembers the membership from the join on, so that
+/// it ends with the connection even if this is cut short.
 pub(super) async fn follow(
     node: &Node,
     link: &Arc<Link>,
@@ -205,6 +209,7 @@ pub(super) async fn follow(
     // Joined first, so that what is published from here on is told to the channel's tail.
     let channel = node.hub.join(name, link);
     let Ok(state) = node.engine.channel(name).await else {
+        link.unsubscribe(name);
         node.hub.leave(&channel, link);
         return Err(Code::StorageUnavailable.into());
     };

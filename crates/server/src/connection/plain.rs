@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{End, Peer, hello, reading::Reading, upstream};
-use crate::handler::{Incoming, Payload};
+use crate::{
+    bucket::Bucket,
+    handler::{Incoming, Payload},
+};
 
 /// What the URL of a plain connection asks for.
 #[derive(Debug, Default)]
@@ -54,6 +57,7 @@ impl Reading {
             identity,
             session: None,
             upstream: Upstream::new(0, 0),
+            bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
         })
     }
 

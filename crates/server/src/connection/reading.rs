@@ -8,7 +8,7 @@ use std::{cell::RefCell, io::ErrorKind, sync::Arc};
 use bowline_proto::{
     Code,
     codec::{DecodeError, Incoming, decode_client},
-    message::{ClientMessage, ServerMessage},
+    message::{ClientMessage, ErrorInfo, ServerMessage},
 };
 use bowline_ws::{Closing, ControlPayload, Decoder, Event, Role, encode_pong};
 use bytes::Bytes;
@@ -58,12 +58,13 @@ impl Reading {
 
     async fn serve(&mut self, plain: PlainRequest) -> Result<std::convert::Infallible, End> {
         let mut arrived = Vec::new();
+        let deadline = tokio::time::Instant::now() + self.node.config.connection_timeout;
         let mut peer = if speaks_bowline(&self.link) {
-            let deadline = tokio::time::Instant::now() + self.node.config.connection_timeout;
             let hello = timeout_at(deadline, self.hello(&mut arrived)).await;
             hello.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
         } else {
-            self.begin_plain(plain).await?
+            let begun = timeout_at(deadline, self.begin_plain(plain)).await;
+            begun.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
         };
         let mut pipeline = Pipeline::default();
         loop {
@@ -192,18 +193,29 @@ impl Reading {
         pipeline: &mut Pipeline,
     ) -> Result<(), End> {
         count(&self.node.counters.messages_in, 1);
+        let config = &self.node.config;
+        let now = self.node.clock.now();
+        let (rate, burst) = (config.messages_per_second, config.messages_burst_max);
+        let limited = peer.bucket.take(rate, burst, now).err();
+        let limited = limited.map(|ms| ErrorInfo::new(Code::RateLimited).with_retry_after_ms(ms));
         match arrived {
+            // There is no message to refuse with, so a flood ends the connection.
+            Arrived::Plain { .. } if limited.is_some() => Err(End::code(Code::RateLimited)),
             Arrived::Plain { text, data } => {
                 self.take_plain(text, data, peer).await;
                 Ok(())
             }
             Arrived::Message(Ok(message)) => {
-                super::requests::take(self, message, peer, pipeline).await
+                super::requests::take(self, message, limited, peer, pipeline).await
             }
-            Arrived::Message(Err(refused)) => {
-                let DecodeError { to, error, .. } = refused;
-                let now = self.node.clock.now();
-                self.link.send(&ServerMessage::Error { to, error }, now);
+            Arrived::Message(Err(DecodeError { to, error, .. })) => {
+                self.link.send(
+                    &ServerMessage::Error {
+                        to,
+                        error: limited.unwrap_or(error),
+                    },
+                    now,
+                );
                 Ok(())
             }
         }

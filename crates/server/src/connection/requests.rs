@@ -38,11 +38,29 @@ pub(crate) const HISTORY_MAX: usize = 1_000;
 pub(super) async fn take(
     reading: &mut Reading,
     message: ClientMessage,
+    limited: Option<ErrorInfo>,
     peer: &mut Peer,
     pipeline: &mut Pipeline,
 ) -> Result<(), End> {
     let node = reading.node.clone();
     let now = || node.clock.now();
+    // A numbered message is refused by its number; pongs are answers and cost nothing.
+    let error = match (limited.clone(), &message) {
+        (None, _)
+        | (_, ClientMessage::Publish(_) | ClientMessage::Send(_) | ClientMessage::Skip { .. })
+        | (_, ClientMessage::Pong { .. } | ClientMessage::Bye) => None,
+        (limited, _) => limited,
+    };
+    if let Some(error) = error {
+        reading.link.send(
+            &ServerMessage::Error {
+                to: message.id().map(Subject::Id),
+                error,
+            },
+            now(),
+        );
+        return Ok(());
+    }
     match message {
         ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
         ClientMessage::Bye => {
@@ -76,8 +94,10 @@ pub(super) async fn take(
             let outcome = presence(&node, peer, &channel, limit).await;
             reply(reading, id, outcome);
         }
-        ClientMessage::Publish(publish) => take_publish(reading, publish, peer, pipeline).await,
-        ClientMessage::Send(send) => take_send(reading, send, peer, pipeline),
+        ClientMessage::Publish(publish) => {
+            take_publish(reading, publish, limited, peer, pipeline).await
+        }
+        ClientMessage::Send(send) => take_send(reading, send, limited, peer, pipeline),
         ClientMessage::Skip { seq } => {
             if peer.upstream.skip(seq) == Intake::Accept {
                 let item = Item {
@@ -95,6 +115,7 @@ pub(super) async fn take(
 async fn take_publish(
     reading: &Reading,
     publish: Publish,
+    limited: Option<ErrorInfo>,
     peer: &mut Peer,
     pipeline: &mut Pipeline,
 ) {
@@ -105,9 +126,12 @@ async fn take_publish(
         data,
         tag,
     } = publish;
-    let refused = check_publish(&reading.node, peer, &channel, &data)
-        .await
-        .err();
+    let refused = match limited {
+        Some(limited) => Some(limited),
+        None => check_publish(&reading.node, peer, &channel, &data)
+            .await
+            .err(),
+    };
     let user = peer.identity.user.clone();
     let effect = Effect::Publish {
         channel,
@@ -126,8 +150,14 @@ async fn take_publish(
     );
 }
 
-fn take_send(reading: &Reading, send: Send, peer: &mut Peer, pipeline: &mut Pipeline) {
-    let refused = check_send(&reading.node, &send.data).err();
+fn take_send(
+    reading: &Reading,
+    send: Send,
+    limited: Option<ErrorInfo>,
+    peer: &mut Peer,
+    pipeline: &mut Pipeline,
+) {
+    let refused = limited.or_else(|| check_send(&reading.node, &send.data).err());
     let incoming = Incoming {
         session: peer.session.as_ref().map(|(_, key)| *key),
         seq: send.seq,

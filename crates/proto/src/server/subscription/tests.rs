@@ -208,7 +208,10 @@ fn a_channel_that_begins_is_followed_from_its_first_publication() {
     let mut subscription = Subscription::absent();
     assert!(subscription.rise(&Tail::<u64>::new(100, 1_000)));
     let delivery = subscription.on_tail(&tail(1..=2), 1_000);
-    assert_eq!((delivery.first, delivery.count, delivery.missed), (1, 2, None));
+    assert_eq!(
+        (delivery.first, delivery.count, delivery.missed),
+        (1, 2, None)
+    );
 }
 
 #[test]
