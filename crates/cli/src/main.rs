@@ -1,2 +1,84 @@
-//! Placeholder while the crate is being laid down.
-fn main() {}
+//! The command `bowline`: serve, publish, and look at the configuration.
+//!
+//! Owns the exit codes. Must not know how anything is done: each command has a module of its own.
+#![forbid(unsafe_code)]
+
+mod args;
+mod logging;
+mod publish;
+mod serve;
+mod settings;
+
+use std::{fmt::Display, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Cli, Command, ConfigAction, SettingsArgs};
+use settings::{Loaded, Settings, load};
+
+/// Something failed while it ran.
+const FAILED: u8 = 1;
+/// The command or the configuration can't be used (clap's own code for the former).
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(arguments) => with_settings(&arguments, |loaded| {
+            logging::start(&loaded.settings);
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| tracing::warn!("{warning}"));
+            or_report(serve::serve(loaded.settings), FAILED)
+        }),
+        Command::Publish(arguments) => match publish::publish(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => report(&error, USAGE),
+            Err(error) => report(&error, FAILED),
+        },
+        Command::Config { action } => match action {
+            ConfigAction::Check(arguments) => with_settings(&arguments, |loaded| {
+                warn(&loaded);
+                println!("The configuration is good.");
+                ExitCode::SUCCESS
+            }),
+            ConfigAction::Print(arguments) => with_settings(&arguments, |mut loaded| {
+                warn(&loaded);
+                print!("{}", settings::print(&mut loaded));
+                ExitCode::SUCCESS
+            }),
+        },
+    }
+}
+
+fn with_settings(arguments: &SettingsArgs, then: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    match load(&arguments.sources(), Settings::default()) {
+        Ok(loaded) => then(loaded),
+        Err(problems) => {
+            for problem in &problems {
+                eprintln!("bowline: {problem}");
+            }
+            let count = problems.len();
+            eprintln!("bowline: {count} problem(s) in the configuration; nothing was started");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        eprintln!("bowline: warning: {warning}");
+    }
+}
+
+fn or_report(result: Result<(), impl Display>, code: u8) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error, code),
+    }
+}
+
+fn report(error: &impl Display, code: u8) -> ExitCode {
+    eprintln!("bowline: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,172 @@
+//! `bowline publish`: one HTTP request.
+//!
+//! Owns the request and what is said of its answer. Must not know channels or positions: the answer
+//! is printed as it came.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, StatusCode, Uri, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json, value::RawValue};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::args::PublishArgs;
+
+/// Longer than the server's own publish_timeout, so that its answer comes first.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// An answer is a position or an error.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+const URL_DEFAULT: &str = "http://127.0.0.1:8000";
+
+/// The message was not published, or it is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum PublishError {
+    /// The URL is not one of a server.
+    #[error("{url}: {problem}")]
+    Url {
+        /// Which.
+        url: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A header can't carry the text.
+    #[error("the API key or the idempotency key has characters that a header can't carry")]
+    Header,
+    /// There is no server.
+    #[error("can't connect to {authority}: {source}; is the server running?")]
+    Connect {
+        /// Where.
+        authority: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It may have been published.
+    #[error("no whole answer came ({0}): repeat it with the same --key to be sure")]
+    Unknown(String),
+    /// The server refused it.
+    #[error("refused with {status}: {code}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The code.
+        code: String,
+        /// The sentence for the developer.
+        message: String,
+    },
+}
+
+impl PublishError {
+    /// Whether the command was wrong, not the world.
+    pub(crate) const fn is_usage(&self) -> bool {
+        matches!(self, Self::Url { .. } | Self::Header)
+    }
+}
+
+/// Publishes and prints the server's answer.
+pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
+    let unknown = |error: std::io::Error| PublishError::Unknown(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(unknown)?;
+    let variable = |name| std::env::var(name).ok();
+    let url = arguments.url.clone().or_else(|| variable("BOWLINE_URL"));
+    let url = url.as_deref().unwrap_or(URL_DEFAULT);
+    let authority = authority(url)?;
+    let key = arguments
+        .api_key
+        .clone()
+        .or_else(|| variable("BOWLINE_API_KEY"));
+    let request = request(arguments, &authority, key.as_deref())?;
+    // Inside, because the timer needs the runtime.
+    let sending = async { timeout(DEADLINE, send(&authority, request)).await };
+    let answer = runtime
+        .block_on(sending)
+        .unwrap_or_else(|_| Err(PublishError::Unknown("timeout".to_owned())))?;
+    println!("{answer}");
+    Ok(())
+}
+
+/// `host:port` of the URL; its path, if any, must be empty.
+fn authority(url: &str) -> Result<String, PublishError> {
+    let wrong = |problem| PublishError::Url {
+        url: url.to_owned(),
+        problem,
+    };
+    let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(wrong(
+            "must begin with http:// (TLS ends at a proxy before Bowline)",
+        ));
+    }
+    let named = uri.authority().ok_or_else(|| wrong("names no host"))?;
+    if uri.path() != "/" || uri.query().is_some() || named.as_str().contains('@') {
+        return Err(wrong("must be http://host or http://host:port alone"));
+    }
+    let port = named.port_u16().unwrap_or(80);
+    Ok(format!("{}:{port}", named.host()))
+}
+
+fn request(
+    arguments: &PublishArgs,
+    authority: &str,
+    api_key: Option<&str>,
+) -> Result<Request<Full<Bytes>>, PublishError> {
+    // RawValue keeps the digits of numbers and the order of fields as they were typed.
+    let data = match serde_json::from_str::<Box<RawValue>>(&arguments.data) {
+        Ok(json) => json,
+        Err(_) => serde_json::value::to_raw_value(&arguments.data).expect("strings serialize"),
+    };
+    let channel = json!(arguments.channel);
+    let body = format!(r#"{{"channel":{channel},"data":{data}}}"#);
+    let mut request = Request::post("/api/publish")
+        .header(header::HOST, authority)
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(key) = &arguments.key {
+        request = request.header("idempotency-key", key);
+    }
+    if let Some(key) = api_key {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    request.body(body.into()).map_err(|_| PublishError::Header)
+}
+
+async fn send(authority: &str, request: Request<Full<Bytes>>) -> Result<String, PublishError> {
+    let connect = |source| PublishError::Connect {
+        authority: authority.to_owned(),
+        source,
+    };
+    let unknown = |error: hyper::Error| PublishError::Unknown(error.to_string());
+    let stream = TcpStream::connect(authority).await.map_err(connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(unknown)?;
+    // It ends with the runtime; its error reaches the sender.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let (head, body) = sender
+        .send_request(request)
+        .await
+        .map_err(unknown)?
+        .into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| PublishError::Unknown(error.to_string()))?
+        .to_bytes();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if head.status.is_success() {
+        return Ok(text);
+    }
+    let error: Value = serde_json::from_str(&text).unwrap_or_default();
+    let field = |name: &str| error[name].as_str().unwrap_or("?").to_owned();
+    Err(PublishError::Refused {
+        status: head.status,
+        code: field("code"),
+        message: field("message"),
+    })
+}

@@ -1,0 +1,116 @@
+//! `bowline serve`: one process that listens until it is told to stop.
+//!
+//! Owns the start, what is said about it, and the way out. Must not know what connections do.
+
+mod descriptors;
+mod shutdown;
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use bowline::{OpenAccess, Server, StaticAccess};
+use bowline_engine::{Engine, Memory, OpenError};
+use tokio::net::TcpListener;
+
+use crate::settings::{EngineKind, Settings};
+
+/// The server could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ServeError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {}", explain(.source, *.address))]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine can't be opened.
+    #[error(transparent)]
+    Engine(#[from] OpenError),
+    /// The server can't be put together.
+    #[error(transparent)]
+    Build(#[from] bowline::BuildError),
+    /// The system failed under it.
+    #[error("the server failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs until a signal; then the clients are let go and it returns.
+pub(crate) fn serve(settings: Settings) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> Result<(), ServeError> {
+    let address = settings.listen;
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    descriptors::warn_if_few(settings.server.connections_max);
+    let dev = settings.server.dev;
+    let server = build(settings)?;
+    let signal = shutdown::first_signal()?;
+    announce(address, dev);
+    tracing::info!(%address, "listening");
+    server.serve(listener, signal).await?;
+    tracing::info!("shut down");
+    Ok(())
+}
+
+fn build(settings: Settings) -> Result<Server, ServeError> {
+    let engine: Arc<dyn Engine> = match settings.engine {
+        EngineKind::Memory => Arc::new(Memory::open(settings.memory)?),
+    };
+    let builder = Server::builder().engine(engine);
+    let builder = if settings.server.dev {
+        builder.access(OpenAccess)
+    } else {
+        builder.access(StaticAccess::new(settings.api_keys, settings.anonymous))
+    };
+    Ok(builder.config(settings.server).build()?)
+}
+
+fn announce(address: SocketAddr, dev: bool) {
+    let mut text = format!("bowline is listening on http://{address}\n");
+    if dev {
+        text += &format!(
+            "
+Development mode: no tokens, this machine only. Try:
+  WebSocket  ws://{address}/ws
+             ws://{address}/ws?channels=news   (any WebSocket client, without the protocol)
+  publish    curl http://{address}/api/publish -H 'Content-Type: application/json' \\
+               -d '{{\"channel\":\"news\",\"data\":\"hello\"}}'
+  history    http://{address}/api/channels/news/history
+  statistics http://{address}/ws/stats
+"
+        );
+    }
+    // Whoever started it may have closed its output: no reason not to serve.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn explain(error: &io::Error, address: SocketAddr) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program uses this port (`ss -ltnp sport = :{port}` shows which); \
+             stop it, or choose another port with --listen"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "port {port} needs privileges; choose one above 1023 with --listen, \
+             or give the program CAP_NET_BIND_SERVICE"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address; 0.0.0.0 or [::] stand for all of its own"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,214 @@
+//! The forms of values: how each is read from text, and written as TOML.
+//!
+//! Owns units and spellings. Must not know which setting has which form.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bowline::{AllowedOrigins, ApiKey};
+use toml::Value;
+
+/// A value as it was written.
+#[derive(Debug)]
+pub(super) enum Raw {
+    One(String),
+    List(Vec<String>),
+}
+
+/// The place of a setting's value.
+pub(super) enum Slot<'a> {
+    Span(&'a mut Duration),
+    Size(&'a mut usize),
+    Total(&'a mut u64),
+    Count(&'a mut u32),
+    Flag(&'a mut bool),
+    Address(&'a mut SocketAddr),
+    Origins(&'a mut AllowedOrigins),
+    Level(&'a mut tracing::Level),
+    Format(&'a mut LogFormat),
+    Kind(&'a mut EngineKind),
+    Keys(&'a mut Vec<ApiKey>),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where the logs of the channels live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EngineKind {
+    Memory,
+}
+
+impl Raw {
+    /// Scalars as text; none for what no setting takes (tables, dates, lists of lists).
+    pub(super) fn from_toml(value: Value) -> Option<Self> {
+        fn scalar(value: Value) -> Option<String> {
+            match value {
+                Value::String(text) => Some(text),
+                Value::Integer(number) => Some(number.to_string()),
+                Value::Float(number) => Some(number.to_string()),
+                Value::Boolean(flag) => Some(flag.to_string()),
+                _ => None,
+            }
+        }
+        match value {
+            Value::Array(values) => Some(Self::List(
+                values.into_iter().map(scalar).collect::<Option<_>>()?,
+            )),
+            value => scalar(value).map(Self::One),
+        }
+    }
+
+    fn one(self) -> Result<String, String> {
+        match self {
+            Self::One(text) => Ok(text.trim().to_owned()),
+            Self::List(_) => Err("takes one value, not a list".to_owned()),
+        }
+    }
+
+    /// In the environment and in flags, commas separate the values of a list.
+    fn list(self) -> Vec<String> {
+        match self {
+            Self::List(values) => values,
+            Self::One(text) => text
+                .split(',')
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+}
+
+impl Slot<'_> {
+    /// Takes a value, or tells what would be one. The text itself is not repeated: it may be secret.
+    pub(super) fn set(self, raw: Raw) -> Result<(), String> {
+        match self {
+            Self::Span(span) => *span = parse_span(&raw.one()?)?,
+            Self::Size(size) => *size = to_fit(parse_size(&raw.one()?)?)?,
+            Self::Total(total) => *total = parse_size(&raw.one()?)?,
+            Self::Count(count) => *count = to_fit(parse_size(&raw.one()?)?)?,
+            Self::Flag(flag) => *flag = parse_flag(&raw.one()?)?,
+            Self::Address(address) => {
+                let text = raw.one()?;
+                *address = text.parse().map_err(|_| {
+                    "must be an address and port, such as 127.0.0.1:8000 or [::]:8000".to_owned()
+                })?;
+            }
+            Self::Origins(origins) => *origins = parse_origins(raw),
+            Self::Level(level) => {
+                let problem = |_| "must be error, warn, info, debug or trace".to_owned();
+                *level = raw.one()?.parse().map_err(problem)?;
+            }
+            Self::Format(format) => {
+                *format = match raw.one()?.as_str() {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err("must be text or json".to_owned()),
+                }
+            }
+            Self::Kind(kind) => {
+                *kind = match raw.one()?.as_str() {
+                    "memory" => EngineKind::Memory,
+                    _ => return Err("must be memory".to_owned()),
+                }
+            }
+            Self::Keys(keys) => {
+                *keys = raw
+                    .list()
+                    .iter()
+                    .map(|text| ApiKey::new(text).map_err(|error| error.to_string()))
+                    .collect::<Result<_, _>>()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value as TOML; none where it is a secret.
+    pub(super) fn show(self) -> Option<String> {
+        let quoted = |text: &str| Value::from(text).to_string();
+        Some(match self {
+            Self::Span(span) => show_span(*span),
+            Self::Size(size) => size.to_string(),
+            Self::Total(total) => total.to_string(),
+            Self::Count(count) => count.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Address(address) => quoted(&address.to_string()),
+            Self::Origins(AllowedOrigins::Any) => quoted("*"),
+            Self::Origins(AllowedOrigins::SameHost) => quoted("same-host"),
+            Self::Origins(AllowedOrigins::List(list)) => Value::from(list.clone()).to_string(),
+            Self::Level(level) => quoted(&level.as_str().to_ascii_lowercase()),
+            Self::Format(LogFormat::Text) => quoted("text"),
+            Self::Format(LogFormat::Json) => quoted("json"),
+            Self::Kind(EngineKind::Memory) => quoted("memory"),
+            Self::Keys(_) => return None,
+        })
+    }
+}
+
+/// A number of seconds, or a number with its unit.
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    let problem = || "must be seconds, or a number with ms, s, m, h or d".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return Err(problem()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| problem())?;
+    Duration::try_from_secs_f64(number * unit).map_err(|_| problem())
+}
+
+pub(super) fn show_span(span: Duration) -> String {
+    if span.subsec_nanos() == 0 {
+        span.as_secs().to_string()
+    } else {
+        format!("\"{}ms\"", span.as_secs_f64() * 1_000.0)
+    }
+}
+
+/// A whole number, or one with KiB, MiB or GiB.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let problem = || "must be a whole number, or one with KiB, MiB or GiB".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(problem()),
+    };
+    let number: u64 = digits
+        .trim()
+        .replace('_', "")
+        .parse()
+        .map_err(|_| problem())?;
+    number.checked_mul(unit).ok_or_else(problem)
+}
+
+fn to_fit<T: TryFrom<u64>>(number: u64) -> Result<T, String> {
+    T::try_from(number).map_err(|_| "is too large".to_owned())
+}
+
+fn parse_flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
+fn parse_origins(raw: Raw) -> AllowedOrigins {
+    let list = raw.list();
+    match list.as_slice() {
+        [one] if one == "*" => AllowedOrigins::Any,
+        [one] if one == "same-host" => AllowedOrigins::SameHost,
+        _ => AllowedOrigins::List(list),
+    }
+}

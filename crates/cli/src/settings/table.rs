@@ -1,0 +1,105 @@
+//! The names of all settings.
+//!
+//! Owns the one list from which file keys, environment variables, flags and `config print` come.
+//! Must not know defaults or bounds: those are the library's.
+
+use super::{Settings, slot::Slot};
+
+/// A setting: `name` in the TOML table `section`.
+pub(super) struct Setting {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// The library's field, in whose name it reports problems; the engine's begin with `engine/`.
+    pub(super) field: &'static str,
+    pub(super) slot: fn(&mut Settings) -> Slot<'_>,
+}
+
+/// Variables with our prefixes that are no settings: those of commands and of the build.
+pub(super) const OTHER_VARIABLES: &[&str] = &[
+    "BOWLINE_API_KEY",
+    "BOWLINE_COMMIT",
+    "BOWLINE_CONFIG",
+    "BOWLINE_URL",
+];
+
+/// What stands in a file as a list of tables.
+pub(super) const LISTS: [&str; 2] = ["channels", "access.anonymous"];
+
+macro_rules! settings {
+    ($($section:literal $name:literal $field:literal $slot:ident $first:ident $(. $rest:ident)*;)*) => {
+        pub(super) static SETTINGS: &[Setting] = &[$(Setting {
+            section: $section,
+            name: $name,
+            field: $field,
+            slot: |settings| Slot::$slot(&mut settings.$first $(. $rest)*),
+        },)*];
+    };
+}
+
+settings! {
+    "server" "listen" "listen" Address listen;
+    "server" "dev" "dev" Flag server.dev;
+    "server" "shutdown_timeout" "shutdown_timeout" Span server.shutdown_timeout;
+    "server" "publish_timeout" "publish_timeout" Span server.publish_timeout;
+    "server" "http_body_bytes" "http_body_bytes_max" Size server.http_body_bytes_max;
+    "server" "http_requests" "http_requests_max" Size server.http_requests_max;
+    "server" "batch_messages" "batch_messages_max" Size server.batch_messages_max;
+    "server" "history_bytes" "history_bytes_max" Size server.history_bytes_max;
+    "log" "level" "log_level" Level log_level;
+    "log" "format" "log_format" Format log_format;
+    "access" "api_keys" "api_keys" Keys api_keys;
+    "websocket" "ping_interval" "ping_interval" Span server.ping_interval;
+    "websocket" "pong_timeout" "pong_timeout" Span server.pong_timeout;
+    "websocket" "connection_timeout" "connection_timeout" Span server.connection_timeout;
+    "websocket" "max_reconnect_attempts" "max_reconnect_attempts" Count server.max_reconnect_attempts;
+    "websocket" "max_message_size" "message_bytes_max" Size server.message_bytes_max;
+    "websocket" "max_connections_per_ip" "connections_per_ip_max" Count server.connections_per_ip_max;
+    "websocket" "rate_limit_window" "rate_limit_window" Span server.rate_limit_window;
+    "websocket" "rate_limit_attempts" "rate_limit_attempts_max" Count server.rate_limit_attempts_max;
+    "websocket" "loopback_exempt" "loopback_exempt" Flag server.loopback_exempt;
+    "websocket" "send_timeout" "send_timeout" Span server.send_timeout;
+    "websocket" "max_connections" "connections_max" Size server.connections_max;
+    "websocket" "max_handshakes" "handshakes_max" Size server.handshakes_max;
+    "websocket" "max_subscriptions" "subscriptions_per_connection_max"
+        Size server.subscriptions_per_connection_max;
+    "websocket" "send_queue_bytes" "send_queue_bytes_max" Size server.send_queue_bytes_max;
+    "websocket" "socket_send_buffer_bytes" "socket_send_buffer_bytes"
+        Size server.socket_send_buffer_bytes;
+    "websocket" "max_inflight" "inflight_max" Size server.inflight_max;
+    "websocket" "max_channel_bytes" "channel_bytes_max" Size server.channel_bytes_max;
+    "websocket" "messages_per_second" "messages_per_second" Count server.messages_per_second;
+    "websocket" "messages_burst" "messages_burst_max" Count server.messages_burst_max;
+    "websocket" "handler_timeout" "handler_timeout" Span server.handler_timeout;
+    "websocket" "access_timeout" "access_timeout" Span server.access_timeout;
+    "websocket" "session_ttl" "session_ttl" Span server.session_ttl;
+    "websocket" "catchup_slots" "catchup_slots" Size server.catchup_slots;
+    "websocket" "page_bytes" "page_bytes_max" Size server.page_bytes_max;
+    "websocket" "tail_channel_bytes" "tail_channel_bytes_max" Size server.tail_channel_bytes_max;
+    "websocket" "tail_bytes" "tail_bytes_max" Size server.tail_bytes_max;
+    "websocket" "allowed_origins" "allowed_origins" Origins server.allowed_origins;
+    "engine" "kind" "engine/kind" Kind engine;
+    "engine" "max_channels" "engine/channels_max" Size memory.channels_max;
+    "engine" "max_messages" "engine/messages_max" Total memory.messages_max;
+    "engine" "max_bytes" "engine/bytes_max" Total memory.bytes_max;
+    "engine" "max_sessions" "engine/sessions_max" Size memory.sessions_max;
+    "engine" "max_keys" "engine/keys_max" Size memory.keys_max;
+    "engine" "key_window" "engine/key_window" Span memory.key_window;
+    "engine" "channel_forget_after" "engine/channel_forget_after" Span memory.channel_forget_after;
+}
+
+impl Setting {
+    /// Its name in files and in `--set`.
+    pub(super) fn key(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// Its environment variable.
+    pub(super) fn variable(&self) -> String {
+        let name = self.name.to_ascii_uppercase();
+        match self.section {
+            "websocket" => format!("WEBSOCKET_{name}"),
+            "server" => format!("BOWLINE_{name}"),
+            section => format!("BOWLINE_{}_{name}", section.to_ascii_uppercase()),
+        }
+    }
+}

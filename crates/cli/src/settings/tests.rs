@@ -1,0 +1,223 @@
+//! The three sources in their order, and every mistake at once.
+
+use std::{fs, time::Duration};
+
+use bowline::{AllowedOrigins, Operation};
+
+use super::*;
+
+/// A file in a folder of its own, removed at the end.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("bowline-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("bowline.toml");
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+fn sources(file: Option<&File>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
+    let environment = environment.iter();
+    Sources {
+        file: file.map(|file| file.0.clone()),
+        environment: environment
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect(),
+        flags: flags
+            .iter()
+            .map(|(key, value)| FlagValue::new("--set", key, value))
+            .collect(),
+    }
+}
+
+fn problems(sources: &Sources) -> Vec<String> {
+    let found = load(sources, Settings::default()).expect_err("problems");
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_seed_settings_have_their_names_and_defaults() {
+    for (variable, default) in [
+        ("WEBSOCKET_PING_INTERVAL", "30"),
+        ("WEBSOCKET_PONG_TIMEOUT", "10"),
+        ("WEBSOCKET_CONNECTION_TIMEOUT", "10"),
+        ("WEBSOCKET_MAX_RECONNECT_ATTEMPTS", "10"),
+        ("WEBSOCKET_MAX_MESSAGE_SIZE", "65536"),
+        ("WEBSOCKET_MAX_CONNECTIONS_PER_IP", "10"),
+        ("WEBSOCKET_RATE_LIMIT_WINDOW", "60"),
+        ("WEBSOCKET_RATE_LIMIT_ATTEMPTS", "60"),
+        ("WEBSOCKET_SEND_TIMEOUT", "5"),
+    ] {
+        let setting = SETTINGS
+            .iter()
+            .find(|setting| setting.variable() == variable);
+        let value = (setting.expect(variable).slot)(&mut Settings::default()).show();
+        assert_eq!(value.as_deref(), Some(default), "{variable}");
+    }
+}
+
+#[test]
+fn every_setting_is_reached_by_its_key_and_by_its_variable() {
+    for setting in SETTINGS {
+        let value = (setting.slot)(&mut Settings::default()).show();
+        let value = value.map_or_else(|| "k".repeat(16), |value| value.replace('"', ""));
+        for sources in [
+            sources(None, &[], &[(&setting.key(), &value)]),
+            sources(None, &[(&setting.variable(), &value)], &[]),
+        ] {
+            let loaded = load(&sources, Settings::default());
+            let loaded = loaded.unwrap_or_else(|found| panic!("{}: {found:?}", setting.key()));
+            assert!(loaded.origins.contains_key(&setting.key()));
+        }
+    }
+}
+
+#[test]
+fn flags_go_before_environment_and_environment_before_the_file() {
+    let file = File::new(
+        "order",
+        "[websocket]\nping_interval = 1\npong_timeout = \"1500ms\"\nsend_timeout = 2.5\n",
+    );
+    let environment = [
+        ("WEBSOCKET_PING_INTERVAL", "2"),
+        ("WEBSOCKET_PONG_TIMEOUT", "2m"),
+    ];
+    let flags = [("websocket.ping_interval", "3")];
+    let loaded = load(
+        &sources(Some(&file), &environment, &flags),
+        Settings::default(),
+    )
+    .unwrap();
+    let server = loaded.settings.server;
+    assert_eq!(server.ping_interval, Duration::from_secs(3));
+    assert_eq!(server.pong_timeout, Duration::from_secs(120));
+    assert_eq!(server.send_timeout, Duration::from_millis(2_500));
+}
+
+#[test]
+fn all_problems_come_at_once_with_key_and_source() {
+    let file = File::new(
+        "problems",
+        "top = 1\n[websocket]\nping_intervall = 1\nsend_timeout = \"soon\"\nmax_inflight = 0\n\
+         listen = \"x\"\n[[channels]]\npattern = \"a*b\"\nhistory_cuont = 1\nhistory_age = \"40d\"\n\
+         [[channels]]\nhistory = false\nhistory_count = 2\n",
+    );
+    let environment = [
+        ("WEBSOCKET_MAX_MESSAGE_SIZ", "1"),
+        ("BOWLINE_LISTEN", "nowhere"),
+    ];
+    let found = problems(&sources(Some(&file), &environment, &[("no.such", "1")])).join("\n");
+    let path = file.0.display().to_string();
+    for expected in [
+        format!("top ({path}): no such setting"),
+        format!(
+            "websocket.ping_intervall ({path}): no such setting; did you mean websocket.ping_interval?"
+        ),
+        format!("websocket.send_timeout ({path}): must be seconds"),
+        format!("websocket.max_inflight ({path}): must be between 1"),
+        format!("websocket.listen ({path}): no such setting; did you mean server.listen?"),
+        format!("channels[0].history_cuont ({path}): no such key; did you mean history_count?"),
+        format!("channels[0].pattern ({path}): must be a channel name"),
+        format!("channels[0].history_age ({path}): must be at least 1 ms"),
+        format!("channels[1].history ({path}): means nothing beside history_count"),
+        format!("channels[1].pattern ({path}): is needed"),
+        "WEBSOCKET_MAX_MESSAGE_SIZ (environment WEBSOCKET_MAX_MESSAGE_SIZ): no such setting; \
+         did you mean WEBSOCKET_MAX_MESSAGE_SIZE?"
+            .to_owned(),
+        "server.listen (environment BOWLINE_LISTEN): must be an address".to_owned(),
+        "no.such (--set): no such setting".to_owned(),
+    ] {
+        assert!(
+            found.contains(&expected),
+            "missing: {expected}\nin:\n{found}"
+        );
+    }
+    assert_eq!(found.lines().count(), 13, "{found}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_is_not_there_is_told() {
+    let file = File::new("syntax", "[websocket\n");
+    assert!(problems(&sources(Some(&file), &[], &[]))[0].contains("the file"));
+    let missing = Sources {
+        file: Some("/nonexistent/bowline.toml".into()),
+        ..Sources::default()
+    };
+    assert!(problems(&missing)[0].contains("can't be read"));
+}
+
+#[test]
+fn variables_that_others_set_are_only_mentioned() {
+    let environment = [
+        ("BOWLINE_SERVICE_HOST", "10.0.0.1"),
+        ("BOWLINE_API_KEY", "secret"),
+    ];
+    let loaded = load(&sources(None, &environment, &[]), Settings::default()).unwrap();
+    assert!(loaded.warnings[0].contains("BOWLINE_SERVICE_HOST"));
+    assert!(
+        !loaded
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("BOWLINE_API_KEY"))
+    );
+}
+
+#[test]
+fn lists_of_tables_become_policies_and_grants() {
+    let file = File::new(
+        "lists",
+        "[[channels]]\npattern = \"tiny:*\"\nhistory_count = 20\n[[channels]]\npattern = \"v\"\n\
+         history = false\n[[access.anonymous]]\nchannels = \"public:*\"\n\
+         allow = [\"subscribe\", \"history\"]\n[websocket]\nallowed_origins = [\"https://a.example\"]",
+    );
+    let mut loaded = load(&sources(Some(&file), &[], &[]), Settings::default()).unwrap();
+    let policies = &loaded.settings.memory.policies;
+    assert_eq!(policies[0].history.unwrap().messages, 20);
+    assert_eq!(policies[1].history, None);
+    let allowed = [Operation::Subscribe, Operation::History];
+    assert_eq!(loaded.settings.anonymous[0].operations, allowed);
+    let list = vec!["https://a.example".to_owned()];
+    assert_eq!(
+        loaded.settings.server.allowed_origins,
+        AllowedOrigins::List(list)
+    );
+    let again = File::new("again", &print(&mut loaded));
+    let reloaded = load(&sources(Some(&again), &[], &[]), Settings::default()).unwrap();
+    assert_eq!(reloaded.settings.server, loaded.settings.server);
+    assert_eq!(reloaded.settings.memory, loaded.settings.memory);
+    assert_eq!(reloaded.settings.anonymous, loaded.settings.anonymous);
+}
+
+#[test]
+fn keys_are_never_shown() {
+    let secret = "a-very-secret-key-indeed";
+    let environment = [("BOWLINE_ACCESS_API_KEYS", secret)];
+    let mut loaded = load(&sources(None, &environment, &[]), Settings::default()).unwrap();
+    assert_eq!(loaded.settings.api_keys, [ApiKey::new(secret).unwrap()]);
+    assert!(!format!("{loaded:?}{}", print(&mut loaded)).contains(secret));
+    let short = problems(&sources(
+        None,
+        &[("BOWLINE_ACCESS_API_KEYS", "short-secret")],
+        &[],
+    ));
+    assert!(
+        short[0].contains("at least 16") && !short[0].contains("short-secret"),
+        "{short:?}"
+    );
+}
+
+#[test]
+fn development_mode_listens_on_loopback_only() {
+    let flags = [("server.dev", "true"), ("server.listen", "0.0.0.0:8000")];
+    let found = problems(&sources(None, &[], &flags));
+    assert!(found[0].contains("must be loopback"), "{found:?}");
+}

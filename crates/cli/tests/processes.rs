@@ -1,0 +1,214 @@
+//! The binary as its users meet it: real processes, real sockets, real signals.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy does not take helpers of integration tests for tests"
+)]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+const EXIT_DEADLINE: Duration = Duration::from_secs(20);
+
+fn bowline(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+    command.args(arguments);
+    // The machine's own variables must not decide.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("BOWLINE_") || name.starts_with("WEBSOCKET_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    bowline(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = bowline(&["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{line}");
+        Self { child, url }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < EXIT_DEADLINE, "it did not end");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_message_is_published_and_repeats_are_seen() {
+    let server = Server::start(&["--dev"]);
+    let publish = || {
+        run(&[
+            "publish",
+            "news",
+            "hello",
+            "--key",
+            "k",
+            "--url",
+            &server.url,
+        ])
+    };
+    let (first, second) = (publish(), publish());
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert!(text(&first.stdout).contains(r#""duplicate":false"#));
+    assert!(text(&second.stdout).contains(r#""duplicate":true"#));
+    let refused = run(&["publish", "", "1", "--url", &server.url]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("bad_channel"));
+}
+
+#[test]
+fn keys_open_and_their_absence_does_not() {
+    let file = std::env::temp_dir().join(format!("bowline-keys-{}.toml", std::process::id()));
+    std::fs::write(&file, "[access]\napi_keys = [\"0123456789abcdef\"]\n").unwrap();
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    let without = run(&["publish", "a", "1", "--url", &server.url]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(text(&without.stderr).contains("unauthorized"));
+    let mut with = bowline(&["publish", "a", "1", "--url", &server.url]);
+    let with = with
+        .env("BOWLINE_API_KEY", "0123456789abcdef")
+        .output()
+        .unwrap();
+    assert_eq!(with.status.code(), Some(0), "{}", text(&with.stderr));
+}
+
+#[test]
+fn both_signals_end_it_well() {
+    for name in ["INT", "TERM"] {
+        let mut server = Server::start(&["--dev"]);
+        server.signal(name);
+        assert_eq!(server.exit_code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_explained() {
+    let server = Server::start(&["--dev"]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let second = run(&["serve", "--dev", "--listen", address]);
+    assert_eq!(second.status.code(), Some(1));
+    let told = text(&second.stderr);
+    assert!(
+        told.contains("another program uses this port") && told.contains("--listen"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_low_limit_of_files_is_explained() {
+    let script = format!(
+        "ulimit -n 256; exec {} serve --dev --listen 127.0.0.1:0",
+        env!("CARGO_BIN_EXE_bowline")
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = lines
+        .map_while(Result::ok)
+        .find(|line| line.contains("nofile"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told.expect("a line about nofile").contains("LimitNOFILE"));
+}
+
+#[test]
+fn mistakes_end_it_with_2_before_anything_starts() {
+    let several = run(&[
+        "serve",
+        "--listen",
+        "x",
+        "--log-level",
+        "loud",
+        "--set",
+        "a.b=1",
+    ]);
+    assert_eq!(several.status.code(), Some(2));
+    let told = text(&several.stderr);
+    for expected in ["(--listen)", "(--log-level)", "(--set)", "3 problem(s)"] {
+        assert!(told.contains(expected), "{expected} in {told}");
+    }
+    assert_eq!(run(&["serve", "--no-such-flag"]).status.code(), Some(2));
+    let url = run(&["publish", "a", "1", "--url", "https://example.com"]);
+    assert_eq!(url.status.code(), Some(2));
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_printed() {
+    let printed = run(&["config", "print", "--set", "websocket.ping_interval=7"]);
+    assert_eq!(printed.status.code(), Some(0));
+    let told = text(&printed.stdout);
+    assert!(
+        told.contains("ping_interval = 7  # --set; WEBSOCKET_PING_INTERVAL"),
+        "{told}"
+    );
+    assert_eq!(run(&["config", "check"]).status.code(), Some(0));
+    let mut bad = bowline(&["config", "check"]);
+    let bad = bad.env("WEBSOCKET_PING_INTERVAL", "0").output().unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(text(&bad.stderr).contains("environment WEBSOCKET_PING_INTERVAL"));
+}
+
+#[test]
+fn the_version_names_its_commit() {
+    let version = text(&run(&["--version"]).stdout);
+    assert!(
+        version.starts_with("bowline 0.") && version.contains(" ("),
+        "{version}"
+    );
+}
