@@ -15,8 +15,8 @@ use axum::{
 use bowline_proto::{Code, SUBPROTOCOL, message::ErrorInfo};
 use bowline_ws::{Accepted, UpgradeRequest, accept};
 use futures_util::FutureExt;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
@@ -169,11 +169,10 @@ async fn run(
     let Ok(Ok(upgraded)) = timeout(node.config.connection_timeout, upgraded).await else {
         return;
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Some((socket, received)) = socket_of(upgraded) else {
         tracing::error!("the upgraded connection is not a TCP socket; Bowline serves those only");
         return;
     };
-    let (socket, received) = (parts.io.into_inner(), parts.read_buf.to_vec());
     let Ok(peer) = socket.peer_addr() else { return };
     let _ = socket.set_nodelay(true);
     let buffer = node.config.socket_send_buffer_bytes;
@@ -197,5 +196,17 @@ async fn run(
     if serving.catch_unwind().await.is_err() {
         count(&node.counters.connections_panicked, 1);
         tracing::error!(connection = id, "the connection's task panicked");
+    }
+}
+
+/// The socket below an upgraded connection, and what came with the handshake: of Bowline's own
+/// accept loop, or of `axum::serve`, which wraps it once more.
+fn socket_of(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf.to_vec())),
+        Err(upgraded) => {
+            let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
+            Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+        }
     }
 }

@@ -417,3 +417,82 @@ async fn a_slow_reader_falls_back_to_the_log_and_misses_nothing() {
     publish(&server, "fat", json!({"n": COUNT}).to_string()).await;
     assert_eq!(slow.next().await["data"]["n"], COUNT);
 }
+
+#[tokio::test]
+async fn shutdown_tells_its_clients_and_ends() {
+    let server = Server::builder().build().expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        server
+            .serve(listener, async { stopped.await.unwrap_or(()) })
+            .await
+    });
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    stop.send(()).expect("it serves");
+    let advice = client.next().await;
+    assert_eq!(
+        (&advice["type"], &advice["reason"]),
+        (&json!("reconnect"), &json!("restart"))
+    );
+    assert_eq!(
+        client.closed().await,
+        (4503, "{\"code\":\"draining\"}".to_owned())
+    );
+    drop(client);
+    let ended = timeout(DEADLINE, serving).await.expect("it ends in time");
+    ended.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn it_can_be_merged_into_an_axum_program() {
+    let server = Server::builder().build().expect("it is built");
+    let app = axum::Router::new()
+        .route("/own", axum::routing::get(|| async { "mine" }))
+        .merge(server.router());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({"c": null}))).await;
+    publish(&server, "c", "1".into()).await;
+    assert_eq!(client.next().await["data"], 1);
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_by_number_and_goes_on() {
+    let config = Config {
+        messages_per_second: 100,
+        messages_burst_max: 3,
+        inflight_max: 3,
+        ..Config::default()
+    };
+    let (_server, address) = start(config).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    for seq in 1..=4 {
+        client
+            .send(&json!({"type": "publish", "seq": seq, "channel": "c", "data": seq}))
+            .await;
+    }
+    let refused = loop {
+        let message = client.next().await;
+        if message["type"] == "error" {
+            break message;
+        }
+    };
+    assert_eq!(refused["code"], "rate_limited", "{refused}");
+    assert!(
+        refused["retry_after_ms"].as_u64().expect("it is told") <= 10,
+        "{refused}"
+    );
+    let seq = refused["seq"].as_u64().expect("it is named");
+    loop {
+        client
+            .send(&json!({"type": "publish", "seq": seq, "channel": "c", "data": 0}))
+            .await;
+        let answer = client.next().await;
+        if answer["type"] == "acked" && answer["seq"] == seq {
+            break;
+        }
+    }
+}
