@@ -1,10 +1,57 @@
 //! A WebSocket client that stays connected and loses nothing.
 //!
-//! The decisions are `bowline_proto::client`'s; this crate owns sockets, time and entropy.
+//! What a client does is decided by `bowline_proto::client`, which knows no IO; this crate owns the
+//! sockets, the time and the entropy. [`Client`] is the handle, [`Subscription`] a channel's
+//! stream, [`Ack`] the end of a message. [`WebSocket`] is the plain connection beneath.
+//!
+//! ```no_run
+//! use bowline_client::{Client, Delivery, From, json};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("ws://127.0.0.1:8080/ws").connect()?;
+//! let mut room = client.subscribe("room:1", From::Now).await?;
+//! client.publish("room:1", json("{\"text\":\"hello\"}")?).await?.stored().await?;
+//! while let Some(delivery) = room.next().await {
+//!     if let Delivery::Message(message) = delivery {
+//!         println!("{:?}", message.data);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
-mod endpoint;
-mod socket;
+use bowline_proto::codec::json_data;
 
+mod ack;
+mod client;
+mod endpoint;
+mod link;
+mod owner;
+mod socket;
+mod subscription;
+
+pub use ack::{Ack, PublishError, ReplyLost, RequestError};
+pub use bowline_proto::{
+    BackoffConfig, Code, Data, Level, Position,
+    client::{Event, Fate, Hint, OutboxConfig, State},
+    message::{ErrorInfo, GapReason, Message},
+    recovery::{From, Recovery},
+};
+pub use client::{Builder, Client, ClosedError, HealthReport, TokenError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use socket::{DialError, Received, SocketError, WebSocket};
+pub use subscription::{Delivery, Subscription};
+
+/// The text is no payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not one JSON value within the nesting limit ({0})")]
+pub struct JsonError(pub Code);
+
+/// JSON text as a payload.
+///
+/// # Errors
+/// It is not one JSON value, or is nested too deep.
+pub fn json(text: &str) -> Result<Data, JsonError> {
+    json_data(text.as_bytes()).map_err(JsonError)
+}

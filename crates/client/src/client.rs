@@ -1,0 +1,338 @@
+//! The handle and its builder.
+//!
+//! Owns the public face. Everything is done by the owner task, which it talks to over a bounded
+//! queue.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bowline_proto::{
+    BackoffConfig, Data, Level, Position,
+    client::{self, Event, Hint, Input, Item, Options, OutboxConfig, Request, State},
+    message::ClientInfo,
+    recovery::From,
+};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::{
+    ack::{Ack, RequestError},
+    endpoint::{Endpoint, EndpointError},
+    owner::{Command, Owner},
+    subscription::Subscription,
+};
+
+/// Commands that wait for the owner; past it callers wait.
+const COMMANDS_MAX: usize = 256;
+/// Events that a slow reader of [`Client::events`] may be behind; past it the oldest are lost.
+const EVENTS_MAX: usize = 1_024;
+/// The default of [`Builder::queue_messages`].
+const QUEUE_MESSAGES: usize = 1_024;
+
+/// Why the application brings no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no token can be had (asking again may help: {retry})")]
+pub struct TokenError {
+    /// Asking again may help.
+    pub retry: bool,
+}
+
+/// The client has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client is closed")]
+pub struct ClosedError;
+
+/// How the link does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthReport {
+    /// In a word.
+    pub level: Level,
+    /// The smoothed round trip.
+    pub rtt: Option<Duration>,
+}
+
+pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Box<str>, TokenError>> + Send>>;
+pub(crate) type TokenSource = Arc<dyn Fn() -> TokenFuture + Send + Sync>;
+
+/// What a client is made with.
+pub struct Builder {
+    url: String,
+    options: Options,
+    token: Option<TokenSource>,
+    queue_messages: usize,
+}
+
+/// A connection that holds. Clones are handles to the same client; when the last one is dropped,
+/// the client closes with `bye`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<State>,
+    health: watch::Receiver<HealthReport>,
+    events: broadcast::WeakSender<Event>,
+}
+
+impl Builder {
+    /// The same token for every hello.
+    #[must_use]
+    pub fn token(self, token: &str) -> Self {
+        let token: Box<str> = token.into();
+        self.token_source(move || {
+            let token = token.clone();
+            async move { Ok(token) }
+        })
+    }
+
+    /// Asked for a token before the first dial, when the server says that it expires, and after it
+    /// was refused.
+    #[must_use]
+    pub fn token_source<F, T>(mut self, source: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Box<str>, TokenError>> + Send + 'static,
+    {
+        self.token = Some(Arc::new(move || Box::pin(source())));
+        self.options.authorize = true;
+        self
+    }
+
+    /// The bounds of the delays between attempts.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: BackoffConfig) -> Self {
+        self.options.backoff = backoff;
+        self
+    }
+
+    /// The bounds of unacknowledged messages.
+    #[must_use]
+    pub const fn outbox(mut self, outbox: OutboxConfig) -> Self {
+        self.options.outbox = outbox;
+        self
+    }
+
+    /// Failed attempts in a row until the client only tries once a minute; without it, what the
+    /// server says.
+    #[must_use]
+    pub const fn attempts_max(mut self, attempts_max: u64) -> Self {
+        self.options.attempts_max = Some(attempts_max);
+        self
+    }
+
+    /// From dialling to `welcome`. Default 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
+    #[must_use]
+    pub fn queue_messages(mut self, messages: usize) -> Self {
+        self.queue_messages = messages.max(1);
+        self
+    }
+
+    /// Goes on with a session that an earlier process kept, whose highest link number was `link`.
+    #[must_use]
+    pub fn session(mut self, session: &str, link: u64) -> Self {
+        self.options.session = Some(session.into());
+        self.options.link = link;
+        self
+    }
+
+    /// Sends again what only a `welcome` had acknowledged; the server refuses the duplicates.
+    #[must_use]
+    pub const fn resend_stored(mut self, resend: bool) -> Self {
+        self.options.resend_stored = resend;
+        self
+    }
+
+    /// Starts the client, within a tokio runtime. It connects in the background and goes on trying;
+    /// watch [`Client::state`].
+    ///
+    /// # Errors
+    /// The URL can't be dialled at all.
+    pub fn connect(mut self) -> Result<Client, EndpointError> {
+        let endpoint = Endpoint::parse(&self.url)?;
+        self.options.client = Some(ClientInfo {
+            name: env!("CARGO_PKG_NAME").into(),
+            version: Some(env!("CARGO_PKG_VERSION").into()),
+        });
+        if self.options.session.is_none() {
+            self.options.session = Some(random_session());
+        }
+        let mut seed = [0; 4];
+        getrandom::fill(&mut seed).expect("the system has entropy once it has given a session id");
+        let machine = client::Client::new(u32::from_ne_bytes(seed), self.options);
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (state, watched_state) = watch::channel(State::Idle);
+        let report = HealthReport {
+            level: Level::Good,
+            rtt: None,
+        };
+        let (health, watched_health) = watch::channel(report);
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        let weak = events.downgrade();
+        let owner = Owner::new(machine, endpoint, self.token, self.queue_messages);
+        tokio::spawn(owner.run(received, state, health, events));
+        Ok(Client {
+            commands,
+            state: watched_state,
+            health: watched_health,
+            events: weak,
+        })
+    }
+}
+
+impl Client {
+    /// A client of this `ws://` URL.
+    pub fn builder(url: &str) -> Builder {
+        Builder {
+            url: url.to_owned(),
+            options: Options::default(),
+            token: None,
+            queue_messages: QUEUE_MESSAGES,
+        }
+    }
+
+    /// Follows a channel. A second subscription to the same channel takes the first one's place.
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub async fn subscribe(&self, channel: &str, from: From) -> Result<Subscription, ClosedError> {
+        let (reply, subscription) = oneshot::channel();
+        let channel = channel.into();
+        self.command(Command::Subscribe {
+            channel,
+            from,
+            reply,
+        })
+        .await?;
+        subscription.await.map_err(|_| ClosedError)
+    }
+
+    /// Publishes with exactly one effect, in the order of the calls, now or when there is a
+    /// connection.
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub async fn publish(&self, channel: &str, data: Data) -> Result<Ack, ClosedError> {
+        let channel = channel.into();
+        self.queue(Item::Publish {
+            channel,
+            data,
+            tag: None,
+        })
+        .await
+    }
+
+    /// Hands a message to the application behind the server; see [`Ack::reply`].
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub async fn send(&self, method: Option<&str>, data: Data) -> Result<Ack, ClosedError> {
+        let method = method.map(Into::into);
+        self.queue(Item::Send { data, method }).await
+    }
+
+    /// Past publications: those after a position, or the newest. The answer is the JSON of
+    /// PROTOCOL.md, "history".
+    ///
+    /// # Errors
+    /// There is no connection, it was lost, or the server refused.
+    pub async fn history(
+        &self,
+        channel: &str,
+        after: Option<Position>,
+        limit: Option<u64>,
+    ) -> Result<Data, RequestError> {
+        let channel = channel.into();
+        let request = Request::History {
+            channel,
+            after,
+            limit,
+        };
+        let (reply, answer) = oneshot::channel();
+        let closed = || RequestError(closed_error());
+        self.command(Command::Request { request, reply })
+            .await
+            .map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?.map_err(RequestError)
+    }
+
+    /// Tells what the environment says, such as that the machine woke up.
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub async fn hint(&self, hint: Hint) -> Result<(), ClosedError> {
+        self.command(Command::Input(Input::Hint(hint))).await
+    }
+
+    /// Tries again now, after `blocked` for example.
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub async fn reconnect(&self) -> Result<(), ClosedError> {
+        self.command(Command::Input(Input::Connect)).await
+    }
+
+    /// Ends the client. With `bye` the session ends too; without, it can be resumed. Returns when
+    /// the links are closed.
+    pub async fn close(&self, bye: bool) {
+        // A client that has ended is what was asked for.
+        let _ = self.command(Command::Input(Input::Close { bye })).await;
+        self.commands.closed().await;
+    }
+
+    /// The state, to look at or to watch.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// The health, to look at or to watch.
+    pub fn health(&self) -> watch::Receiver<HealthReport> {
+        self.health.clone()
+    }
+
+    /// Everything but messages, for logs; a reader that is far behind loses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        match self.events.upgrade() {
+            Some(events) => events.subscribe(),
+            // A sender that is dropped at once: the receiver says that the client has ended.
+            None => broadcast::channel(1).1,
+        }
+    }
+
+    async fn queue(&self, item: Item) -> Result<Ack, ClosedError> {
+        let (stored, stored_answer) = oneshot::channel();
+        let (reply, reply_answer) = oneshot::channel();
+        self.command(Command::Queue {
+            item,
+            stored,
+            reply,
+        })
+        .await?;
+        Ok(Ack {
+            stored: stored_answer,
+            reply: reply_answer,
+        })
+    }
+
+    async fn command(&self, command: Command) -> Result<(), ClosedError> {
+        self.commands.send(command).await.map_err(|_| ClosedError)
+    }
+}
+
+/// 128 random bits as text: whoever knows them can take the session over.
+fn random_session() -> Box<str> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("a system without entropy can't have secrets");
+    format!("{:032x}", u128::from_ne_bytes(bytes)).into()
+}
+
+fn closed_error() -> bowline_proto::message::ErrorInfo {
+    bowline_proto::message::ErrorInfo {
+        code: "closed".into(),
+        message: "The client is closed.".into(),
+        retry: false,
+        retry_after_ms: None,
+    }
+}

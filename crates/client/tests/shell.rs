@@ -1,0 +1,266 @@
+//! The client over real sockets, against a server that the test plays itself.
+
+use std::time::Duration;
+
+use bowline_client::{BackoffConfig, Builder, Client, Delivery, From, State, json};
+use bowline_proto::{
+    codec::{Incoming, decode_client},
+    message::{ClientMessage, Hello},
+};
+use bowline_ws::{
+    Decoder, Event, Limits, MessageKind, Role, UpgradeRequest, accept, encode_message,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits {
+    message_bytes_max: 1 << 20,
+};
+
+/// The server's end of one link.
+struct Peer {
+    stream: TcpStream,
+    decoder: Decoder,
+    heard: std::collections::VecDeque<ClientMessage>,
+}
+
+impl Peer {
+    async fn accept(listener: &TcpListener) -> Self {
+        let (mut stream, _) = listener.accept().await.expect("a client dials");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut head).await.expect("a request") > 0);
+        }
+        let text = String::from_utf8(head).expect("ASCII");
+        let headers: Vec<(&str, &[u8])> = text
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name, value.as_bytes()))
+            .collect();
+        let request = UpgradeRequest {
+            method: "GET",
+            is_http_1_1: true,
+            headers: headers.iter().copied(),
+        };
+        let accepted = accept(request, &["bowline.v1"]).expect("a valid upgrade");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: bowline.v1\r\n\r\n",
+            String::from_utf8_lossy(&accepted.accept)
+        );
+        stream.write_all(answer.as_bytes()).await.expect("written");
+        let decoder = Decoder::new(Role::Server, LIMITS);
+        Self {
+            stream,
+            decoder,
+            heard: std::collections::VecDeque::new(),
+        }
+    }
+
+    async fn hear(&mut self) -> ClientMessage {
+        timeout(PATIENCE, async {
+            loop {
+                if let Some(message) = self.heard.pop_front() {
+                    return message;
+                }
+                let mut bytes = vec![0; 4096];
+                let count = self.stream.read(&mut bytes).await.expect("readable");
+                assert!(count > 0, "the client hung up");
+                let mut input = &mut bytes[..count];
+                while let Some(event) = self.decoder.decode(&mut input).expect("valid frames") {
+                    if let Event::Text(text) = event {
+                        let messages = decode_client(Incoming::Text(&text));
+                        self.heard
+                            .extend(messages.map(|message| message.expect("valid")));
+                    }
+                }
+            }
+        })
+        .await
+        .expect("the client says something in time")
+    }
+
+    async fn say(&mut self, text: &str) {
+        let frame = encode_message(MessageKind::Text, text.as_bytes(), None);
+        self.stream.write_all(&frame).await.expect("written");
+    }
+
+    async fn welcome(&mut self, acked: u64, subscriptions: &str) -> Hello {
+        let ClientMessage::Hello(hello) = self.hear().await else {
+            panic!("hello comes first")
+        };
+        let session = hello.session.clone().expect("the client chose one");
+        self.say(&format!(
+            r#"{{"type":"welcome","connection":"k","session":"{session}","resumed":{},"node":"n","acked":{acked},"inflight_max":100,"session_ttl_ms":86400000,"ping_interval_ms":30000,"pong_timeout_ms":10000,"message_bytes_max":65536,"max_reconnect_attempts":10,"subscriptions":{{{subscriptions}}}}}"#,
+            acked > 0
+        ))
+        .await;
+        *hello
+    }
+
+    async fn publication(&mut self, channel: &str, offset: u64) {
+        self.say(&format!(
+            r#"{{"type":"message","channel":"{channel}","position":"{}","data":{offset}}}"#,
+            at(offset)
+        ))
+        .await;
+    }
+}
+
+fn at(offset: u64) -> String {
+    format!("00000000000000aa.{offset}.00000001")
+}
+
+fn begins(channel: &str, offset: u64) -> String {
+    format!(
+        r#""{channel}":{{"position":"{}","recovered":true}}"#,
+        at(offset)
+    )
+}
+
+async fn listen() -> (TcpListener, Builder) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let backoff = BackoffConfig {
+        min_ms: 20,
+        ..BackoffConfig::default()
+    };
+    let builder = Client::builder(&format!("ws://{address}/ws")).backoff(backoff);
+    (listener, builder)
+}
+
+async fn next(stream: &mut bowline_client::Subscription) -> Delivery {
+    let delivery = timeout(PATIENCE, stream.next()).await.expect("in time");
+    delivery.expect("the stream goes on")
+}
+
+fn offset(delivery: &Delivery) -> Option<u64> {
+    match delivery {
+        Delivery::Message(message) => message.position.map(|position| position.offset),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_cut_link_is_resumed_at_the_cursor_and_the_outbox_sent_again() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut room = client.subscribe("room", From::Now).await.expect("open");
+    let mut peer = Peer::accept(&listener).await;
+    // The server has not answered the upgrade before, so hello knows of the subscription.
+    let hello = peer.welcome(0, &begins("room", 4)).await;
+    assert_eq!(
+        (hello.link, hello.subscribe[0].1),
+        (Some(1), Some(From::Now))
+    );
+    assert!(matches!(next(&mut room).await, Delivery::Subscribed(_)));
+    peer.publication("room", 5).await;
+    assert_eq!(offset(&next(&mut room).await), Some(5));
+    let mut ack = client
+        .publish("room", json("1").expect("JSON"))
+        .await
+        .expect("open");
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(1)));
+    drop(peer);
+
+    let mut peer = Peer::accept(&listener).await;
+    let hello = peer.welcome(0, &begins("room", 5)).await;
+    assert_eq!(
+        (hello.link, hello.first, hello.next),
+        (Some(2), Some(1), Some(2))
+    );
+    let position = at(5).parse().expect("a position");
+    assert_eq!(hello.subscribe[0].1, Some(From::After(position)));
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(1)));
+    peer.say(r#"{"type":"acked","seq":1}"#).await;
+    timeout(PATIENCE, ack.stored())
+        .await
+        .expect("in time")
+        .expect("stored");
+    assert!(matches!(next(&mut room).await, Delivery::Subscribed(_)));
+    peer.publication("room", 5).await;
+    peer.publication("room", 6).await;
+    assert_eq!(offset(&next(&mut room).await), Some(6));
+
+    let closing = tokio::spawn(async move { client.close(true).await });
+    assert_eq!(peer.hear().await, ClientMessage::Bye);
+    drop(peer);
+    timeout(PATIENCE, closing)
+        .await
+        .expect("in time")
+        .expect("no panic");
+    assert!(room.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_poll_holds_its_bound_and_stalls_nobody() {
+    let (listener, builder) = listen().await;
+    let client = builder.queue_messages(4).connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    let mut streams = Vec::new();
+    for channel in ["slow", "fast"] {
+        streams.push(client.subscribe(channel, From::Now).await.expect("open"));
+        let ClientMessage::Subscribe(subscribe) = peer.hear().await else {
+            panic!("subscribe")
+        };
+        let id = subscribe.id.expect("an id").as_json().to_owned();
+        peer.say(&format!(
+            r#"{{"type":"subscribed","id":{id},"channel":"{channel}","position":"{}","recovered":true,"reason":"new"}}"#,
+            at(0)
+        ))
+        .await;
+    }
+    for offset in 1..=50 {
+        peer.publication("slow", offset).await;
+        peer.publication("fast", offset).await;
+        let fast = &mut streams[1];
+        if offset == 1 {
+            assert!(matches!(next(fast).await, Delivery::Subscribed(_)));
+        }
+        assert_eq!(self::offset(&next(fast).await), Some(offset));
+    }
+    let ClientMessage::Unsubscribe { channel, .. } = peer.hear().await else {
+        panic!("paused")
+    };
+    assert_eq!(&*channel, "slow");
+    let slow = &mut streams[0];
+    assert!(matches!(next(slow).await, Delivery::Subscribed(_)));
+    // The notice of the subscription took one of the four places.
+    for offset in 1..=3 {
+        assert_eq!(self::offset(&next(slow).await), Some(offset));
+    }
+    let ClientMessage::Subscribe(subscribe) = peer.hear().await else {
+        panic!("resumed")
+    };
+    assert_eq!(
+        subscribe.from,
+        From::After(at(3).parse().expect("a position"))
+    );
+}
+
+#[tokio::test]
+async fn the_state_can_be_watched() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut state = client.state();
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+    peer.say(r#"{"type":"ping","ts":7}"#).await;
+    assert!(
+        matches!(peer.hear().await, ClientMessage::Pong { ts: Some(ts), .. } if ts.as_json() == "7")
+    );
+    drop(peer);
+    timeout(PATIENCE, state.wait_for(|state| *state != State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+}
