@@ -5,7 +5,8 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -130,6 +131,32 @@ fn both_signals_end_it_well() {
         let mut server = Server::start(&["--dev"]);
         server.signal(name);
         assert_eq!(server.exit_code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut server = Server::start(&["--dev"]);
+        // A client that never answers the close holds the shutdown up.
+        let address = server.url.strip_prefix("http://").unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        let upgrade = format!(
+            "GET /ws?channels=a HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        client.write_all(upgrade.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+        // Signals that are sent while one is pending become one, so it is sent until it works.
+        let begun = Instant::now();
+        while server.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < EXIT_DEADLINE, "it did not end");
+            server.signal(name);
+        }
+        assert_eq!(server.exit_code(), Some(code), "{name}");
     }
 }
 

@@ -68,24 +68,21 @@ impl HttpApi {
     /// The routes, to be merged with others. Paths that are not theirs are left to the others; the
     /// peer's address is taken from `ConnectInfo<SocketAddr>` where the program provides it.
     pub fn routes(&self) -> Router {
-        self.guarded(self.bare())
-    }
-
-    /// The routes as a whole program: any other path is answered `not_found`.
-    pub fn into_app(self) -> Router {
-        let bare = self.bare();
-        self.guarded(bare.fallback(async || ApiError::from(Code::NotFound)))
-    }
-
-    fn bare(&self) -> Router {
-        Router::new()
+        let routes = Router::new()
             .route("/api/publish", post(publish::publish))
             .route("/api/channels/{channel}/history", get(history::history))
             .route("/ws/stats", get(status::stats))
             .route("/health/live", get(status::live))
             .route("/health/ready", get(status::ready))
             .method_not_allowed_fallback(async || ApiError::from(Code::MethodNotAllowed))
-            .with_state(self.clone())
+            .with_state(self.clone());
+        self.guarded(routes)
+    }
+
+    /// Makes a whole program of `router`: what it has no route for is answered `not_found`, in the
+    /// shape of every other error.
+    pub fn complete(&self, router: Router) -> Router {
+        self.guarded(router.fallback(async || ApiError::from(Code::NotFound)))
     }
 
     fn guarded(&self, router: Router) -> Router {
@@ -100,7 +97,7 @@ pub async fn serve_http(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let app = api
-        .into_app()
+        .complete(api.routes())
         .into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app)
         .with_graceful_shutdown(shutdown)
