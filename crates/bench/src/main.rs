@@ -1,2 +1,124 @@
-//! Placeholder while the crate is being laid down.
-fn main() {}
+//! `bench`: what Bowline costs beside the bare system calls, measured in the same run.
+//!
+//! Owns the command line. One process runs the measurement; the server under test, the bare loop
+//! that it is compared with, and the clients are processes of their own, so that the CPU and the
+//! memory of each can be told apart.
+
+#![forbid(unsafe_code)]
+
+mod bare;
+mod clients;
+mod fleet;
+mod histogram;
+mod http;
+mod probe;
+mod process;
+mod report;
+mod suite;
+mod wire;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measures a server beside a bare loop that accepts, upgrades and sends the same bytes.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// RSS per idle subscribed connection.
+    Idle(Options),
+    /// CPU per connection, from accept to `welcome`.
+    Accept(Options),
+    /// CPU per delivery: one publish at a time, and 8 separate ones in flight.
+    Fanout(Options),
+    /// p50, p99 and p99.9 of delivery at a fixed rate.
+    Latency(Options),
+    /// All of them.
+    All(Options),
+    /// The bare loop; started by the measurement.
+    Bare(bare::BareOptions),
+    /// A process of clients; started by the measurement.
+    Clients(clients::ClientOptions),
+}
+
+/// What is measured, and how long.
+#[derive(Clone, Debug, Args)]
+struct Options {
+    /// The command of the server under test; `{addr}` stands for its address. It is run without a
+    /// shell, since the process itself is measured. Default: the example `echo`, built in release.
+    #[arg(long)]
+    server: Option<String>,
+    /// Connections of `idle` and `accept`.
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// Subscribers of `fanout`, one measurement for each.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
+    subscribers: Vec<usize>,
+    /// Samples, of which the median is printed.
+    #[arg(long, default_value_t = 5)]
+    samples: usize,
+    /// Deliveries in each sample of `fanout`.
+    #[arg(long, default_value_t = 200_000)]
+    deliveries: usize,
+    /// Bytes of a publication's `data`: at least 128, so that its frame can't be taken for a ping.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(128..=32_768))]
+    bytes: u16,
+    /// Publications a second of `latency`.
+    #[arg(long, default_value_t = 20)]
+    rate: u64,
+    /// Subscribers of `latency`.
+    #[arg(long, default_value_t = 1_000)]
+    latency_subscribers: usize,
+    /// Publications of `latency`.
+    #[arg(long, default_value_t = 200)]
+    publications: u64,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> io::Result<()> {
+    process::raise_open_files()?;
+    match command {
+        Command::Idle(options) => suite::run(&options, &[suite::idle]),
+        Command::Accept(options) => suite::run(&options, &[suite::accept]),
+        Command::Fanout(options) => suite::run(&options, &[suite::fanout]),
+        Command::Latency(options) => suite::run(&options, &[suite::latency]),
+        Command::All(options) => suite::run(
+            &options,
+            &[suite::idle, suite::accept, suite::fanout, suite::latency],
+        ),
+        Command::Bare(options) => bare::run(&options),
+        Command::Clients(options) => clients::run(&options),
+    }
+}
+
+/// The loopback address from which the nth process of clients dials, so that each has a range of
+/// ports of its own.
+fn source(index: usize) -> Ipv4Addr {
+    let index = u16::try_from(index + 2).expect("a run has far fewer than 65,000 processes");
+    let [high, low] = index.to_be_bytes();
+    Ipv4Addr::new(127, 0, high, low)
+}
+
+/// A loopback address that nobody listens on at this moment.
+fn free_address() -> io::Result<SocketAddr> {
+    std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
