@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Serve(SettingsArgs),
     /// Publishes one message over HTTP and prints the answer.
     Publish(PublishArgs),
+    /// Follows channels and prints one JSON line per message, whatever breaks; ends at SIGINT.
+    Tail(TailArgs),
     /// Looks at the configuration without starting anything.
     Config {
         #[command(subcommand)]
@@ -86,6 +88,19 @@ pub(crate) struct PublishArgs {
     /// The API key; better in BOWLINE_API_KEY, since other users can see a program's arguments.
     #[arg(long)]
     pub(crate) api_key: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct TailArgs {
+    /// The channels.
+    #[arg(required = true)]
+    pub(crate) channels: Vec<String>,
+    /// The server; BOWLINE_WS_URL names it as well [default: ws://127.0.0.1:8000/ws].
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// From where: first, last:N, or a position that was printed before [default: from now on].
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) since: Option<String>,
 }
 
 impl SettingsArgs {

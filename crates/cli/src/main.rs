@@ -1,4 +1,4 @@
-//! The command `bowline`: serve, publish, and look at the configuration.
+//! The command `bowline`: serve, publish, tail, and look at the configuration.
 //!
 //! Owns the exit codes. Must not know how anything is done: each command has a module of its own.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@ mod logging;
 mod publish;
 mod serve;
 mod settings;
+mod tail;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -32,6 +33,11 @@ fn main() -> ExitCode {
             or_report(serve::serve(loaded.settings), FAILED)
         }),
         Command::Publish(arguments) => match publish::publish(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => report(&error, USAGE),
+            Err(error) => report(&error, FAILED),
+        },
+        Command::Tail(arguments) => match tail::tail(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) if error.is_usage() => report(&error, USAGE),
             Err(error) => report(&error, FAILED),

@@ -6,7 +6,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -123,6 +123,65 @@ fn keys_open_and_their_absence_does_not() {
         .output()
         .unwrap();
     assert_eq!(with.status.code(), Some(0), "{}", text(&with.stderr));
+}
+
+#[test]
+fn tail_goes_on_where_it_was_when_the_link_is_cut() {
+    let server = Server::start(&["--dev"]);
+    let publish = |data: &str| {
+        let published = run(&["publish", "news", data, "--url", &server.url]);
+        assert_eq!(
+            published.status.code(),
+            Some(0),
+            "{}",
+            text(&published.stderr)
+        );
+    };
+    publish("1");
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", proxy.local_addr().unwrap());
+    let mut tail = bowline(&["tail", "news", "--since", "first", "--url", &url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let address = server.url.strip_prefix("http://").unwrap();
+    let first = relay(&proxy, address);
+    assert!(next().ends_with(r#""data":1}"#));
+    for end in &first {
+        // An end that is gone already is as good as cut.
+        let _ = end.shutdown(Shutdown::Both);
+    }
+    publish("2");
+    let _second = relay(&proxy, address);
+    publish("3");
+    assert!(next().ends_with(r#""data":2}"#));
+    assert!(next().ends_with(r#""data":3}"#));
+    let id = tail.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(tail.wait().unwrap().code(), Some(0));
+}
+
+/// Accepts one connection and carries its bytes both ways; the ends are for cutting it.
+fn relay(proxy: &TcpListener, address: &str) -> [TcpStream; 2] {
+    let (near, _) = proxy.accept().unwrap();
+    let far = TcpStream::connect(address).unwrap();
+    let ends = [near.try_clone().unwrap(), far.try_clone().unwrap()];
+    for (mut from, mut to) in [
+        (near.try_clone().unwrap(), far.try_clone().unwrap()),
+        (far, near),
+    ] {
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+    }
+    ends
 }
 
 #[test]

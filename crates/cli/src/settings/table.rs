@@ -19,7 +19,9 @@ pub(super) const OTHER_VARIABLES: &[&str] = &[
     "BOWLINE_API_KEY",
     "BOWLINE_COMMIT",
     "BOWLINE_CONFIG",
+    "BOWLINE_TOKEN",
     "BOWLINE_URL",
+    "BOWLINE_WS_URL",
 ];
 
 /// What stands in a file as a list of tables.
