@@ -74,6 +74,8 @@ struct Entry {
     /// None: never written.
     seq: Option<u64>,
     queued_at: Time,
+    /// The reply of a `send` came before its ack.
+    replied: bool,
 }
 
 /// The outbox of one client.
@@ -137,6 +139,7 @@ impl Outbox {
             bytes,
             seq: None,
             queued_at: now,
+            replied: false,
         });
         Ok(())
     }
@@ -207,7 +210,7 @@ impl Outbox {
             self.bytes -= entry.bytes;
             let Some(item) = entry.item else { continue };
             resolved.push(Resolved::Acked(entry.key));
-            if matches!(item, Item::Send { .. }) {
+            if matches!(item, Item::Send { .. }) && !entry.replied {
                 if final_word {
                     resolved.push(Resolved::ReplyLost(entry.key));
                     continue;
@@ -226,8 +229,10 @@ impl Outbox {
     /// The key of the `send` that a reply answers.
     pub fn replied(&mut self, seq: u64) -> Option<u64> {
         self.replies.remove(&seq).or_else(|| {
-            let entry = self.entries.iter().find(|entry| entry.seq == Some(seq))?;
-            entry.item.is_some().then_some(entry.key)
+            let mut entries = self.entries.iter_mut();
+            let entry = entries.find(|entry| entry.seq == Some(seq))?;
+            let first = entry.item.is_some() && !std::mem::replace(&mut entry.replied, true);
+            first.then_some(entry.key)
         })
     }
 
