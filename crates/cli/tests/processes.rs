@@ -209,6 +209,11 @@ fn a_second_signal_ends_it_at_once() {
         let mut answer = [0; 12];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 101");
+        // The answer goes out before the connection counts as one.
+        let begun = Instant::now();
+        while !stats(address).contains(r#""connections":1,"#) {
+            assert!(begun.elapsed() < EXIT_DEADLINE, "it is never counted");
+        }
         // Signals that are sent while one is pending become one, so it is sent until it works.
         let begun = Instant::now();
         while server.child.try_wait().unwrap().is_none() {
@@ -217,6 +222,15 @@ fn a_second_signal_ends_it_at_once() {
         }
         assert_eq!(server.exit_code(), Some(code), "{name}");
     }
+}
+
+fn stats(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /ws/stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
