@@ -1,0 +1,617 @@
+"""A small client for `bowline.v1`, written from PROTOCOL.md alone.
+
+    client = Client("ws://127.0.0.1:8000/ws", {"news": None}, on_event=handler)
+    client.start()
+    ticket = client.publish("news", {"hello": "world"})
+    await ticket.stored        # raises Dropped
+    await client.close()
+
+`on_event` is a coroutine function. It gets Message, Subscribed, SubscribeFailed, Gap and Unsubscribed; those of one
+channel come in order and one at a time. `on_status` is a plain function and gets State, Welcome, Closed and Fault.
+"""
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections import deque
+from typing import Any, Awaitable, Callable, Deque, Dict, List, NamedTuple, Optional, Union
+
+import protocol as p
+from websocket import BINARY, TEXT, Closed, WebSocket
+
+INBOX_MAX = 256  # Messages of one channel that wait for the handler; beyond it the channel is paused.
+OUTBOX_MAX = 10_000
+REPLIES_MAX = 1_000  # Acknowledged sends whose reply has not come.
+
+
+class Message(NamedTuple):
+    channel: str
+    position: Optional[str]
+    data: Any
+    user: Optional[str]
+    tag: Optional[str]
+
+
+class Subscribed(NamedTuple):
+    channel: str
+    position: Optional[str]
+    recovered: bool
+    reason: Optional[str]
+
+
+class SubscribeFailed(NamedTuple):
+    channel: str
+    code: str
+    message: str
+
+
+class Gap(NamedTuple):
+    channel: str
+    position: Optional[str]
+    reason: str
+    missed: Optional[int]
+
+
+class Unsubscribed(NamedTuple):
+    channel: str
+    code: Optional[str]
+
+
+class State(NamedTuple):
+    state: str
+
+
+class Welcome(NamedTuple):
+    resumed: bool
+    reason: Optional[str]
+    acked: int
+    connection: str
+
+
+class Fault(NamedTuple):
+    code: str
+    message: str
+
+
+class Dropped(Exception):
+    """The message will not be sent again. `fate` is "refused" (certainly not stored) or "unknown"."""
+
+    def __init__(self, fate: str, code: str):
+        super().__init__(f"{code} ({fate})")
+        self.fate, self.code = fate, code
+
+
+class RequestFailed(Exception):
+    def __init__(self, code: str, message: str = ""):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class Ticket(NamedTuple):
+    """`stored` ends with None or Dropped. `reply` (of a `send`) ends with data, Dropped or RequestFailed."""
+
+    stored: "asyncio.Future[None]"
+    reply: "asyncio.Future[Any]"
+
+
+class _Subscription:
+    def __init__(self, channel: str, cursor: Any):
+        self.channel = channel
+        self.cursor = cursor  # A *from* value at first, then the position of what was taken last.
+        self.handled: Optional[str] = None
+        self.pending = True  # Asked for and not yet answered on this link: what arrives is not ours.
+        self.paused = False  # The handler is behind; taken up again from the cursor when it is not.
+        self.failures = 0
+        self.missed = 0
+
+
+class _Link:
+    def __init__(self, ws: WebSocket, asked: Dict[str, _Subscription]):
+        self.ws, self.asked = ws, asked
+        self.reader: Optional[asyncio.Task] = None
+        self.leave = asyncio.get_running_loop().create_future()  # Done when it is time to dial the next one.
+        self.restart_ms: Optional[int] = None
+        self.fenced = False  # A newer hello is out: nothing numbered is written here.
+        self.hold = False  # A refusal asked to wait before the numbers go on.
+
+
+class Client:
+    def __init__(
+        self,
+        url: str,
+        channels: Optional[Dict[str, Any]] = None,
+        *,
+        token: Union[None, str, Callable[[], str]] = None,
+        on_event: Callable[[Any], Awaitable[None]],
+        on_status: Callable[[Any], None] = lambda status: None,
+        backoff_min: float = 0.5,
+        backoff_max: float = 30.0,
+        attempts_max: Optional[int] = None,
+        connect_timeout: float = 10.0,
+        resend_stored: bool = False,
+    ):
+        self._url, self._token = url, token
+        self._on_event, self._on_status = on_event, on_status
+        self._backoff = (backoff_min, backoff_max)
+        self._attempts_max, self._connect_timeout = attempts_max, connect_timeout
+        self._resend_stored = resend_stored
+        self._session, self._number = secrets.token_urlsafe(16), 0
+        self._outbox = p.Outbox()
+        self._awaiting_reply: Dict[int, p.Entry] = {}
+        self._subscriptions = {c: _Subscription(c, f) for c, f in (channels or {}).items()}
+        self._inboxes: Dict[str, Deque[Any]] = {}
+        self._answers: Dict[int, Callable[[Dict[str, Any]], None]] = {}
+        self._ids = itertools.count(2)
+        self._limits = {"inflight_max": 64, "message_bytes_max": 65_536, "session_ttl_ms": 86_400_000,
+                        "max_reconnect_attempts": 10}
+        self._link: Optional[_Link] = None
+        self._run_task: Optional[asyncio.Task] = None
+        self._drains: set = set()
+        self._stopped: Optional[str] = None
+
+    # --- what the application calls ---
+
+    def start(self) -> None:
+        self._run_task = asyncio.get_running_loop().create_task(self._run())
+        self._run_task.add_done_callback(self._crashed)
+
+    def publish(self, channel: str, data: Any, tag: Optional[str] = None) -> Ticket:
+        """Numbered: it is resent until it is acknowledged, and takes effect once."""
+        return self._enqueue({"type": "publish", "channel": channel, **_given(tag=tag)}, data)
+
+    def send(self, data: Any, method: Optional[str] = None) -> Ticket:
+        """Numbered as well, to the application behind the server."""
+        return self._enqueue({"type": "send", **_given(method=method)}, data)
+
+    def subscribe(self, channel: str, start: Any = None) -> None:
+        if channel not in self._subscriptions:
+            self._subscriptions[channel] = subscription = _Subscription(channel, start)
+            self._ask(subscription)
+
+    def unsubscribe(self, channel: str) -> None:
+        if self._subscriptions.pop(channel, None):
+            self._request("unsubscribe", {"channel": channel}, lambda answer: None)
+            self._hand_over(Unsubscribed(channel, None))
+
+    def request(self, kind: str, **fields: Any) -> "asyncio.Future[Any]":
+        """`history`, `presence`, `refresh` or a volatile `publish`: ends with the reply's data or RequestFailed."""
+        future = _future()
+
+        def answer(message: Dict[str, Any]) -> None:
+            if message["type"] == "error":
+                _fail(future, RequestFailed(message["code"], message.get("message", "")))
+            else:
+                _succeed(future, message.get("data"))
+
+        if not self._request(kind, fields, answer):
+            _fail(future, RequestFailed("not_connected"))
+        return future
+
+    async def close(self) -> None:
+        """Ends the session with `bye`. What is not acknowledged is reported as dropped."""
+        self._stopped = self._stopped or "closed"
+        if self._run_task:
+            self._run_task.cancel()
+        link = self._link
+        if link and link.reader and not link.reader.done():
+            self._write({"type": "bye"})
+            await asyncio.wait({link.reader}, timeout=2)
+            link.ws.abort()
+            link.reader.cancel()
+        self._drop_all("closed")
+        for task in self._drains:
+            task.cancel()
+        self._on_status(State("closed"))
+
+    # --- dialling ---
+
+    async def _run(self) -> None:
+        attempt, delay = 0, 0.0
+        while True:
+            if delay:
+                self._on_status(State("waiting"))
+                await asyncio.sleep(delay)
+            try:
+                link = await self._dial()
+                attempt = 0
+                ended = await self._follow(link)
+            except Closed as closed:
+                link, ended = None, closed
+            if ended is None:
+                delay = 0.0  # Advised to move: the next link is made before this one is left.
+                continue
+            if not self._may_dial_again(ended, attempt):
+                return
+            delay = p.backoff(attempt, *self._backoff, max(ended.retry_after_ms, p.close_reason(ended.reason)[1]))
+            if link and link.restart_ms is not None:
+                delay = p.backoff(0, link.restart_ms / 1000, link.restart_ms / 1000)
+            attempt += 1
+
+    async def _dial(self) -> _Link:
+        """A link that has its welcome. Until then an older one, if there is one, goes on delivering."""
+        self._number += 1
+        self._on_status(State("connecting"))
+        self._report(self._outbox.expire(time.monotonic() - self._limits["session_ttl_ms"] / 1000))
+        dialled: List[_Link] = []
+        try:
+            messages = await asyncio.wait_for(self._hello(dialled), self._connect_timeout)
+        except asyncio.CancelledError:
+            for link in dialled:
+                link.ws.abort()
+            raise
+        except (Closed, asyncio.TimeoutError, ValueError) as error:
+            for link in dialled:
+                link.ws.abort()
+            closed = error if isinstance(error, Closed) else Closed(1006, "no welcome in time")
+            if dialled:
+                self._on_status(closed)
+            raise closed from error
+        link, old = dialled[0], self._link
+        self._link = link
+        if old:
+            self._forget(old)
+        self._welcome(link, messages[0])
+        link.reader = asyncio.get_running_loop().create_task(self._read(link, messages[1:]))
+        return link
+
+    async def _hello(self, dialled: List[_Link]) -> List[Dict[str, Any]]:
+        ws = await WebSocket.connect(self._url, p.SUBPROTOCOL)
+        link = _Link(ws, {c: s for c, s in self._subscriptions.items() if not s.paused})
+        dialled.append(link)
+        self._on_status(State("handshaking"))
+        if self._link:
+            self._link.fenced = True
+        token = self._token() if callable(self._token) else self._token
+        hello = {
+            "type": "hello", "id": 1, **_given(token=token), "session": self._session, "link": self._number,
+            "first": self._outbox.first, "next": self._outbox.next,
+            "subscribe": {c: s.cursor for c, s in link.asked.items()},
+            "client": {"name": "bowline-python-example"},
+        }
+        ws.send(TEXT, p.dumps(hello).encode())
+        messages = _decode(*await ws.receive())
+        if not messages or messages[0]["type"] != "welcome":
+            raise Closed(1006, "the first message was not welcome")
+        return messages
+
+    async def _follow(self, link: _Link) -> Optional[Closed]:
+        """Until the link ends, or until it is time to make the next one (None)."""
+        await asyncio.wait({link.reader, link.leave}, return_when=asyncio.FIRST_COMPLETED)
+        if not link.reader.done():
+            return None
+        return link.reader.result()
+
+    def _may_dial_again(self, ended: Closed, attempt: int) -> bool:
+        verdict = p.after_close(ended.code)
+        attempts_max = self._attempts_max or self._limits["max_reconnect_attempts"]
+        if verdict == p.NEW_SESSION:
+            self._session = secrets.token_urlsafe(16)
+            self._report(self._outbox.new_session("replaced"))
+        elif verdict == p.DONE or verdict == p.STOP or (verdict == p.NEW_TOKEN and not callable(self._token)):
+            self._stop(p.close_reason(ended.reason)[0] or str(ended.code))
+        elif attempt + 1 >= attempts_max:
+            self._stop("unreachable")
+        return self._stopped is None
+
+    def _stop(self, code: str) -> None:
+        self._stopped = code
+        self._on_status(State("blocked"))
+        self._on_status(Fault(code, "The client has given up."))
+        self._drop_all(code)
+
+    def _crashed(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception():
+            self._stop(f"internal: {task.exception()!r}")
+
+    # --- one link ---
+
+    async def _read(self, link: _Link, messages: List[Dict[str, Any]]) -> Closed:
+        try:
+            while True:
+                for message in messages:
+                    if self._link is not link:
+                        return Closed(1006, "superseded")
+                    self._handle(link, message)
+                try:
+                    messages = _decode(*await link.ws.receive())
+                except ValueError as error:
+                    messages = []
+                    self._on_status(Fault("malformed", str(error)))
+        except Closed as closed:
+            self._on_status(closed)
+            if self._link is link:
+                self._forget(link)
+                self._link = None
+            return closed
+
+    def _forget(self, link: _Link) -> None:
+        """The link is gone or superseded: what was asked on it will not be answered."""
+        link.ws.abort()
+        self._outbox.sent = 0
+        waiting, self._answers = self._answers, {}
+        for answer in waiting.values():
+            answer({"type": "error", "code": "link_lost", "retry": False, "lost": True})
+        lost, self._awaiting_reply = self._awaiting_reply, {}
+        for entry in lost.values():
+            _fail(entry.reply, RequestFailed("reply_lost"))
+
+    def _welcome(self, link: _Link, message: Dict[str, Any]) -> None:
+        self._limits.update({k: message[k] for k in self._limits if k in message})
+        link.ws.silence_max = (message["ping_interval_ms"] + message["pong_timeout_ms"]) / 1000
+        self._on_status(State("open"))
+        self._on_status(Welcome(message["resumed"], message.get("reason"), message["acked"], message["connection"]))
+        if message["session"] != self._session:
+            self._session = message["session"]
+            self._report(self._outbox.new_session(message.get("reason") or "session_lost"))
+        elif not self._resend_stored:
+            self._acked(message["acked"])
+        for channel, outcome in message["subscriptions"].items():
+            if channel not in link.asked:
+                link.asked[channel] = self._subscriptions.setdefault(channel, _Subscription(channel, None))
+            if self._subscriptions.get(channel) is link.asked[channel]:
+                self._outcome(link.asked[channel], outcome)
+            elif "error" not in outcome:  # The application has changed its mind since the hello.
+                self._request("unsubscribe", {"channel": channel}, lambda answer: None)
+        for channel, subscription in list(self._subscriptions.items()):
+            if link.asked.get(channel) is not subscription:
+                self._ask(subscription)
+        self._pump()
+
+    def _handle(self, link: _Link, message: Dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "message":
+            self._message(message)
+        elif kind == "acked":
+            self._acked(message["seq"])
+            self._pump()
+        elif kind == "ping":
+            handled = {c: s.handled for c, s in self._subscriptions.items() if s.handled}
+            self._write({"type": "pong", **_given(ts=message.get("ts")), "positions": handled})
+        elif kind == "error" and message.get("seq") is not None:
+            self._refused(link, message)
+        elif kind == "reply" and message.get("seq") is not None:
+            self._replied(message)
+        elif kind in ("reply", "error", "subscribed", "unsubscribed") and message.get("id") is not None:
+            answer = self._answers.pop(message["id"], None)
+            if answer:
+                answer(message)
+        elif kind == "gap":
+            self._gap(message)
+        elif kind == "subscribed":
+            channel = message["channel"]
+            self._outcome(self._subscriptions.setdefault(channel, _Subscription(channel, None)), message)
+        elif kind == "unsubscribed":
+            subscription = self._subscriptions.get(message["channel"])
+            if subscription and not subscription.pending:
+                del self._subscriptions[message["channel"]]
+                self._hand_over(Unsubscribed(message["channel"], message.get("code")))
+        elif kind == "reconnect":
+            self._advised(link, message)
+        elif kind == "expiring" and callable(self._token):
+            self.request("refresh", token=self._token())
+        elif kind == "error":
+            self._on_status(Fault(message["code"], message.get("message", "")))
+
+    def _advised(self, link: _Link, message: Dict[str, Any]) -> None:
+        """A `url` in the advice is not followed: this client's allow-list is the URL that it was given."""
+        if message["reason"] == "restart":
+            link.restart_ms = message["after_ms"]
+        else:
+            asyncio.get_running_loop().call_later(message["after_ms"] / 1000, _succeed, link.leave, None)
+
+    # --- channels ---
+
+    def _ask(self, subscription: _Subscription) -> None:
+        subscription.pending = True
+        fields = {"channel": subscription.channel, "position": subscription.cursor}
+        self._request("subscribe", fields, lambda answer: self._outcome(subscription, answer))
+
+    def _ask_again(self, subscription: _Subscription) -> None:
+        self._request("unsubscribe", {"channel": subscription.channel}, lambda answer: None)
+        self._ask(subscription)
+
+    def _outcome(self, subscription: _Subscription, answer: Dict[str, Any]) -> None:
+        channel = subscription.channel
+        if self._subscriptions.get(channel) is not subscription or answer.get("lost"):
+            return
+        error = answer.get("error") or (answer if answer.get("type") == "error" else None)
+        if error is None:
+            subscription.pending, subscription.failures = False, 0
+            subscription.cursor = p.moved(subscription.cursor, answer)
+            self._hand_over(Subscribed(channel, answer.get("position"), answer["recovered"], answer.get("reason")))
+            return
+        self._hand_over(SubscribeFailed(channel, error["code"], error.get("message", "")))
+        if not error["retry"]:
+            del self._subscriptions[channel]
+            return
+        subscription.pending = True
+        subscription.failures += 1
+        delay = p.backoff(subscription.failures, *self._backoff, error.get("retry_after_ms") or 0)
+        self._later(delay, lambda: self._subscriptions.get(channel) is subscription and self._ask(subscription))
+
+    def _message(self, message: Dict[str, Any]) -> None:
+        channel, position = message["channel"], message.get("position")
+        subscription = self._subscriptions.get(channel)
+        if subscription is None or subscription.pending or subscription.paused:
+            return
+        verdict = p.judge(subscription.cursor, position)
+        if verdict == p.FAULT:
+            self._on_status(Fault("unexpected_position", f"{channel}: {position} after {subscription.cursor}"))
+            self._ask_again(subscription)
+        if verdict != p.DELIVER:
+            return
+        if len(self._inboxes.get(channel, ())) >= INBOX_MAX:
+            self._overflow(subscription, position)
+            return
+        if subscription.missed:
+            self._hand_over(Gap(channel, None, "slow", subscription.missed))
+            subscription.missed = 0
+        if position is not None:
+            subscription.cursor = position
+        self._hand_over(Message(channel, position, message.get("data"), message.get("user"), message.get("tag")))
+
+    def _overflow(self, subscription: _Subscription, position: Optional[str]) -> None:
+        """The handler is too slow. The log keeps what has positions; the rest is lost, and said to be."""
+        if position is None:
+            subscription.missed += 1
+            return
+        subscription.paused = True
+        self._request("unsubscribe", {"channel": subscription.channel}, lambda answer: None)
+
+    def _gap(self, message: Dict[str, Any]) -> None:
+        subscription = self._subscriptions.get(message["channel"])
+        if subscription is None or subscription.pending or subscription.paused:
+            return
+        cursor = p.moved(subscription.cursor, message)
+        if cursor != subscription.cursor or cursor is None:
+            subscription.cursor = cursor
+            self._hand_over(Gap(message["channel"], message.get("position"), message["reason"], message.get("missed")))
+
+    def _hand_over(self, event: Any) -> None:
+        """Into the channel's inbox. The cursor has moved already: the inbox outlives the link."""
+        inbox = self._inboxes.get(event.channel)
+        if inbox is not None:
+            inbox.append(event)
+            return
+        self._inboxes[event.channel] = deque([event])
+        task = asyncio.get_running_loop().create_task(self._drain(event.channel))
+        self._drains.add(task)
+        task.add_done_callback(self._drains.discard)
+
+    async def _drain(self, channel: str) -> None:
+        inbox = self._inboxes[channel]
+        while inbox:
+            event = inbox[0]
+            try:
+                await self._on_event(event)
+            except Exception as error:  # A handler's failure must not end its channel.
+                self._on_status(Fault("handler_error", repr(error)))
+            inbox.popleft()
+            subscription = self._subscriptions.get(channel)
+            if subscription and isinstance(event, Message):
+                subscription.handled = event.position
+        del self._inboxes[channel]
+        subscription = self._subscriptions.get(channel)
+        if subscription and subscription.paused:
+            subscription.paused = False
+            self._ask(subscription)
+
+    # --- upstream ---
+
+    def _enqueue(self, head: Dict[str, Any], data: Any) -> Ticket:
+        if self._stopped or len(self._outbox.entries) >= OUTBOX_MAX:
+            raise Dropped("refused", self._stopped or "outbox_full")
+        binary = isinstance(data, (bytes, bytearray))
+        payload = bytes(data) if binary else p.dumps(data).encode()
+        entry = p.Entry(head, payload, binary, time.monotonic(), _future(), _future())
+        self._outbox.entries.append(entry)
+        self._pump()
+        return Ticket(entry.stored, entry.reply)
+
+    def _pump(self) -> None:
+        link = self._link
+        while link and not link.fenced and not link.hold:
+            entry, lost = self._outbox.take(self._limits["inflight_max"], self._limits["message_bytes_max"])
+            self._report(lost)
+            if entry is None:
+                return
+            binary, frame = entry.frame()
+            link.ws.send(BINARY if binary else TEXT, frame)
+
+    def _acked(self, seq: int) -> None:
+        for entry in self._outbox.acked(seq):
+            _succeed(entry.stored, None)
+            if entry.head["type"] == "send" and not entry.reply.done():
+                while len(self._awaiting_reply) >= REPLIES_MAX:
+                    oldest = self._awaiting_reply.pop(next(iter(self._awaiting_reply)))
+                    _fail(oldest.reply, RequestFailed("reply_lost"))
+                self._awaiting_reply[entry.seq] = entry
+
+    def _replied(self, message: Dict[str, Any]) -> None:
+        entry = self._awaiting_reply.pop(message["seq"], None)
+        waiting = [entry] if entry else [e for e in self._outbox.entries if e.seq == message["seq"]]
+        for entry in waiting:
+            _succeed(entry.reply, message.get("data"))
+
+    def _refused(self, link: _Link, message: Dict[str, Any]) -> None:
+        seq, code = message["seq"], message["code"]
+        if seq < self._outbox.first:
+            link.ws.abort()  # It has lost what it acknowledged; the next hello settles the session.
+            return
+        entry = self._outbox.rewind(seq)
+        if entry is None:
+            self._on_status(Fault(code, f"the server names {seq}, which was never written"))
+            return
+        if code == "out_of_order":
+            self._pump()
+        elif message["retry"]:
+            entry.refusals += 1
+            link.hold = True
+            delay = p.backoff(entry.refusals, *self._backoff, message.get("retry_after_ms") or 0)
+            self._later(delay, lambda: self._release(link))
+        else:
+            if not entry.skipped:
+                entry.skipped = True
+                self._report([p.Lost(entry, "refused", code)])
+            self._pump()
+
+    def _release(self, link: _Link) -> None:
+        link.hold = False
+        self._pump()
+
+    def _report(self, lost: List[p.Lost]) -> None:
+        for entry, fate, code in lost:
+            _fail(entry.stored, Dropped(fate, code))
+            _fail(entry.reply, Dropped(fate, code))
+
+    def _drop_all(self, code: str) -> None:
+        lost = self._outbox.new_session(code)
+        lost += [p.Lost(entry, "refused", code) for entry in self._outbox.entries]
+        self._outbox.entries.clear()
+        self._report(lost)
+
+    # --- writing ---
+
+    def _request(self, kind: str, fields: Dict[str, Any], answer: Callable[[Dict[str, Any]], None]) -> bool:
+        """False without a link; a subscription is then asked for in the next hello."""
+        if self._link is None:
+            return False
+        number = next(self._ids)
+        self._answers[number] = answer
+        self._write({"type": kind, "id": number, **fields})
+        return True
+
+    def _write(self, message: Dict[str, Any]) -> None:
+        if self._link:
+            self._link.ws.send(TEXT, p.dumps(message).encode())
+
+    def _later(self, delay: float, action: Callable[[], Any]) -> None:
+        """On the present link only; the next one starts afresh."""
+        link = self._link
+        asyncio.get_running_loop().call_later(delay, lambda: self._link is link and link and action())
+
+
+def _decode(opcode: int, payload: bytes) -> List[Dict[str, Any]]:
+    return [p.decode_binary(payload)] if opcode == BINARY else p.decode_text(payload.decode())
+
+
+def _given(**fields: Any) -> Dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _future() -> "asyncio.Future[Any]":
+    future = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda f: f.cancelled() or f.exception())  # Nobody has to look at it.
+    return future
+
+
+def _succeed(future: "asyncio.Future[Any]", value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,221 @@
+"""The pure parts of a `bowline.v1` client: frames, positions, the outbox, backoff and close codes.
+
+Nothing here touches a socket, a clock or the event loop, so all of it is tested directly.
+"""
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+
+SUBPROTOCOL = "bowline.v1"
+DELIVER, SEEN, FAULT = "deliver", "seen", "fault"
+DIAL, STOP, NEW_TOKEN, NEW_SESSION, DONE = "dial", "stop", "new_token", "new_session", "done"
+_POSITION = re.compile(r"([0-9a-f]{16})\.(0|[1-9][0-9]{0,15})\.[0-9a-f]{8}")
+_SPACE = " \t\r\n"
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+def decode_text(text: str) -> List[Dict[str, Any]]:
+    """All messages of a text frame. Raises ValueError at the first that can't be read."""
+    decoder, messages, at = json.JSONDecoder(), [], 0
+    while True:
+        while at < len(text) and text[at] in _SPACE:
+            at += 1
+        if at == len(text):
+            return messages
+        value, at = decoder.raw_decode(text, at)
+        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+            raise ValueError("a message must be an object with a type")
+        if "data_b64" in value:
+            value["data"] = base64.b64decode(value.pop("data_b64"), validate=True)
+        messages.append(value)
+
+
+def decode_binary(payload: bytes) -> Dict[str, Any]:
+    """The one message of a binary frame; its payload is `data`, as bytes."""
+    header, separator, data = payload.partition(b"\n")
+    messages = decode_text(header.decode())
+    if not separator or len(messages) != 1 or "data" in messages[0]:
+        raise ValueError("a binary frame is one header, a line feed, and the payload")
+    return {**messages[0], "data": data}
+
+
+def encode(head: Dict[str, Any], data: Optional[bytes], binary: bool) -> Tuple[bool, bytes]:
+    """(is it a binary frame, the frame). `data` is raw bytes if `binary`, else JSON text."""
+    text = dumps(head).encode()
+    if binary:
+        return True, text + b"\n" + (data or b"")
+    return False, text if data is None else text[:-1] + b',"data":' + data + b"}"
+
+
+# --- positions ------------------------------------------------------------------------------------
+
+
+def parse_position(position: Any) -> Optional[Tuple[str, int]]:
+    """(epoch, offset), or None where it is no position (a first *from* value, or nothing)."""
+    match = _POSITION.fullmatch(position) if isinstance(position, str) else None
+    return (match[1], int(match[2])) if match else None
+
+
+def judge(cursor: Any, position: Optional[str]) -> str:
+    """The client's rule (PROTOCOL.md, 6.1) for a message that arrives at `position`."""
+    if position is None:
+        return DELIVER
+    ours, theirs = parse_position(cursor), parse_position(position)
+    if ours is None or theirs is None:
+        return FAULT
+    if ours[0] != theirs[0]:
+        return DELIVER if ours[1] == 0 and theirs[1] == 1 else FAULT
+    if theirs[1] <= ours[1]:
+        return SEEN
+    return DELIVER if theirs[1] == ours[1] + 1 else FAULT
+
+
+def moved(cursor: Any, answer: Dict[str, Any]) -> Any:
+    """The cursor after a `subscribed` or `gap`.
+
+    An old link may have delivered beyond what the answer was computed from; then the cursor stays. Only a log
+    that lost its end sends a reader back. A channel without history goes on from now.
+    """
+    position = answer.get("position")
+    if position is None:
+        return None
+    ours, theirs = parse_position(cursor), parse_position(position)
+    behind = ours and theirs and ours[0] == theirs[0] and theirs[1] < ours[1]
+    return cursor if behind and answer.get("reason") != "rewound" else position
+
+
+# --- reconnecting ---------------------------------------------------------------------------------
+
+
+def backoff(attempt: int, minimum: float, maximum: float, retry_after_ms: int = 0) -> float:
+    """Full jitter, in seconds: between 0 and a bound that doubles, not less than the server asked for."""
+    bound = min(maximum, minimum * 2 ** min(attempt, 30))
+    return max(random.uniform(0, bound), retry_after_ms / 1000)
+
+
+def after_close(code: int) -> str:
+    """What a client does after a close with this code (PROTOCOL.md, 11.1)."""
+    if code in (1008, 4400, 4403, 4413):
+        return STOP
+    return {1000: DONE, 4401: NEW_TOKEN, 4409: NEW_SESSION}.get(code, DIAL)
+
+
+def close_reason(reason: str) -> Tuple[str, int]:
+    """(code, retry_after_ms) of a close frame's reason; ("", 0) where it is not Bowline's JSON."""
+    try:
+        value = json.loads(reason)
+        return str(value.get("code", "")), int(value.get("retry_after_ms", 0))
+    except (ValueError, TypeError, AttributeError):
+        return "", 0
+
+
+# --- upstream -------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Entry:
+    """A numbered message on its way. `stored` and `reply` are futures for the caller."""
+
+    head: Dict[str, Any]
+    data: bytes
+    binary: bool
+    born: float
+    stored: Any = None
+    reply: Any = None
+    seq: Optional[int] = None
+    skipped: bool = False  # Given up and reported; the number is still owed to the server, as a `skip`.
+    refusals: int = 0
+
+    def frame(self) -> Tuple[bool, bytes]:
+        if self.skipped:
+            return encode({"type": "skip", "seq": self.seq}, None, False)
+        return encode({"type": self.head["type"], "seq": self.seq, **self.head}, self.data, self.binary)
+
+
+class Lost(NamedTuple):
+    entry: Entry
+    fate: str
+    code: str
+
+
+@dataclass
+class Outbox:
+    """Numbered messages that are not resolved, in order; the first `sent` are on the present link.
+
+    A message that is given up stays, as a `skip`, until the server has acknowledged its number. If it went at once
+    and the link broke before the skip arrived, `first` would run ahead of the server, which is a lost session.
+    """
+
+    entries: Deque[Entry] = field(default_factory=deque)
+    sent: int = 0
+    next: int = 1
+
+    @property
+    def first(self) -> int:
+        number = self.entries[0].seq if self.entries else None
+        return self.next if number is None else number
+
+    def take(self, inflight_max: int, message_bytes_max: int) -> Tuple[Optional[Entry], List[Lost]]:
+        """The next entry to write, with its number, and those that are too big for this server."""
+        lost = []
+        while self.sent < min(len(self.entries), inflight_max):
+            entry = self.entries[self.sent]
+            too_big = len(entry.data) > message_bytes_max and not entry.skipped
+            if too_big and entry.seq is None:
+                del self.entries[self.sent]
+                lost.append(Lost(entry, "refused", "message_too_big"))
+                continue
+            if too_big:
+                entry.skipped = True
+                lost.append(Lost(entry, "unknown", "message_too_big"))
+            if entry.seq is None:
+                entry.seq, self.next = self.next, self.next + 1
+            self.sent += 1
+            return entry, lost
+        return None, lost
+
+    def acked(self, seq: int) -> List[Entry]:
+        """Forgets all up to `seq`; those that were stored, for the report."""
+        stored = []
+        while self.entries and self.entries[0].seq is not None and self.entries[0].seq <= seq:
+            entry = self.entries.popleft()
+            self.sent = max(0, self.sent - 1)
+            if not entry.skipped:
+                stored.append(entry)
+        return stored
+
+    def rewind(self, seq: int) -> Optional[Entry]:
+        """Everything from `seq` on is written again; None if that number is not here."""
+        for at, entry in enumerate(self.entries):
+            if entry.seq == seq:
+                self.sent = min(self.sent, at)
+                return entry
+        return None
+
+    def expire(self, born_before: float) -> List[Lost]:
+        """Gives up what is older than the server remembers sessions (8.1)."""
+        lost = [Lost(e, e.seq and "unknown" or "refused", "expired") for e in self.entries
+                if e.born < born_before and not e.skipped]
+        for entry, _, _ in lost:
+            entry.skipped = True
+        self.entries = deque(e for e in self.entries if e.seq is not None or not e.skipped)
+        return lost
+
+    def new_session(self, code: str) -> List[Lost]:
+        """Written messages have an unknown fate; the others move on, numbered from 1."""
+        written = [e for e in self.entries if e.seq is not None]
+        self.entries = deque(e for e in self.entries if e.seq is None)
+        self.sent, self.next = 0, 1
+        return [Lost(e, "unknown", code) for e in written if not e.skipped]

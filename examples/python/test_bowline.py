@@ -1,0 +1,184 @@
+"""Tests of the pure parts: `python3 -m unittest` in this folder."""
+import base64
+import json
+import os
+import pathlib
+import struct
+import unittest
+
+import protocol as p
+import websocket as w
+
+A, B = "9f1c44d07b2e6a10", "a41be27790d35c08"
+VECTORS = pathlib.Path(__file__).parents[2] / "vectors" / "messages"
+
+
+def at(epoch, offset, term="5d3ab7c1"):
+    return f"{epoch}.{offset}.{term}"
+
+
+def outbox(count, seqs=True):
+    box = p.Outbox()
+    for n in range(1, count + 1):
+        box.entries.append(p.Entry({"type": "publish", "channel": "c"}, b"%d" % n, False, float(n)))
+    if seqs:
+        while box.take(64, 1000)[0]:
+            pass
+    return box
+
+
+def numbers(box):
+    return [entry.seq for entry in box.entries]
+
+
+class Frames(unittest.TestCase):
+    def test_every_server_vector_decodes(self):
+        for vector in json.loads((VECTORS / "server.json").read_text(encoding="utf-8")):
+            with self.subTest(vector["name"]):
+                if "text" in vector:
+                    self.assertTrue(p.decode_text(vector["text"]))
+                else:
+                    self.assertIn("data", p.decode_binary(base64.b64decode(vector["binary_b64"])))
+
+    def test_what_is_encoded_is_a_client_vector(self):
+        texts = {v.get("text") for v in json.loads((VECTORS / "client.json").read_text(encoding="utf-8"))}
+        chat = p.Entry({"type": "publish", "channel": "chat"}, b'{"text":"hi"}', False, 0.0, seq=9)
+        skip = p.Entry({"type": "send"}, b"", False, 0.0, seq=19, skipped=True)
+        for entry in (chat, skip):
+            self.assertIn(entry.frame()[1].decode(), texts)
+
+    def test_several_messages_in_a_frame_keep_their_order(self):
+        messages = p.decode_text('{"type":"acked","seq":1} \n\t{"type":"acked","seq":2}\n')
+        self.assertEqual([m["seq"] for m in messages], [1, 2])
+        for bad in ('{"type":"acked"', "[]", '{"seq":1}', "1"):
+            with self.assertRaises(ValueError):
+                p.decode_text(bad)
+
+    def test_bytes_and_json_are_encoded_in_their_own_frames(self):
+        self.assertEqual(p.encode({"type": "send"}, b"[1]", False), (False, b'{"type":"send","data":[1]}'))
+        binary, frame = p.encode({"type": "send"}, b"\n\x00", True)
+        self.assertTrue(binary)
+        self.assertEqual(p.decode_binary(frame)["data"], b"\n\x00")
+        self.assertEqual(p.decode_text('{"type":"message","data_b64":"AAo="}')[0]["data"], b"\x00\n")
+
+
+class Positions(unittest.TestCase):
+    def test_the_clients_rule(self):
+        for cursor, position, verdict in [
+            (at(A, 4), at(A, 5), p.DELIVER), (at(A, 4), at(A, 4), p.SEEN), (at(A, 4), at(A, 1), p.SEEN),
+            (at(A, 4), at(A, 6), p.FAULT), (at(A, 4), at(B, 5), p.FAULT), (at(A, 4), at(B, 1), p.FAULT),
+            (at(A, 0), at(B, 1), p.DELIVER), (at(A, 0), at(B, 2), p.FAULT), (at(A, 4), None, p.DELIVER),
+            (None, at(A, 1), p.FAULT), (at(A, 9), at(A, 10, "00000000"), p.DELIVER),
+        ]:
+            self.assertEqual(p.judge(cursor, position), verdict, (cursor, position))
+
+    def test_only_whole_positions_are_positions(self):
+        for bad in (None, "first", {"last": 2}, A, f"{A}.01.5d3ab7c1", f"{A}.1.5d3ab7c", at(A.upper(), 1)):
+            self.assertIsNone(p.parse_position(bad), bad)
+
+    def test_the_cursor_stays_where_an_old_link_has_delivered_more(self):
+        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 5)}), at(A, 9))
+        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 5), "reason": "expired"}), at(A, 9))
+        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 5), "reason": "rewound"}), at(A, 5))
+        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 30), "reason": "expired"}), at(A, 30))
+        self.assertEqual(p.moved(at(A, 0), {"position": at(B, 0)}), at(B, 0))
+        self.assertIsNone(p.moved("first", {"reason": "new"}))
+
+
+class Upstream(unittest.TestCase):
+    def test_numbers_are_given_when_first_written_and_never_past_the_window(self):
+        box = outbox(5, seqs=False)
+        self.assertEqual((box.first, box.next), (1, 1))
+        while box.take(3, 1000)[0]:
+            pass
+        self.assertEqual(numbers(box), [1, 2, 3, None, None])
+        self.assertEqual([e.seq for e in box.acked(2)], [1, 2])
+        self.assertEqual((box.sent, box.first, box.next), (1, 3, 4))
+        self.assertEqual(box.take(3, 1000)[0].seq, 4)
+
+    def test_a_lost_link_sends_the_same_numbers_again(self):
+        box = outbox(3)
+        box.acked(1)
+        box.sent = 0
+        self.assertEqual([box.take(64, 1000)[0].seq for _ in range(2)], [2, 3])
+
+    def test_a_refusal_sends_again_from_its_number(self):
+        box = outbox(4)
+        box.acked(1)
+        self.assertEqual(box.rewind(3).seq, 3)
+        self.assertEqual(box.take(64, 1000)[0].seq, 3)
+        self.assertIsNone(box.rewind(9))
+
+    def test_a_skip_stays_until_it_is_acknowledged(self):
+        box = outbox(2)
+        box.rewind(1).skipped = True
+        self.assertEqual(box.first, 1)
+        self.assertEqual(box.take(64, 1000)[0].frame(), (False, b'{"type":"skip","seq":1}'))
+        self.assertEqual([e.seq for e in box.acked(2)], [2])
+        self.assertEqual((box.first, box.next), (3, 3))
+
+    def test_too_big_is_refused_before_it_has_a_number_and_skipped_after(self):
+        box = outbox(2, seqs=False)
+        box.entries[0].data = b"x" * 11
+        entry, lost = box.take(64, 10)
+        self.assertEqual((entry.seq, [x.fate for x in lost]), (1, ["refused"]))
+        box.sent = 0
+        entry.data = b"x" * 11
+        entry, lost = box.take(64, 10)
+        self.assertEqual((entry.skipped, [x.fate for x in lost]), (True, ["unknown"]))
+
+    def test_a_new_session_loses_what_was_written_and_numbers_the_rest_anew(self):
+        box = outbox(4, seqs=False)
+        box.take(64, 1000), box.take(64, 1000)
+        lost = box.new_session("session_lost")
+        self.assertEqual([(x.entry.data, x.fate) for x in lost], [(b"1", "unknown"), (b"2", "unknown")])
+        self.assertEqual((box.take(64, 1000)[0].data, box.first, box.next), (b"3", 1, 2))
+
+    def test_old_messages_are_given_up_without_a_hole_in_the_numbers(self):
+        box = outbox(4, seqs=False)
+        box.take(64, 1000)
+        self.assertEqual([x.fate for x in box.expire(2.5)], ["unknown", "refused"])
+        self.assertEqual((numbers(box), box.entries[0].skipped), ([1, None, None], True))
+
+    def test_a_frame_has_its_number_and_its_data(self):
+        entry = outbox(1).entries[0]
+        self.assertEqual(entry.frame(), (False, b'{"type":"publish","seq":1,"channel":"c","data":1}'))
+
+
+class Reconnecting(unittest.TestCase):
+    def test_backoff_doubles_up_to_its_bound_and_obeys_the_server(self):
+        for attempt in range(40):
+            bound = min(30, 0.5 * 2**attempt)
+            self.assertTrue(0 <= p.backoff(attempt, 0.5, 30) <= bound)
+        self.assertGreaterEqual(p.backoff(0, 0.5, 30, retry_after_ms=60_000), 60)
+
+    def test_close_codes(self):
+        verdicts = {1000: p.DONE, 1006: p.DIAL, 1008: p.STOP, 4400: p.STOP, 4401: p.NEW_TOKEN, 4403: p.STOP,
+                    4408: p.DIAL, 4409: p.NEW_SESSION, 4413: p.STOP, 4429: p.DIAL, 4503: p.DIAL, 4599: p.DIAL}
+        self.assertEqual({code: p.after_close(code) for code in verdicts}, verdicts)
+        self.assertEqual(p.close_reason('{"code":"overloaded","retry_after_ms":2000}'), ("overloaded", 2000))
+        for odd in ("", "going away", "[]", '{"retry_after_ms":"x"}'):
+            self.assertEqual(p.close_reason(odd), ("", 0))
+
+
+class WebSocketFrames(unittest.TestCase):
+    def test_sizes_and_masking(self):
+        for size in (0, 1, 125, 126, 65535, 65536):
+            payload = os.urandom(size)
+            frame = bytearray(w.encode_frame(w.BINARY, payload, b"\x01\x02\x03\x04"))
+            start = 2 + (0 if size < 126 else 2 if size < 65536 else 8)
+            self.assertEqual(w.mask(bytes(frame[start + 4 :]), b"\x01\x02\x03\x04"), payload)
+            server = bytearray([frame[0], frame[1] & 0x7F]) + frame[2:start] + payload + b"rest"
+            for cut in range(min(start + size, 12)):
+                self.assertIsNone(w.decode_frame(bytearray(server[:cut])))
+            self.assertEqual(w.decode_frame(server), (True, w.BINARY, payload))
+            self.assertEqual(server, b"rest")
+
+    def test_violations(self):
+        for head in (b"\xc1\x00", b"\x81\x80", b"\x09\x00", b"\x88\x7e", b"\x82\x7f" + struct.pack("!Q", 1 << 40)):
+            with self.assertRaises(w.Violation):
+                w.decode_frame(bytearray(head))
+
+
+if __name__ == "__main__":
+    unittest.main()
