@@ -110,6 +110,15 @@ pub(crate) async fn serve(
     closing::run(&node, &link, &mut reading.decoder, end).await;
 }
 
+/// Ends a connection that never was one, with a code that its client can see.
+pub(crate) async fn refuse(node: &Node, link: &Link, code: Code) {
+    let limits = Limits {
+        message_bytes_max: 0,
+    };
+    let mut decoder = Decoder::new(Role::Server, limits);
+    closing::run(node, link, &mut decoder, End::code(code)).await;
+}
+
 /// Takes a connection out of everything it is in, however its task ends.
 struct Guard {
     node: Arc<Node>,

@@ -2,15 +2,19 @@
 //!
 //! Owns construction, the accept loop and the shutdown. Must not know what connections do.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::ConnectInfo};
 use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
 use bowline_proto::{
     Data,
     message::{ReconnectReason, ServerMessage},
 };
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -191,7 +195,7 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let router = self.router();
+        let router = self.http.complete(self.router());
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -199,7 +203,7 @@ impl Server {
                 // Once the server goes, nobody new is let in.
                 () = &mut shutdown => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => self.answer(socket, router.clone()),
+                    Ok((socket, peer)) => self.answer(socket, peer, router.clone()),
                     Err(error) => {
                         tracing::warn!(%error, "a connection can't be accepted");
                         sleep(ACCEPT_RETRY).await;
@@ -265,12 +269,16 @@ impl Server {
         })
     }
 
-    fn answer(&self, socket: TcpStream, router: Router) {
+    fn answer(&self, socket: TcpStream, peer: SocketAddr, router: Router) {
         let deadline = self.node.config.connection_timeout;
         tokio::spawn(async move {
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(deadline);
-            let service = TowerToHyperService::new(router);
+            let routes = TowerToHyperService::new(router);
+            let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                routes.call(request)
+            });
             let serving = http
                 .serve_connection(TokioIo::new(socket), service)
                 .with_upgrades();

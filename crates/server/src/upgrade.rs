@@ -187,7 +187,13 @@ async fn run(
         node.clock.now(),
     ));
     if !node.register(&link) {
-        tracing::warn!(%peer, "the limit of connections is reached");
+        let code = if node.is_draining() {
+            Code::Draining
+        } else {
+            Code::Overloaded
+        };
+        tracing::warn!(%peer, %code, "a connection is refused");
+        connection::refuse(&node, &link, code).await;
         return;
     }
     let id = link.id;

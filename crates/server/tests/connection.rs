@@ -496,3 +496,18 @@ async fn a_flood_is_refused_by_number_and_goes_on() {
         }
     }
 }
+
+#[tokio::test]
+async fn beyond_the_bound_a_connection_is_told_why() {
+    let config = Config {
+        connections_max: 1,
+        ..Config::default()
+    };
+    let (_server, address) = start(config).await;
+    let (_first, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    let mut second = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    assert_eq!(
+        second.closed().await,
+        (4503, "{\"code\":\"overloaded\"}".to_owned())
+    );
+}
