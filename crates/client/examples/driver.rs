@@ -9,7 +9,7 @@ mod voice;
 use std::{collections::HashMap, io::BufRead, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use player::Player;
 use voice::{Output, Voice};
@@ -27,24 +27,25 @@ async fn main() {
     }));
     let mut lines = read_stdin();
     let mut players: HashMap<String, Player> = HashMap::new();
+    let mut ends = JoinSet::new();
     while let Some(line) = lines.recv().await {
         let command: Value = serde_json::from_str(&line).unwrap_or_default();
         if command["cmd"] == "quit" {
             break;
         }
-        if obey(&command, &mut players, &output).await.is_none() {
+        if obey(&command, &mut players, &mut ends, &output)
+            .await
+            .is_none()
+        {
             output.say(json!({"event": "error", "code": "bad_command", "message": line}));
         }
     }
-    let ends: Vec<_> = players
-        .into_values()
-        .map(|player| tokio::spawn(player.stop()))
-        .collect();
+    for player in players.into_values() {
+        ends.spawn(player.stop());
+    }
     // A client that does not end in time dies with the process.
     let _ = timeout(QUIT_TIMEOUT, async {
-        for end in ends {
-            let _ = end.await;
-        }
+        while ends.join_next().await.is_some() {}
     })
     .await;
     output.finish();
@@ -55,6 +56,7 @@ async fn main() {
 async fn obey(
     command: &Value,
     players: &mut HashMap<String, Player>,
+    ends: &mut JoinSet<()>,
     output: &Output,
 ) -> Option<()> {
     let name = command["client"].as_str()?;
@@ -66,7 +68,7 @@ async fn obey(
         }
         "stop" => {
             // Closing takes a while, and no other client may wait for it.
-            tokio::spawn(players.remove(name)?.stop());
+            ends.spawn(players.remove(name)?.stop());
         }
         "publish" => players.get(name)?.publish(command).await?,
         "send" => players.get(name)?.send(command).await?,
