@@ -163,7 +163,13 @@ impl Fleet {
         self.address
     }
 
-    /// Connects publishers ahead of any measurement, up to [`IN_FLIGHT_MAX`].
+    /// Connects so many publishers anew, ahead of a measurement: while the other side is measured
+    /// a server may end connections that are idle.
+    pub(crate) fn renew_publishers(&mut self, count: usize) -> io::Result<()> {
+        self.publishers.clear();
+        self.connect_publishers(count)
+    }
+
     fn connect_publishers(&mut self, count: usize) -> io::Result<()> {
         assert!(count <= IN_FLIGHT_MAX, "the bound of publishers");
         while self.publishers.len() < count {

@@ -112,6 +112,7 @@ pub(crate) fn fanout(suite: &Suite<'_>) -> io::Result<()> {
                 (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(in_flight))
             };
             let measure = |fleet: &mut Fleet| {
+                fleet.renew_publishers(in_flight)?;
                 let before = fleet.cpu_ns()?;
                 (0..rounds).try_for_each(|_| fleet.publish(in_flight))?;
                 let spent = fleet.cpu_ns()? - before;
