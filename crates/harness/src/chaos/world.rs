@@ -20,7 +20,9 @@ use crate::{
 /// back to the log. Clients share one address, so the limits per address must not be met.
 const SERVER_CONFIG: &str = r#"
 [websocket]
-send_queue_bytes = 65536
+max_message_size = 32768
+send_queue_bytes = 40960
+socket_send_buffer_bytes = 16384
 
 [[channels]]
 pattern = "tiny:*"

@@ -52,6 +52,10 @@ impl Reading {
     pub(super) async fn run(&mut self, plain: PlainRequest) -> End {
         match self.serve(plain).await {
             Ok(never) => match never {},
+            // The peer's close frame has come already, behind what makes this side close.
+            Err(End::Close(frame)) if matches!(self.ending, Some(End::Answer(_))) => {
+                End::Answer(Some(frame))
+            }
             Err(end) => end,
         }
     }

@@ -1,0 +1,575 @@
+//! What a hostile or unlucky client, engine or neighbour must not be able to do: one behaviour a test.
+
+use std::{future::ready, sync::Arc, time::Duration};
+
+use bowline::{
+    AccessControl, Code, Config, Credentials, Data, Identity, Incoming, Operation, Payload,
+    Rejection, Reply, Role, Server, ServerBuilder,
+};
+use bowline_engine::{
+    Append, AppendError, Appended, BoxFuture, Effect, Engine, EngineConfig, EngineHealth,
+    EngineStats, Listener, Memory, Page, PageLimit, ReadError, SessionKey,
+};
+use bowline_proto::{
+    codec::{self, decode_server},
+    message::ServerMessage,
+    recovery::{ChannelState, EngineClock},
+};
+use bowline_ws::{
+    ClientRequest, Decoder, Event, Limits, MessageKind, Role as Side, encode_message, encode_pong,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+
+/// Far above what anything here takes: a test that waits so long has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn start(builder: ServerBuilder) -> (Server, String) {
+    let server = builder.build().expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (server, address)
+}
+
+fn hello(session: &str, link: u64, subscribe: Value) -> Value {
+    json!({"type": "hello", "id": 1, "session": session, "link": link, "subscribe": subscribe})
+}
+
+/// A client without any logic.
+struct Client {
+    socket: TcpStream,
+    decoder: Decoder,
+    input: Vec<u8>,
+    /// Whether it answers RFC 6455 pings.
+    pongs: bool,
+}
+
+impl Client {
+    async fn dial(address: &str, target: &str, protocols: &[&str]) -> Self {
+        let mut socket = TcpStream::connect(address).await.expect("it listens");
+        let request = ClientRequest {
+            host: address,
+            target,
+            key: [7; 16],
+            protocols,
+            headers: &[],
+        };
+        let (request, handshake) = request.encode().expect("it is well formed");
+        socket.write_all(&request).await.expect("it is read");
+        let mut input = Vec::new();
+        loop {
+            match handshake.parse(&input).expect("an HTTP answer") {
+                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
+                    input.drain(..head_bytes);
+                    let limits = Limits {
+                        message_bytes_max: 1 << 24,
+                    };
+                    return Self {
+                        socket,
+                        decoder: Decoder::new(Side::Client, limits),
+                        input,
+                        pongs: false,
+                    };
+                }
+                Some(bowline_ws::Response::Refused(refusal)) => panic!("{refusal:?}"),
+                None => {
+                    let read = socket.read_buf(&mut input).await.expect("an answer");
+                    assert!(read > 0, "the server hung up");
+                }
+            }
+        }
+    }
+
+    async fn bowline(address: &str, hello: Value) -> (Self, Value) {
+        let mut client = Self::dial(address, "/ws", &["bowline.v1"]).await;
+        client.send(&hello).await;
+        let welcome = client.next().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (client, welcome)
+    }
+
+    async fn send(&mut self, message: &Value) {
+        self.send_raw(MessageKind::Text, message.to_string().as_bytes())
+            .await;
+    }
+
+    async fn send_raw(&mut self, kind: MessageKind, payload: &[u8]) {
+        let frame = encode_message(kind, payload, Some([1, 2, 3, 4]));
+        self.socket.write_all(&frame).await.expect("it is taken");
+    }
+
+    async fn frame(&mut self) -> Result<String, (u16, String)> {
+        timeout(DEADLINE, async {
+            loop {
+                let mut input = self.input.as_mut_slice();
+                let event = self
+                    .decoder
+                    .decode(&mut input)
+                    .expect("the server is correct");
+                let event = event.map(Event::into_owned);
+                let left = input.len();
+                self.input.drain(..self.input.len() - left);
+                match event {
+                    Some(Event::Text(text)) => return Ok(text.into_owned()),
+                    Some(Event::Binary(bytes)) => return Ok(format!("{bytes:?}")),
+                    Some(Event::Close(frame)) => {
+                        let frame = frame.expect("the server says why");
+                        return Err((frame.code().as_u16(), frame.reason().to_owned()));
+                    }
+                    Some(Event::Ping(payload)) if self.pongs => {
+                        let pong = encode_pong(&payload, Some([1; 4]));
+                        self.socket.write_all(&pong).await.expect("it is taken");
+                    }
+                    Some(_) => {}
+                    None => {
+                        let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
+                        assert!(read > 0, "the server hung up without a close frame");
+                    }
+                }
+            }
+        })
+        .await
+        .expect("an answer in time")
+    }
+
+    /// The next message; pings are passed over.
+    async fn next(&mut self) -> Value {
+        loop {
+            let text = self.frame().await.expect("the connection lives");
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            let known: Vec<_> = decode_server(codec::Incoming::Text(&text)).collect();
+            assert!(known.iter().all(Result::is_ok), "{known:?}");
+            if !matches!(known[0], Ok(ServerMessage::Ping { .. })) {
+                return message;
+            }
+        }
+    }
+
+    async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Err(closed) = self.frame().await {
+                return closed;
+            }
+        }
+    }
+}
+
+/// An engine whose reads can be held up and are counted.
+struct Gated {
+    log: Memory,
+    open: watch::Sender<bool>,
+    reads: watch::Sender<usize>,
+}
+
+impl Gated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            log: Memory::open(EngineConfig::default()).expect("it opens"),
+            open: watch::Sender::new(true),
+            reads: watch::Sender::new(0),
+        })
+    }
+
+    async fn reads_reach(&self, count: usize) {
+        let mut reads = self.reads.subscribe();
+        timeout(DEADLINE, reads.wait_for(|reads| *reads >= count))
+            .await
+            .expect("a page is read in time")
+            .expect("the engine lives");
+    }
+}
+
+impl Engine for Gated {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        self.log.append(batch)
+    }
+
+    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        self.log.channel(channel)
+    }
+
+    fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: PageLimit,
+    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
+        let channel = channel.to_owned();
+        Box::pin(async move {
+            self.reads.send_modify(|reads| *reads += 1);
+            let mut open = self.open.subscribe();
+            let _ = open.wait_for(|open| *open).await;
+            self.log.read(&channel, after, limit).await
+        })
+    }
+
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
+        self.log.session(session)
+    }
+
+    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.log.end_session(session)
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.log.listen(listener);
+    }
+
+    fn clock(&self) -> EngineClock {
+        self.log.clock()
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.log.stats()
+    }
+
+    fn health(&self) -> EngineHealth {
+        self.log.health()
+    }
+}
+
+/// Whoever says `none` may do nothing; anybody else everything.
+struct ByToken;
+
+impl AccessControl for ByToken {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: Credentials<'a>,
+    ) -> BoxFuture<'a, Result<Identity, Code>> {
+        let mut identity = Identity::user("ana");
+        if credentials.token == Some("none") {
+            identity.role = Role::Backend;
+        }
+        Box::pin(ready(Ok(identity)))
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        identity: &'a Identity,
+        _: Operation,
+        _: &'a str,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(ready(identity.role == Role::Client))
+    }
+}
+
+fn entry(channel: &str, data: String) -> Append {
+    Append {
+        producer: None,
+        effect: Effect::Publish {
+            channel: channel.into(),
+            data: Data::Json(data.into()),
+            user: None,
+            tag: None,
+            key: None,
+        },
+    }
+}
+
+/// Every behaviour here takes milliseconds.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(4), future)
+        .await
+        .unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+#[tokio::test]
+async fn a_burst_beyond_the_hub_s_queue_reaches_live_subscribers() {
+    const COUNT: usize = 2_000;
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone())).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    engine.append(vec![entry("c", "\"live\"".into())]).await;
+    assert_eq!(client.next().await["data"], "live");
+    let burst = (0..COUNT).map(|n| entry("c", n.to_string())).collect();
+    engine.append(burst).await;
+    for n in 0..COUNT {
+        let message = soon(&format!("publication {n} of the burst"), client.next()).await;
+        assert_eq!(message["data"], n);
+    }
+}
+
+#[tokio::test]
+async fn a_page_for_an_ended_subscription_is_not_the_new_one_s() {
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone())).await;
+    let log = (1..=5).map(|n| entry("c", n.to_string())).collect();
+    engine.append(log).await;
+    // Somebody else keeps the channel in the hub.
+    let (mut keeper, _) = Client::bowline(&address, hello("k", 1, json!({"c": {"last": 1}}))).await;
+    assert_eq!(keeper.next().await["data"], 5);
+    let reads = *engine.reads.borrow();
+    engine.open.send_replace(false);
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": {"last": 1}}))).await;
+    engine.reads_reach(reads + 1).await;
+    client
+        .send(&json!({"type": "unsubscribe", "id": 1, "channel": "c"}))
+        .await;
+    client
+        .send(&json!({"type": "subscribe", "id": 2, "channel": "c", "position": "first"}))
+        .await;
+    assert_eq!(client.next().await["type"], "unsubscribed");
+    assert_eq!(client.next().await["type"], "subscribed");
+    engine.append(vec![entry("c", "6".into())]).await;
+    engine.open.send_replace(true);
+    for n in 1..=6 {
+        let message = soon("the whole history", client.next()).await;
+        assert_eq!(message["data"], n, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_follows_a_close_frame() {
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone())).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    engine.append(vec![entry("c", "1".into())]).await;
+    assert_eq!(client.next().await["data"], 1);
+    client.send(&json!({"type": "bye"})).await;
+    assert_eq!(client.closed().await.0, 1000);
+    engine.append(vec![entry("c", "2".into())]).await;
+    let mut rest = client.input.clone();
+    soon("the end", client.socket.read_to_end(&mut rest))
+        .await
+        .expect("a clean end");
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+}
+
+#[tokio::test]
+async fn answers_to_a_client_that_reads_nothing_are_bounded() {
+    let config = Config {
+        send_timeout: Duration::from_millis(300),
+        ..Config::default()
+    };
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone()).config(config)).await;
+    let padding = format!("\"{}\"", "x".repeat(60_000));
+    engine
+        .append((0..3).map(|_| entry("c", padding.clone())).collect())
+        .await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let request = json!({"type": "history", "id": 1, "channel": "c"}).to_string();
+    let frame = vec![request; 190].join("\n");
+    client.send_raw(MessageKind::Text, frame.as_bytes()).await;
+    engine.reads_reach(1).await;
+    let mut reads = engine.reads.subscribe();
+    // Unbounded, all are served at once; bounded, the link is cut at `send_timeout`.
+    let all = timeout(
+        Duration::from_secs(1),
+        reads.wait_for(|reads| *reads >= 100),
+    )
+    .await;
+    assert!(
+        all.is_err(),
+        "100 answers of 120 KB each are queued for a bound of 256 KB"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_told_so() {
+    let config = Config {
+        connections_max: 1,
+        ..Config::default()
+    };
+    let (_server, address) = start(Server::builder().config(config)).await;
+    let (_first, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let mut second = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    assert_eq!(soon("a close frame", second.closed()).await.0, 4503);
+}
+
+#[tokio::test]
+async fn a_plain_client_that_answers_pings_is_alive_while_the_application_works() {
+    let config = Config {
+        ping_interval: Duration::from_millis(100),
+        pong_timeout: Duration::from_millis(200),
+        ..Config::default()
+    };
+    let slow = |incoming: Incoming| async move {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        match incoming.payload {
+            Payload::Text(text) => Ok(Reply::Text(text)),
+            _ => Err(Rejection::new("text only")),
+        }
+    };
+    let (_server, address) = start(Server::builder().config(config).on_message(slow)).await;
+    let mut client = Client::dial(&address, "/ws", &[]).await;
+    let mut all = Vec::new();
+    for n in 0..6 {
+        all.extend(encode_message(
+            MessageKind::Text,
+            n.to_string().as_bytes(),
+            Some([1; 4]),
+        ));
+    }
+    client.socket.write_all(&all).await.expect("it is taken");
+    client.pongs = true;
+    for n in 0..6 {
+        assert_eq!(soon("an answer", client.frame()).await, Ok(n.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_send_is_handed_over_once_although_its_link_is_replaced() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (counted, gated) = (calls.clone(), gate.clone());
+    let application = move |_: Incoming| {
+        counted.send_modify(|calls| *calls += 1);
+        let gate = gated.clone();
+        async move {
+            let _permit = gate.acquire().await;
+            Ok(Reply::Empty)
+        }
+    };
+    let (_server, address) = start(Server::builder().on_message(application)).await;
+    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    old.send(&send).await;
+    let mut seen = calls.subscribe();
+    soon("the first call", seen.wait_for(|calls| *calls == 1))
+        .await
+        .expect("it counts");
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    let mut greeting = hello("s", 2, json!({}));
+    (greeting["first"], greeting["next"]) = (json!(1), json!(2));
+    new.send(&greeting).await;
+    assert_eq!(soon("4409", old.closed()).await.0, 4409);
+    gate.add_permits(10);
+    let welcome = soon("welcome", new.next()).await;
+    if welcome["acked"] == 0 {
+        new.send(&send).await;
+        while soon("acked", new.next()).await["type"] != "acked" {}
+    }
+    assert_eq!(
+        *calls.borrow(),
+        1,
+        "the application saw the same send again without a crash"
+    );
+}
+
+#[tokio::test]
+async fn plain_mode_has_the_bound_of_subscriptions_too() {
+    let config = Config {
+        subscriptions_per_connection_max: 2,
+        ..Config::default()
+    };
+    let (_server, address) = start(Server::builder().config(config)).await;
+    let mut client = Client::dial(&address, "/ws?channels=a,b,c", &[]).await;
+    let closed = soon("a refusal", client.closed()).await;
+    assert_eq!(
+        closed,
+        (1008, "{\"code\":\"too_many_subscriptions\"}".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_channel_named_twice_in_plain_mode_is_one_subscription() {
+    let (_server, address) = start(Server::builder().access(ByToken)).await;
+    let mut client = Client::dial(&address, "/ws?channels=a,a,user:ana", &[]).await;
+    client
+        .send_raw(MessageKind::Text, b"{\"type\":\"ping\",\"timestamp\":1}")
+        .await;
+    let pong = "{\"type\":\"pong\",\"timestamp\":1}".to_owned();
+    assert_eq!(soon("a pong", client.frame()).await, Ok(pong));
+}
+
+#[tokio::test]
+async fn a_refresh_ends_what_is_no_longer_granted() {
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().access(ByToken).engine(engine.clone())).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    client
+        .send(&json!({"type": "refresh", "id": 1, "token": "none"}))
+        .await;
+    let mut told = vec![];
+    while !told.contains(&json!("reply")) {
+        told.push(soon("the answer", client.next()).await["type"].clone());
+    }
+    engine.append(vec![entry("c", "\"secret\"".into())]).await;
+    client.send(&json!({"type": "ping"})).await;
+    loop {
+        let message = soon("pong", client.next()).await;
+        assert_ne!(message["data"], "secret", "delivered without a grant");
+        if message["type"] == "pong" {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_takeover_fences_a_link_that_waits_for_a_page() {
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone())).await;
+    engine.append(vec![entry("c", "1".into())]).await;
+    engine.open.send_replace(false);
+    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({"c": "first"}))).await;
+    engine.reads_reach(1).await;
+    let (_new, _) = Client::bowline(&address, hello("s", 2, json!({}))).await;
+    old.send(&json!({"type": "publish", "seq": 1, "channel": "d", "data": 0}))
+        .await;
+    assert_eq!(soon("4409 on the old link", old.closed()).await.0, 4409);
+    let appended = engine.stats().appended;
+    assert_eq!(
+        appended, 1,
+        "the old link still publishes after the new one's welcome"
+    );
+}
+
+#[tokio::test]
+async fn a_silent_link_that_waits_for_a_page_is_stale() {
+    let config = Config {
+        ping_interval: Duration::from_millis(100),
+        pong_timeout: Duration::from_millis(100),
+        ..Config::default()
+    };
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone()).config(config)).await;
+    engine.append(vec![entry("c", "1".into())]).await;
+    engine.open.send_replace(false);
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": "first"}))).await;
+    assert_eq!(soon("4408", client.closed()).await.0, 4408);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_broadcast_is_lost_while_others_come_and_go() {
+    let config = Config {
+        messages_per_second: 1_000_000,
+        messages_burst_max: 1_000_000,
+        ..Config::default()
+    };
+    let engine = Gated::new();
+    let (_server, address) = start(Server::builder().engine(engine.clone()).config(config)).await;
+    engine.append(vec![entry("c", "0".into())]).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    for churner in 0..3 {
+        let name = format!("churner-{churner}");
+        let (mut other, _) = Client::bowline(&address, hello(&name, 1, json!({}))).await;
+        tokio::spawn(async move {
+            loop {
+                other
+                    .send(&json!({"type": "subscribe", "id": 1, "channel": "c"}))
+                    .await;
+                while other.next().await["type"] != "subscribed" {}
+                other
+                    .send(&json!({"type": "unsubscribe", "id": 1, "channel": "c"}))
+                    .await;
+                while other.next().await["type"] != "unsubscribed" {}
+            }
+        });
+    }
+    for round in 0..3_000 {
+        let (first, second) = (engine.clone(), engine.clone());
+        let one = tokio::spawn(async move { first.append(vec![entry("c", "1".into())]).await });
+        second.append(vec![entry("c", "2".into())]).await;
+        one.await.expect("it is stored");
+        soon(&format!("the first of round {round}"), client.next()).await;
+        soon(&format!("the second of round {round}"), client.next()).await;
+    }
+}
