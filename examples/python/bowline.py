@@ -273,7 +273,7 @@ class Client:
         ws.send(TEXT, p.dumps(hello).encode())
         messages = _decode(*await ws.receive())
         if not messages or messages[0]["type"] != "welcome":
-            raise Closed(1006, "the first message was not welcome")
+            raise Closed(1006, f"the first message was {messages[:1]}, not welcome"[:300])
         return messages
 
     async def _follow(self, link: _Link) -> Optional[Closed]:

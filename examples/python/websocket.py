@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CONTINUATION = 0
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # Far above any frame of the server; it only stops a broken one.
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # Far above any frame of a server; it only stops a broken one.
 READ_BYTES = 64 * 1024
 
 
