@@ -16,84 +16,17 @@ import itertools
 import secrets
 import time
 from collections import deque
-from typing import Any, Awaitable, Callable, Deque, Dict, List, NamedTuple, Optional, Union
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Union
 
 import protocol as p
+from events import (
+    Dropped, Fault, Gap, Message, RequestFailed, State, SubscribeFailed, Subscribed, Ticket, Unsubscribed, Welcome,
+)
 from websocket import BINARY, TEXT, Closed, WebSocket
 
 INBOX_MAX = 256  # Messages of one channel that wait for the handler; beyond it the channel is paused.
 OUTBOX_MAX = 10_000
 REPLIES_MAX = 1_000  # Acknowledged sends whose reply has not come.
-
-
-class Message(NamedTuple):
-    channel: str
-    position: Optional[str]
-    data: Any
-    user: Optional[str]
-    tag: Optional[str]
-
-
-class Subscribed(NamedTuple):
-    channel: str
-    position: Optional[str]
-    recovered: bool
-    reason: Optional[str]
-
-
-class SubscribeFailed(NamedTuple):
-    channel: str
-    code: str
-    message: str
-
-
-class Gap(NamedTuple):
-    channel: str
-    position: Optional[str]
-    reason: str
-    missed: Optional[int]
-
-
-class Unsubscribed(NamedTuple):
-    channel: str
-    code: Optional[str]
-
-
-class State(NamedTuple):
-    state: str
-
-
-class Welcome(NamedTuple):
-    resumed: bool
-    reason: Optional[str]
-    acked: int
-    connection: str
-
-
-class Fault(NamedTuple):
-    code: str
-    message: str
-
-
-class Dropped(Exception):
-    """The message will not be sent again. `fate` is "refused" (certainly not stored) or "unknown"."""
-
-    def __init__(self, fate: str, code: str):
-        super().__init__(f"{code} ({fate})")
-        self.fate, self.code = fate, code
-
-
-class RequestFailed(Exception):
-    def __init__(self, code: str, message: str = ""):
-        super().__init__(f"{code}: {message}")
-        self.code = code
-
-
-class Ticket(NamedTuple):
-    """`stored` ends with None or Dropped. `reply` (of a `send`) ends with data, Dropped or RequestFailed."""
-
-    stored: "asyncio.Future[None]"
-    reply: "asyncio.Future[Any]"
 
 
 class _Subscription:
@@ -258,6 +191,8 @@ class Client:
 
     async def _hello(self, dialled: List[_Link]) -> List[Dict[str, Any]]:
         ws = await WebSocket.connect(self._url, p.SUBPROTOCOL)
+        for channel, subscription in self._subscriptions.items():
+            subscription.paused |= len(self._inboxes.get(channel, ())) >= INBOX_MAX
         link = _Link(ws, {c: s for c, s in self._subscriptions.items() if not s.paused})
         dialled.append(link)
         self._on_status(State("handshaking"))
@@ -355,7 +290,7 @@ class Client:
             elif "error" not in outcome:  # The application has changed its mind since the hello.
                 self._request("unsubscribe", {"channel": channel}, lambda answer: None)
         for channel, subscription in list(self._subscriptions.items()):
-            if link.asked.get(channel) is not subscription:
+            if link.asked.get(channel) is not subscription and not subscription.paused:
                 self._ask(subscription)
         self._pump()
 
