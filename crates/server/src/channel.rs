@@ -23,8 +23,8 @@ use crate::{frames::Shared, link::Link, sync::lock};
 /// After so many writes a broadcast gives the thread to others: at 5 µs each, 1.3 ms.
 pub(crate) const TURN_WRITES_MAX: usize = 256;
 
-/// The most publications put aside for the broadcasting task. A hint beyond it is dropped, which
-/// is no loss: subscribers then read the log.
+/// The most publications put aside for the broadcasting task. Beyond it only the newest one's place
+/// is kept: subscribers then read the log, and on a channel without history are told of a gap.
 const INCOMING_MAX: usize = 1_024;
 
 /// The bounds of each channel's tail.
@@ -40,9 +40,17 @@ pub(crate) struct TailBounds {
 #[derive(Debug)]
 pub(crate) struct Channel {
     name: Arc<str>,
-    incoming: Mutex<VecDeque<(u64, Arc<Publication>)>>,
+    incoming: Mutex<Incoming>,
     broadcasting: AtomicBool,
     state: Mutex<State>,
+}
+
+/// What was published since the last turn.
+#[derive(Debug, Default)]
+struct Incoming {
+    queue: VecDeque<(u64, Arc<Publication>)>,
+    /// The epoch and offset of the newest publication that found no room, and how many did.
+    lost: Option<(u64, u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -51,13 +59,15 @@ struct State {
     members: Vec<Arc<Link>>,
     /// Members moved since the pass began, so that one may have been left out.
     moved: bool,
+    /// Counts what was taken into the tail, by whomever.
+    version: u64,
 }
 
 /// One pass of a broadcast over the members, in turns.
 #[derive(Debug, Default)]
 pub(crate) struct Pass {
     at: usize,
-    head: u64,
+    version: u64,
 }
 
 impl Channel {
@@ -65,12 +75,13 @@ impl Channel {
         let tail = Tail::new(bounds.count_max, bounds.bytes_max);
         Self {
             name,
-            incoming: Mutex::new(VecDeque::new()),
+            incoming: Mutex::new(Incoming::default()),
             broadcasting: AtomicBool::new(false),
             state: Mutex::new(State {
                 tail,
                 members: Vec::new(),
                 moved: false,
+                version: 0,
             }),
         }
     }
@@ -78,8 +89,11 @@ impl Channel {
     /// Puts a publication aside; true if the caller must start the broadcasting task.
     pub(crate) fn publish(&self, epoch: u64, publication: &Arc<Publication>) -> bool {
         let mut incoming = lock(&self.incoming);
-        if incoming.len() < INCOMING_MAX {
-            incoming.push_back((epoch, publication.clone()));
+        if incoming.lost.is_none() && incoming.queue.len() < INCOMING_MAX {
+            incoming.queue.push_back((epoch, publication.clone()));
+        } else {
+            let lost = incoming.lost.map_or(1, |(.., count)| count + 1);
+            incoming.lost = Some((epoch, publication.offset, lost));
         }
         drop(incoming);
         !self.broadcasting.swap(true, Ordering::AcqRel)
@@ -93,8 +107,9 @@ impl Channel {
             let done = self.turn(&mut pass, clock());
             if done {
                 self.broadcasting.store(false, Ordering::Release);
-                // What came between the last look and the store has seen the flag still set.
-                let more = !lock(&self.incoming).is_empty();
+                // What came between the last look and the store has seen the flag still set, and
+                // may have been taken into the tail meanwhile by a link that rises.
+                let more = self.has_more(&pass);
                 if !more || self.broadcasting.swap(true, Ordering::AcqRel) {
                     return;
                 }
@@ -103,13 +118,19 @@ impl Channel {
         }
     }
 
+    fn has_more(&self, pass: &Pass) -> bool {
+        let state = lock(&self.state);
+        let incoming = lock(&self.incoming);
+        state.version != pass.version || incoming.lost.is_some() || !incoming.queue.is_empty()
+    }
+
     /// One turn; true where the pass is complete and nothing has changed since it began.
     fn turn(&self, pass: &mut Pass, now: Time) -> bool {
-        let mut state = lock(&self.state);
-        let state = &mut *state;
-        self.take_incoming(&mut state.tail);
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        self.take_incoming(state);
         if pass.at == 0 {
-            pass.head = state.tail.head();
+            pass.version = state.version;
             state.moved = false;
         }
         let end = state.members.len().min(pass.at + TURN_WRITES_MAX);
@@ -121,17 +142,19 @@ impl Channel {
             .collect();
         let complete = end == state.members.len();
         pass.at = if complete { 0 } else { end };
-        let done = complete && !state.moved && state.tail.head() == pass.head;
-        let _ = state;
+        let done = complete && !state.moved && state.version == pass.version;
+        drop(guard);
         for link in woken {
             link.wake();
         }
         done
     }
 
-    fn take_incoming(&self, tail: &mut Tail<Arc<Shared>>) {
-        let incoming = std::mem::take(&mut *lock(&self.incoming));
-        for (epoch, publication) in incoming {
+    fn take_incoming(&self, state: &mut State) {
+        let Incoming { queue, lost } = std::mem::take(&mut *lock(&self.incoming));
+        state.version += u64::from(!queue.is_empty() || lost.is_some());
+        let tail = &mut state.tail;
+        for (epoch, publication) in queue {
             // Without history there are no offsets: the tail counts by itself.
             let offset = match publication.offset {
                 0 => tail.head() + 1,
@@ -141,12 +164,20 @@ impl Channel {
             let bytes = shared.len();
             tail.push(epoch, offset, shared, bytes);
         }
+        if let Some((epoch, offset, count)) = lost {
+            let head = if offset == 0 {
+                tail.head() + count
+            } else {
+                offset
+            };
+            tail.reach(epoch, head);
+        }
     }
 
     /// Looks at the tail, with everything that was published before, under the channel's lock.
     pub(crate) fn with_tail<R>(&self, look: impl FnOnce(&mut Tail<Arc<Shared>>) -> R) -> R {
         let mut state = lock(&self.state);
-        self.take_incoming(&mut state.tail);
+        self.take_incoming(&mut state);
         look(&mut state.tail)
     }
 

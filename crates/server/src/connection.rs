@@ -108,6 +108,8 @@ pub(crate) async fn serve(
     };
     tracing::debug!(connection = link.id, ?end, "connection ends");
     closing::run(&node, &link, &mut reading.decoder, end).await;
+    // The session is held until what was accepted is finished, so that its next link sees it.
+    let _last = link.work.acquire().await;
 }
 
 /// Ends a connection that never was one, with a code that its client can see.

@@ -16,7 +16,10 @@ use bowline_proto::{
     server::{Beat, Delivery, Heartbeat, Missed, PageView, Subscription, Tail},
 };
 use bytes::Bytes;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, Semaphore},
+};
 
 use crate::{
     channel::Channel,
@@ -37,6 +40,8 @@ pub(crate) struct Link {
     user: OnceLock<Option<Arc<str>>>,
     inner: Mutex<Inner>,
     wake: Notify,
+    /// Held while an append or a handler of this link runs; closed once a newer link has the session.
+    pub(crate) work: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,8 @@ struct Inner {
     /// Why the connection must end; no more messages are queued once it is set.
     ending: Option<Ending>,
     broken: bool,
+    /// The close frame is queued: nothing follows it.
+    closed: bool,
     counts: LinkCounts,
 }
 
@@ -121,9 +128,11 @@ impl Link {
                 stuck_since: None,
                 ending: None,
                 broken: false,
+                closed: false,
                 counts: LinkCounts::default(),
             }),
             wake: Notify::new(),
+            work: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -140,7 +149,7 @@ impl Link {
     pub(crate) fn deliver(&self, channel: &Channel, tail: &Tail<Arc<Shared>>, now: Time) -> bool {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
-        if inner.ending.is_some() || inner.broken {
+        if inner.ending.is_some() || inner.closed || inner.broken {
             return false;
         }
         let room = inner.outbox.room(self.queue_bytes_max);
@@ -165,15 +174,21 @@ impl Link {
     pub(crate) fn deliver_page(
         &self,
         channel: &Channel,
+        after: u64,
         view: PageView,
         page: &[Arc<Shared>],
         now: Time,
     ) {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
+        let closed = inner.ending.is_some() || inner.closed;
         let Some((cursor, _)) = inner.find(channel) else {
             return;
         };
+        // The page is of a subscription that has ended meanwhile, or nothing may be queued any more.
+        if closed || cursor.last() != after {
+            return;
+        }
         let delivery = cursor.on_page(view);
         let skip = delivery
             .first
@@ -207,9 +222,21 @@ impl Link {
         self.send_frame(server_frame(message), now);
     }
 
+    /// Queues the close frame; nothing follows it.
+    pub(crate) fn close(&self, frame: Bytes, now: Time) {
+        let mut inner = lock(&self.inner);
+        if !std::mem::replace(&mut inner.closed, true) {
+            inner.outbox.push(frame);
+            inner.flush(&self.socket, now);
+        }
+    }
+
     /// Queues a frame.
     pub(crate) fn send_frame(&self, frame: Bytes, now: Time) {
         let mut inner = lock(&self.inner);
+        if inner.closed {
+            return;
+        }
         inner.outbox.push(frame);
         inner.flush(&self.socket, now);
         let blocked = !inner.outbox.is_empty();
@@ -268,6 +295,16 @@ impl Link {
     pub(crate) fn unsubscribe_all(&self) -> Vec<Arc<Channel>> {
         let entries = std::mem::take(&mut lock(&self.inner).subscriptions);
         entries.into_iter().map(|entry| entry.channel).collect()
+    }
+
+    /// The names of the channels that it is subscribed to.
+    pub(crate) fn channels(&self) -> Vec<Arc<str>> {
+        let inner = lock(&self.inner);
+        inner
+            .subscriptions
+            .iter()
+            .map(|e| e.channel.name().clone())
+            .collect()
     }
 
     /// Whether it is subscribed to this channel, and to how many in all.

@@ -25,7 +25,7 @@ pub(super) async fn run(node: &Node, link: &Link, decoder: &mut Decoder, end: En
         End::Close(frame) => (Some(frame), true),
     };
     let now = || -> Time { node.clock.now() };
-    link.send_frame(encode_close(frame.as_ref(), None), now());
+    link.close(encode_close(frame.as_ref(), None), now());
     let flushed = timeout(node.config.send_timeout.min(CLOSE_WAIT), async {
         while !link.is_broken() && link.chores().blocked {
             if link.socket.writable().await.is_err() {

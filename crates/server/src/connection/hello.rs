@@ -146,6 +146,9 @@ async fn open_session(
         Claim::TakesOver(old) => {
             if let Some(old) = node.link(old) {
                 old.end(Ending::Replaced);
+                // What it has accepted is finished first, and nothing more begins: R is final.
+                let _last = old.work.acquire().await;
+                old.work.close();
             }
             count(&node.counters.takeovers, 1);
             true

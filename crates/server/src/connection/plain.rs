@@ -5,13 +5,17 @@
 
 use std::sync::Arc;
 
-use bowline_proto::{recovery::From, server::Upstream};
+use bowline_proto::{Code, recovery::From, server::Upstream};
 use bowline_ws::{MessageKind, encode_message};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{End, Peer, hello, reading::Reading, upstream};
+use super::{
+    End, Peer, hello,
+    reading::Reading,
+    upstream::{Item, Origin, Pipeline, Work},
+};
 use crate::{
     bucket::Bucket,
     handler::{Incoming, Payload},
@@ -46,7 +50,15 @@ impl Reading {
         let identity = hello::authenticate(&node, &self.link, token).await?;
         let personal = identity.user.as_deref().map(hello::personal_channel);
         let mut entries = Vec::new();
+        let max = node.config.subscriptions_per_connection_max;
         for channel in request.channels.iter().chain(&personal) {
+            let (named_before, count) = self.link.subscriptions(channel);
+            if named_before {
+                continue;
+            }
+            if count >= max {
+                return Err(End::code(Code::TooManySubscriptions));
+            }
             let followed = hello::follow(&node, &self.link, &identity, channel, From::Now).await;
             // There is no message to refuse a single channel with.
             let (channel, cursor, _) = followed.map_err(|error| End::info(&error))?;
@@ -62,13 +74,23 @@ impl Reading {
     }
 
     /// Answers a ping; hands anything else to the application and its answer to the client.
-    pub(super) async fn take_plain(&mut self, text: bool, data: Bytes, peer: &Peer) {
+    pub(super) fn take_plain(
+        &mut self,
+        text: bool,
+        data: Bytes,
+        peer: &Peer,
+        pipeline: &mut Pipeline,
+    ) -> Result<(), End> {
         if text && data.len() <= PING_BYTES_MAX && self.answer_ping(&data) {
-            return;
+            return Ok(());
         }
-        let Some(handler) = &self.node.handler else {
-            return;
-        };
+        if self.node.handler.is_none() {
+            return Ok(());
+        }
+        // There is no message to refuse with, so whoever outruns the application is closed.
+        if pipeline.len() >= self.node.config.inflight_max {
+            return Err(End::code(Code::RateLimited));
+        }
         let (kind, payload) = if text {
             let text = String::from_utf8_lossy(&data).into_owned();
             (MessageKind::Text, Payload::Text(text))
@@ -82,15 +104,12 @@ impl Reading {
             method: None,
             payload,
         };
-        match upstream::call(&self.node, handler, incoming).await {
-            Ok(reply) => {
-                if let Some(raw) = reply.into_raw() {
-                    self.link
-                        .send_frame(encode_message(kind, &raw, None), self.node.clock.now());
-                }
-            }
-            Err(error) => tracing::warn!(connection = self.link.id, %error, "no answer"),
-        }
+        let item = Item {
+            origin: Origin::Raw(kind),
+            work: Work::Handle(incoming),
+        };
+        pipeline.push(&self.node, &self.link, peer, item);
+        Ok(())
     }
 
     fn answer_ping(&self, data: &[u8]) -> bool {

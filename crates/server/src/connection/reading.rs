@@ -73,6 +73,8 @@ impl Reading {
         let mut pipeline = Pipeline::default();
         loop {
             for message in arrived.drain(..) {
+                // Requests add to the queue, so none is taken while it is over its bound.
+                self.room().await?;
                 self.take(message, &mut peer, &mut pipeline).await?;
             }
             if let Some(end) = self.ending.take() {
@@ -83,14 +85,7 @@ impl Reading {
                 }
                 return Err(end);
             }
-            // Requests add to the queue, so none is taken while it is over its bound.
-            while self.link.is_full() {
-                self.link.socket.writable().await.map_err(|_| End::Broken)?;
-                self.link.flush(self.node.clock.now());
-                if self.link.is_broken() {
-                    return Err(End::Broken);
-                }
-            }
+            self.room().await?;
             tokio::select! {
                 biased;
                 // An append or a handler has finished: its ack goes first, and the next starts.
@@ -99,6 +94,18 @@ impl Reading {
                 outcome = self.read(&mut arrived) => outcome?,
             }
         }
+    }
+
+    /// Waits while the queue is over its bound.
+    async fn room(&self) -> Result<(), End> {
+        while self.link.is_full() {
+            self.link.socket.writable().await.map_err(|_| End::Broken)?;
+            self.link.flush(self.node.clock.now());
+            if self.link.is_broken() {
+                return Err(End::Broken);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the first message and answers it.
@@ -205,10 +212,7 @@ impl Reading {
         match arrived {
             // There is no message to refuse with, so a flood ends the connection.
             Arrived::Plain { .. } if limited.is_some() => Err(End::code(Code::RateLimited)),
-            Arrived::Plain { text, data } => {
-                self.take_plain(text, data, peer).await;
-                Ok(())
-            }
+            Arrived::Plain { text, data } => self.take_plain(text, data, peer, pipeline),
             Arrived::Message(Ok(message)) => {
                 super::requests::take(self, message, limited, peer, pipeline).await
             }

@@ -83,6 +83,7 @@ pub(super) async fn take(
                 return Err(End::code(Code::Forbidden));
             }
             peer.identity = identity;
+            regrant(reading, peer).await;
             reply(reading, id, Ok(Data::Json("{}".into())));
         }
         ClientMessage::History(request) => {
@@ -104,7 +105,7 @@ pub(super) async fn take(
                     origin: Origin::Seq(seq),
                     work: Work::Store(Effect::Advance),
                 };
-                pipeline.push(&node, peer, item);
+                pipeline.push(&node, &reading.link, peer, item);
             }
             answer(&node, &reading.link, peer);
         }
@@ -192,14 +193,15 @@ fn accept(
     let node = &reading.node;
     match &origin {
         Origin::Seq(seq) => match peer.upstream.receive(*seq, refused) {
-            Intake::Accept => pipeline.push(node, peer, Item { origin, work }),
+            Intake::Accept => pipeline.push(node, &reading.link, peer, Item { origin, work }),
             Intake::Duplicate => count(&node.counters.upstream_duplicates, 1),
             Intake::Discard | Intake::Refused => {}
         },
+        Origin::Raw(_) => pipeline.push(node, &reading.link, peer, Item { origin, work }),
         Origin::Volatile(id) => {
             let full = pipeline.len() >= node.config.inflight_max;
             match refused.or_else(|| full.then(|| Code::RateLimited.into())) {
-                None => pipeline.push(node, peer, Item { origin, work }),
+                None => pipeline.push(node, &reading.link, peer, Item { origin, work }),
                 Some(error) => {
                     let to = id.clone().map(Subject::Id);
                     let error = ServerMessage::Error { to, error };
@@ -279,6 +281,24 @@ fn unsubscribe(reading: &Reading, id: Option<Echo>, channel: Arc<str>) {
         None => refusal(id, Code::NotSubscribed),
     };
     reading.link.send(&answer, reading.node.clock.now());
+}
+
+/// Ends the subscriptions that a new token no longer grants.
+async fn regrant(reading: &Reading, peer: &Peer) {
+    let (node, link) = (&reading.node, &reading.link);
+    for channel in link.channels() {
+        let granted = hello::permit(node, &peer.identity, Operation::Subscribe, &channel).await;
+        let Err(error) = granted else { continue };
+        if let Some(joined) = link.unsubscribe(&channel) {
+            node.hub.leave(&joined, link);
+            let told = ServerMessage::Unsubscribed {
+                id: None,
+                channel,
+                code: Some(error.code),
+            };
+            link.send(&told, node.clock.now());
+        }
+    }
 }
 
 fn reply(reading: &Reading, id: Option<Echo>, outcome: Result<Data, ErrorInfo>) {

@@ -4,16 +4,17 @@
 //! meanwhile is the next batch. Which numbers are taken, acked and refused is decided by
 //! `bowline_proto::server::Upstream`.
 
-use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, future::pending, sync::Arc};
 
 use bowline_engine::{Append, AppendError, Effect, Producer, SessionKey};
 use bowline_proto::{
     Code, Data, Position,
     message::{ErrorInfo, ServerMessage, Subject},
 };
+use bowline_ws::{MessageKind, encode_message};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::Peer;
 use crate::{
@@ -37,6 +38,8 @@ pub(super) enum Origin {
     Seq(u64),
     /// By an `id`, or not at all.
     Volatile(Option<bowline_proto::message::Echo>),
+    /// It came as a raw frame of this kind, and so goes its answer.
+    Raw(MessageKind),
 }
 
 /// What an accepted message does.
@@ -48,7 +51,8 @@ pub(super) enum Work {
 }
 
 type Outcome = Result<Option<Data>, ErrorInfo>;
-type Running = Pin<Box<dyn Future<Output = Vec<(Origin, Outcome)>> + Send>>;
+/// A task of its own: what was accepted is finished although its link ends.
+type Running = JoinHandle<Vec<(Origin, Outcome)>>;
 
 /// The messages of one connection that were accepted and not yet answered.
 #[derive(Default)]
@@ -69,15 +73,20 @@ impl Pipeline {
     }
 
     /// Adds a message and starts it if nothing runs.
-    pub(super) fn push(&mut self, node: &Arc<Node>, peer: &Peer, item: Item) {
+    pub(super) fn push(&mut self, node: &Arc<Node>, link: &Link, peer: &Peer, item: Item) {
         self.queue.push_back(item);
-        self.start(node, peer);
+        self.start(node, link, peer);
     }
 
     /// Waits for what runs; for ever while nothing does.
     pub(super) async fn done(&mut self) -> Vec<(Origin, Outcome)> {
         match &mut self.running {
-            Some(running) => running.await,
+            Some(running) => match running.await {
+                Ok(done) => done,
+                Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+                // The runtime shuts down.
+                Err(_) => pending().await,
+            },
             None => pending().await,
         }
     }
@@ -105,6 +114,16 @@ impl Pipeline {
                         .retain(|item| matches!(item.origin, Origin::Volatile(_)));
                     continue;
                 }
+                (Origin::Raw(kind), outcome) => {
+                    match outcome {
+                        Ok(Some(raw)) => {
+                            link.send_frame(encode_message(kind, raw.bytes(), None), now)
+                        }
+                        Ok(None) => {}
+                        Err(error) => tracing::warn!(connection = link.id, %error, "no answer"),
+                    }
+                    continue;
+                }
                 (Origin::Volatile(None), _) => continue,
                 (Origin::Volatile(Some(id)), outcome) => {
                     let null = || Data::Json(Bytes::from_static(b"null"));
@@ -124,13 +143,17 @@ impl Pipeline {
             link.send(&answer, now);
         }
         answer(node, link, peer);
-        self.start(node, peer);
+        self.start(node, link, peer);
     }
 
-    fn start(&mut self, node: &Arc<Node>, peer: &Peer) {
-        if self.running.is_some() {
+    fn start(&mut self, node: &Arc<Node>, link: &Link, peer: &Peer) {
+        if self.running.is_some() || self.queue.is_empty() {
             return;
         }
+        // Refused once the link is fenced: a newer one has the session.
+        let Ok(permit) = link.work.clone().try_acquire_owned() else {
+            return;
+        };
         let session = peer.session.as_ref().map(|(_, key)| *key);
         let mut batch = Vec::new();
         let mut origins = Vec::new();
@@ -144,7 +167,12 @@ impl Pipeline {
                     origins.push(origin);
                 }
                 Work::Handle(incoming) if batch.is_empty() => {
-                    self.running = Some(Box::pin(handle(node.clone(), session, origin, incoming)));
+                    let work = handle(node.clone(), session, origin, incoming);
+                    self.running = Some(tokio::spawn(async move {
+                        let done = work.await;
+                        drop(permit);
+                        done
+                    }));
                     return;
                 }
                 work @ Work::Handle(_) => {
@@ -154,7 +182,12 @@ impl Pipeline {
             }
         }
         if !batch.is_empty() {
-            self.running = Some(Box::pin(store(node.clone(), origins, batch)));
+            let work = store(node.clone(), origins, batch);
+            self.running = Some(tokio::spawn(async move {
+                let done = work.await;
+                drop(permit);
+                done
+            }));
         }
     }
 }
@@ -225,7 +258,12 @@ async fn handle(
 ) -> Vec<(Origin, Outcome)> {
     let outcome = match &node.handler {
         None => Err(Code::NoHandler.into()),
-        Some(handler) => call(&node, handler, incoming).await.map(Reply::into_data),
+        Some(handler) => match (call(&node, handler, incoming).await, &origin) {
+            (Ok(reply), Origin::Raw(_)) => {
+                return vec![(origin, Ok(reply.into_raw().map(Data::Binary)))];
+            }
+            (outcome, _) => outcome.map(Reply::into_data),
+        },
     };
     let outcome = match (outcome, producer(session, &origin)) {
         (Ok(data), Some(producer)) => {

@@ -3,7 +3,7 @@
 //! Owns every wait for the socket to take bytes, and the reading of pages for subscriptions that
 //! are behind. A catch-up slot covers reading a page, not draining it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bowline_engine::PageLimit;
 use bowline_proto::{
@@ -30,6 +30,8 @@ const PAGE_MESSAGES_MAX: usize = 512;
 
 /// Runs until the connection must end.
 pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
+    // The page being read: while it is waited for, everything else goes on.
+    let mut page: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
     loop {
         let chores = link.chores();
         if chores.broken {
@@ -38,9 +40,10 @@ pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
         if let Some(ending) = chores.ending {
             return ending.into();
         }
-        if let Some((channel, after)) = chores.catch_up {
-            catch_up(node, link, &channel, after).await;
-            continue;
+        if page.is_none()
+            && let Some((channel, after)) = chores.catch_up
+        {
+            page = Some(Box::pin(catch_up(node, link, channel, after)));
         }
         let Some(due) = beat(node, link) else {
             return End::code(Code::Stale);
@@ -58,6 +61,8 @@ pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
             () = link.woken() => {}
             // The socket takes bytes again.
             _ = link.socket.writable(), if chores.blocked => link.flush(node.clock.now()),
+            // A page was read and queued.
+            () = async { page.as_mut().expect("it is asked for only then").await }, if page.is_some() => page = None,
             // A heartbeat or the send timeout is due.
             () = sleep_until(due) => {}
         }
@@ -84,7 +89,8 @@ fn beat(node: &Node, link: &Link) -> Option<Instant> {
     }
 }
 
-async fn catch_up(node: &Node, link: &Arc<Link>, channel: &Arc<Channel>, after: u64) {
+async fn catch_up(node: &Node, link: &Arc<Link>, channel: Arc<Channel>, after: u64) {
+    let channel = &channel;
     if link.rise(channel, node.clock.now()) {
         return;
     }
@@ -118,6 +124,6 @@ async fn catch_up(node: &Node, link: &Arc<Link>, channel: &Arc<Channel>, after: 
         .map(|publication| Arc::new(Shared::new(channel.name(), view.epoch, publication)))
         .collect();
     let now = node.clock.now();
-    link.deliver_page(channel, view, &shared, now);
+    link.deliver_page(channel, after, view, &shared, now);
     channel.with_tail(|tail| tail.reach(view.epoch, view.head));
 }
