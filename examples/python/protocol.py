@@ -89,8 +89,8 @@ def moved(cursor: Any, answer: Dict[str, Any]) -> Any:
     that lost its end sends a reader back. A channel without history goes on from now.
     """
     position = answer.get("position")
-    if position is None:
-        return None
+    if position is None:  # A `gap` that owes its position: the next message shows the fault, and the cursor heals it.
+        return cursor if answer.get("reason") == "expired" else None
     ours, theirs = parse_position(cursor), parse_position(position)
     behind = ours and theirs and ours[0] == theirs[0] and theirs[1] < ours[1]
     return cursor if behind and answer.get("reason") != "rewound" else position

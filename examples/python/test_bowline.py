@@ -83,6 +83,7 @@ class Positions(unittest.TestCase):
         self.assertEqual(p.moved(at(A, 9), {"position": at(A, 30), "reason": "expired"}), at(A, 30))
         self.assertEqual(p.moved(at(A, 0), {"position": at(B, 0)}), at(B, 0))
         self.assertIsNone(p.moved("first", {"reason": "new"}))
+        self.assertEqual(p.moved(at(A, 9), {"reason": "expired", "missed": 7}), at(A, 9))
 
 
 class Upstream(unittest.TestCase):
