@@ -9,6 +9,9 @@ use tokio::net::TcpListener;
 /// Room for the largest message of the Autobahn testsuite, 16 MiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// Far above what an echo over loopback reaches.
+const MESSAGES_PER_SECOND: u32 = 1_000_000;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args()
@@ -18,6 +21,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         message_bytes_max: MESSAGE_BYTES_MAX,
         send_queue_bytes_max: 2 * MESSAGE_BYTES_MAX,
         http_body_bytes_max: 2 * MESSAGE_BYTES_MAX,
+        // The testsuite sends a thousand messages as fast as they are echoed.
+        messages_per_second: MESSAGES_PER_SECOND,
+        messages_burst_max: MESSAGES_PER_SECOND,
         ..Config::default()
     };
     let server = Server::builder().config(config).on_message(echo).build()?;
