@@ -107,7 +107,8 @@ pub(crate) async fn serve(
         end = reading.run(plain) => end,
     };
     tracing::debug!(connection = link.id, ?end, "connection ends");
-    closing::run(&node, &link, &mut reading.decoder, end).await;
+    // What runs once is boxed, here and below: else its state is memory in every idle connection.
+    Box::pin(closing::run(&node, &link, &mut reading.decoder, end)).await;
     // The session is held until what was accepted is finished, so that its next link sees it.
     let _last = link.work.acquire().await;
 }

@@ -50,7 +50,8 @@ async fn drain(link: &Link, decoder: &mut Decoder, mut await_close: bool) {
     if !await_close && shut_down(link).is_err() {
         return;
     }
-    let mut buffer = [0; 4096];
+    // On the heap: an array would be part of every idle connection's task.
+    let mut buffer = vec![0; 4096];
     let mut discarded = 0;
     while discarded < DISCARD_BYTES_MAX && link.socket.readable().await.is_ok() {
         match link.try_read(&mut buffer) {

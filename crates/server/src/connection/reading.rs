@@ -64,18 +64,19 @@ impl Reading {
         let mut arrived = Vec::new();
         let deadline = tokio::time::Instant::now() + self.node.config.connection_timeout;
         let mut peer = if speaks_bowline(&self.link) {
-            let hello = timeout_at(deadline, self.hello(&mut arrived)).await;
+            let hello = timeout_at(deadline, Box::pin(self.hello(&mut arrived))).await;
             hello.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
         } else {
-            let begun = timeout_at(deadline, self.begin_plain(plain)).await;
+            let begun = timeout_at(deadline, Box::pin(self.begin_plain(plain))).await;
             begun.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
         };
         let mut pipeline = Pipeline::default();
         loop {
-            for message in arrived.drain(..) {
+            // Taken whole, so that an idle connection keeps no buffer.
+            for message in std::mem::take(&mut arrived) {
                 // Requests add to the queue, so none is taken while it is over its bound.
                 self.room().await?;
-                self.take(message, &mut peer, &mut pipeline).await?;
+                Box::pin(self.take(message, &mut peer, &mut pipeline)).await?;
             }
             if let Some(end) = self.ending.take() {
                 // What was accepted is stored and answered, as far as the peer still reads.
