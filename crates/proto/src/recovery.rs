@@ -205,7 +205,8 @@ impl ChannelRecord {
             .terms
             .iter()
             .rposition(|start| start.term == position.term)?;
-        if index > 0 && self.terms[index].first_offset > position.offset {
+        // Just before a term's first publication nothing of it was seen: a gap stands there.
+        if index > 0 && self.terms[index].first_offset > position.offset + 1 {
             return None;
         }
         Some(

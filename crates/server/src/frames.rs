@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bowline_proto::{
-    Data, Publication,
+    Data, Position, Publication,
     codec::{Frame, encode_message, encode_server},
     message::ServerMessage,
 };
@@ -49,6 +49,15 @@ impl Shared {
                 .plain
                 .get_or_init(|| data_frame(&self.publication.data)),
         }
+    }
+
+    /// The place just before it, where a subscription stands after a gap; none without history.
+    pub(crate) fn position_before(&self, epoch: u64) -> Option<Position> {
+        let at = self.publication.position(epoch)?;
+        Some(Position {
+            offset: at.offset - 1,
+            ..at
+        })
     }
 
     /// The size that counts against queues and tails.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bowline_proto::{
-    Time,
+    Position, Time,
     message::ServerMessage,
     server::{Beat, Delivery, Heartbeat, Missed, PageView, Subscription, Tail},
 };
@@ -49,6 +49,8 @@ struct Inner {
     outbox: Outbox,
     subscriptions: Vec<Entry>,
     heart: Heartbeat,
+    /// The client is welcomed: heartbeats begin.
+    begun: bool,
     /// Since when the socket has taken nothing although bytes wait.
     stuck_since: Option<Time>,
     /// Why the connection must end; no more messages are queued once it is set.
@@ -125,6 +127,7 @@ impl Link {
                 outbox: Outbox::default(),
                 subscriptions: Vec::new(),
                 heart: Heartbeat::new(now),
+                begun: false,
                 stuck_since: None,
                 ending: None,
                 broken: false,
@@ -264,6 +267,7 @@ impl Link {
         now: Time,
     ) {
         let mut inner = lock(&self.inner);
+        inner.begun = true;
         if let Some(answer) = answer {
             inner.outbox.push(server_frame(answer));
             inner.flush(&self.socket, now);
@@ -385,7 +389,12 @@ impl Link {
         interval: std::time::Duration,
         timeout: std::time::Duration,
     ) -> Beat {
-        lock(&self.inner).heart.poll(now, interval, timeout)
+        let mut inner = lock(&self.inner);
+        if !inner.begun {
+            // `welcome` precedes everything, and the handshake has a deadline of its own.
+            return Beat::Wait(now + interval);
+        }
+        inner.heart.poll(now, interval, timeout)
     }
 
     /// What it has counted so far.
@@ -429,8 +438,13 @@ impl Inner {
         delivery: &Delivery,
         items: impl Iterator<Item = &'a Arc<Shared>>,
     ) {
+        let mut items = items.peekable();
         if let (Some(missed), Mode::Bowline) = (delivery.missed, mode) {
-            self.outbox.push(server_frame(&gap(channel, missed)));
+            let epoch = self.find(channel).map_or(0, |(cursor, _)| cursor.epoch());
+            // The next publication's term vouches for the place just before it as well.
+            let position = items.peek().and_then(|next| next.position_before(epoch));
+            self.outbox
+                .push(server_frame(&gap(channel, missed, position)));
         }
         for shared in items {
             self.outbox.push(shared.frame(mode).clone());
@@ -455,12 +469,10 @@ impl Inner {
     }
 }
 
-/// Without a position: the term of what was given up is no longer known, and the next message
-/// carries the true one.
-fn gap(channel: &Channel, missed: Missed) -> ServerMessage {
+fn gap(channel: &Channel, missed: Missed, position: Option<Position>) -> ServerMessage {
     ServerMessage::Gap {
         channel: channel.name().clone(),
-        position: None,
+        position,
         reason: missed.reason,
         missed: missed.count,
     }

@@ -511,3 +511,74 @@ async fn beyond_the_bound_a_connection_is_told_why() {
         (4503, "{\"code\":\"overloaded\"}".to_owned())
     );
 }
+
+#[tokio::test]
+async fn an_unreadable_number_is_refused_like_any_other() {
+    let (_server, address) = start(Config::default()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    let unreadable = json!({"type": "publish", "seq": 1, "data": 1});
+    let next = json!({"type": "publish", "seq": 2, "channel": "c", "data": 1});
+    let frame = format!("{unreadable}\n{next}");
+    client.send_raw(MessageKind::Text, frame.as_bytes()).await;
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 0}));
+    let error = client.next().await;
+    assert_eq!(
+        (&error["seq"], &error["code"]),
+        (&json!(1), &json!("malformed"))
+    );
+    client
+        .send(&json!({"type": "publish", "seq": 1, "channel": "c", "data": 1}))
+        .await;
+    assert_eq!(client.next().await, json!({"type": "acked", "seq": 1}));
+}
+
+#[tokio::test]
+async fn no_ping_precedes_welcome() {
+    let interval = Duration::from_millis(20);
+    let config = Config {
+        ping_interval: interval,
+        ..Config::default()
+    };
+    let (_server, address) = start(config).await;
+    let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    let early = timeout(5 * interval, client.frame()).await;
+    assert!(early.is_err(), "{early:?}");
+    client.send(&hello("s-1", 1, json!({}))).await;
+    let first = client.frame().await.expect("the connection lives");
+    assert!(first.starts_with("{\"type\":\"welcome\""), "{first}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_says_where_the_subscription_stands() {
+    const COUNT: u64 = 11_000;
+    let (server, address) = start(Config::default()).await;
+    let (mut slow, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    // More than sockets and queue hold, and more than retention keeps behind them.
+    let padding = "x".repeat(800);
+    for number in 1..=COUNT {
+        publish(&server, "c", json!([number, padding]).to_string()).await;
+    }
+    let mut last: u64 = 0;
+    let offset = |position: &Value| -> u64 {
+        let text = position.as_str().expect("a position");
+        text.split('.')
+            .nth(1)
+            .expect("an offset")
+            .parse()
+            .expect("a number")
+    };
+    let mut gaps = 0;
+    while last < COUNT {
+        let message = slow.next().await;
+        if message["type"] == "gap" {
+            let missed = message["missed"].as_u64().expect("it is known");
+            assert_eq!(offset(&message["position"]), last + missed, "{message}");
+            last += missed;
+            gaps += 1;
+        } else {
+            assert_eq!(offset(&message["position"]), last + 1);
+            last += 1;
+        }
+    }
+    assert!(gaps > 0, "nothing was overtaken");
+}

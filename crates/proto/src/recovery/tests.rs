@@ -48,6 +48,7 @@ fn outcome(from: From) -> (bool, Option<RecoveryReason>, u64) {
 fn a_position_that_holds_is_recovered_where_it_stands() {
     assert_eq!(resume(7, 10, 1), (true, None, 10));
     assert_eq!(resume(7, 20, 1), (true, None, 20));
+    assert_eq!(resume(7, 20, 2), (true, None, 20));
     assert_eq!(resume(7, 21, 2), (true, None, 21));
     assert_eq!(resume(7, 30, 2), (true, None, 30));
 }
@@ -67,6 +68,7 @@ fn past_the_end_of_its_term_it_is_rewound_to_that_end() {
 #[test]
 fn an_unknown_term_is_rewound_to_the_head() {
     assert_eq!(resume(7, 25, 3), (false, Some(RecoveryReason::Rewound), 30));
+    assert_eq!(resume(7, 19, 2), (false, Some(RecoveryReason::Rewound), 30));
     assert_eq!(resume(7, 15, 2), (false, Some(RecoveryReason::Rewound), 30));
 }
 

@@ -8,7 +8,7 @@ use std::{cell::RefCell, io::ErrorKind, sync::Arc};
 use bowline_proto::{
     Code,
     codec::{DecodeError, Incoming, decode_client},
-    message::{ClientMessage, ErrorInfo, ServerMessage},
+    message::{ClientMessage, ErrorInfo},
 };
 use bowline_ws::{Closing, ControlPayload, Decoder, Event, Role, encode_pong};
 use bytes::Bytes;
@@ -218,13 +218,7 @@ impl Reading {
                 super::requests::take(self, message, limited, peer, pipeline).await
             }
             Arrived::Message(Err(DecodeError { to, error, .. })) => {
-                self.link.send(
-                    &ServerMessage::Error {
-                        to,
-                        error: limited.unwrap_or(error),
-                    },
-                    now,
-                );
+                super::requests::refuse(self, to, limited.unwrap_or(error), peer);
                 Ok(())
             }
         }

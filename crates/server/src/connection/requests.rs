@@ -177,6 +177,21 @@ fn take_send(
     );
 }
 
+/// Answers a message that could not be read; a numbered one is refused by its number, so that what
+/// follows it is discarded until it comes again.
+pub(super) fn refuse(reading: &Reading, to: Option<Subject>, error: ErrorInfo, peer: &mut Peer) {
+    match to {
+        Some(Subject::Seq(seq)) if seq > 0 => {
+            peer.upstream.receive(seq, Some(error));
+            answer(&reading.node, &reading.link, peer);
+        }
+        to => {
+            let error = ServerMessage::Error { to, error };
+            reading.link.send(&error, reading.node.clock.now());
+        }
+    }
+}
+
 fn origin(seq: Option<u64>, id: Option<Echo>) -> Origin {
     seq.map_or(Origin::Volatile(id), Origin::Seq)
 }
