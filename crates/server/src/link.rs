@@ -81,6 +81,8 @@ struct Entry {
     cursor: Option<Subscription>,
     /// It has been live and fell back.
     fell: bool,
+    /// Not even one publication fitted: trying again before the queue is empty would only spin.
+    waits: bool,
 }
 
 /// Why others end a connection.
@@ -156,11 +158,15 @@ impl Link {
             return false;
         }
         let room = inner.outbox.room(self.queue_bytes_max);
-        let Some((cursor, fell)) = inner.find(channel) else {
+        let Some(entry) = inner.entry(channel) else {
+            return false;
+        };
+        let Some(cursor) = &mut entry.cursor else {
             return false;
         };
         let delivery = cursor.on_tail(tail, room);
-        *fell |= delivery.fell;
+        entry.fell |= delivery.fell;
+        entry.waits = delivery.fell && delivery.count == 0;
         inner.counts.catchups_started += u64::from(delivery.fell);
         if delivery.count > 0 {
             let items = tail
@@ -255,6 +261,7 @@ impl Link {
             channel,
             cursor: None,
             fell: false,
+            waits: false,
         };
         lock(&self.inner).subscriptions.push(entry);
     }
@@ -344,7 +351,7 @@ impl Link {
         let behind = inner
             .subscriptions
             .iter()
-            .filter(|_| has_room)
+            .filter(|entry| has_room && (inner.outbox.is_empty() || !entry.waits))
             .find_map(|entry| {
                 let cursor = entry.cursor.filter(Subscription::is_catching_up)?;
                 Some((entry.channel.clone(), cursor.last()))
@@ -414,10 +421,14 @@ impl Link {
 }
 
 impl Inner {
+    fn entry(&mut self, channel: &Channel) -> Option<&mut Entry> {
+        let mut entries = self.subscriptions.iter_mut();
+        entries.find(|entry| std::ptr::eq(&*entry.channel, channel))
+    }
+
     /// The cursor of a subscription that has begun, and whether it fell since it was live.
     fn find(&mut self, channel: &Channel) -> Option<(&mut Subscription, &mut bool)> {
-        let mut entries = self.subscriptions.iter_mut();
-        let entry = entries.find(|entry| std::ptr::eq(&*entry.channel, channel))?;
+        let entry = self.entry(channel)?;
         Some((entry.cursor.as_mut()?, &mut entry.fell))
     }
 

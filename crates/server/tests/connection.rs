@@ -582,3 +582,39 @@ async fn a_gap_says_where_the_subscription_stands() {
     }
     assert!(gaps > 0, "nothing was overtaken");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_too_full_for_one_message_is_waited_for() {
+    const COUNT: u64 = 150;
+    let config = Config {
+        message_bytes_max: 32_768,
+        send_queue_bytes_max: 40_960,
+        page_bytes_max: 16_384,
+        ..Config::default()
+    };
+    let (server, address) = start(config).await;
+    let (mut slow, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    let padding = "x".repeat(12_000);
+    for number in 1..=COUNT {
+        let longer = "y".repeat(usize::try_from(number % 2).expect("it is small") * 18_000);
+        publish(&server, "c", json!([number, padding, longer]).to_string()).await;
+    }
+    for number in 1..=COUNT {
+        assert_eq!(slow.next().await["data"][0], number);
+    }
+    let mut http = TcpStream::connect(&address).await.expect("it listens");
+    let request = format!("GET /ws/stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    http.write_all(request.as_bytes())
+        .await
+        .expect("it is read");
+    let mut answer = String::new();
+    http.read_to_string(&mut answer).await.expect("an answer");
+    let started = answer
+        .split("\"catchups_started\":")
+        .nth(1)
+        .expect("it is counted");
+    let digits: String = started.chars().take_while(char::is_ascii_digit).collect();
+    let started: u64 = digits.parse().expect("a number");
+    // A fall that brings nothing is followed by a wait: never more falls than publications.
+    assert!((1..=2 * COUNT).contains(&started), "{started}");
+}
