@@ -66,8 +66,20 @@ install_wstest() {
     has_wstest || fail "wstest was installed but doesn't say that it is $wstest_version."
 }
 
+# Below the range that the system hands to outgoing connections: a thousand of them were just made,
+# and one that still lingers on the port would keep wstest from listening on it.
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 - <<'PYTHON'
+import random, socket
+for port in random.sample(range(15000, 32000), 100):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            continue
+        print(port)
+        break
+PYTHON
 }
 
 # Polls a condition until it holds, the process has died, or the deadline has passed.
