@@ -3,28 +3,37 @@
 //! Owns the order of the run: start, subscribe, publish under faults, heal, converge, stop, judge.
 //! Each wait has a deadline; nothing sleeps in the hope that something is done by then.
 
-use std::{fmt, fs, io, path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{fmt, fs, path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    driver::{DriverError, DriverSpec},
-    log::{HistoryError, Load, Record},
-    process::ServerError,
+    driver::DriverSpec,
+    log::{Load, Record},
     rng::Rng,
+    scenario::{RunError, RunOptions, Scenario},
+    verdict::Verdict,
 };
 
 mod faults;
+mod judge;
 mod ledger;
 mod publish;
 mod upstream;
-mod verdict;
 mod world;
-
-pub use verdict::{Row, Verdict, judge};
 
 use world::World;
 
+/// The scenarios of this module.
+pub(crate) const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "chaos",
+    what: "many clients on many channels through links that break at random from a seed",
+    run: |options| Box::pin(async move { run(&ChaosOptions::new(options)?).await }),
+    judge: |folder| Ok(judge::judge(folder)?),
+}];
+
+const SHORT_SPAN: Duration = Duration::from_secs(25);
+const FULL_SPAN: Duration = Duration::from_secs(180);
 const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(60);
 /// Clients back off for up to a second and a hole must be noticed first; the rest is a loaded
 /// machine.
@@ -35,54 +44,60 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub struct ChaosOptions {
+struct ChaosOptions {
     /// Every random choice follows from it.
-    pub seed: u64,
+    seed: u64,
     /// How much.
-    pub load: Load,
+    load: Load,
     /// How long faults go on.
-    pub span: Duration,
+    span: Duration,
     /// The `bowline` binary.
-    pub server: PathBuf,
+    server: PathBuf,
     /// Driver processes take turns with these.
-    pub drivers: Vec<DriverSpec>,
+    drivers: Vec<DriverSpec>,
     /// How many driver processes share the clients.
-    pub driver_processes: usize,
+    driver_processes: usize,
     /// Where logs go; must not hold those of another run.
-    pub folder: PathBuf,
+    folder: PathBuf,
 }
 
-/// The run could not be carried through.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChaosError {
-    /// Files or sockets of the harness itself.
-    #[error("the harness: {0}")]
-    Io(#[from] io::Error),
-    /// The server.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// A driver.
-    #[error(transparent)]
-    Driver(#[from] DriverError),
-    /// A log that can't be judged.
-    #[error(transparent)]
-    Log(#[from] HistoryError),
-    /// A process ended, or a line broke the contract.
-    #[error("{0}")]
-    Failed(String),
-    /// Something did not come about in time.
-    #[error("not within {deadline:?}: {what}")]
-    Late {
-        /// What was waited for, and how far it came.
-        what: String,
-        /// How long.
-        deadline: Duration,
-    },
+impl ChaosOptions {
+    fn new(options: RunOptions) -> Result<Self, RunError> {
+        let short = options.short;
+        let size =
+            |given: Option<usize>, full, small| given.unwrap_or(if short { small } else { full });
+        let sizes = options.sizes;
+        let load = Load {
+            clients: size(sizes.clients, 200, 24),
+            channels: size(sizes.channels, 50, 20),
+            per_client: size(sizes.per_client, 5, 5),
+            publications: size(sizes.publications, 100_000, 8_000),
+            upstream: size(sizes.upstream, 20_000, 1_500),
+            short,
+        };
+        if load.per_client > load.channels {
+            let problem = "a client can't watch more channels than there are";
+            return Err(RunError::Options(problem.into()));
+        }
+        if options.drivers.is_empty() {
+            return Err(RunError::Options("chaos needs a --driver".into()));
+        }
+        Ok(Self {
+            seed: options.seed,
+            load,
+            span: options
+                .span
+                .unwrap_or(if short { SHORT_SPAN } else { FULL_SPAN }),
+            server: options.server,
+            drivers: options.drivers,
+            driver_processes: options.driver_processes.min(load.clients),
+            folder: options.folder,
+        })
+    }
 }
 
 /// Runs the scenario and judges its logs.
-pub async fn run(options: &ChaosOptions) -> Result<Verdict, ChaosError> {
+async fn run(options: &ChaosOptions) -> Result<Verdict, RunError> {
     fs::create_dir_all(&options.folder)?;
     let rng = Rng::new(options.seed);
     let mut world = World::start(options, &rng).await?;
@@ -101,8 +116,8 @@ pub async fn run(options: &ChaosOptions) -> Result<Verdict, ChaosError> {
     let folder = world.stop().await?;
     say(format_args!("judging the logs in {}", folder.display()));
     // Two million lines: off the runtime, since nothing else is left to do on this thread.
-    let verdict = tokio::task::spawn_blocking(move || judge(&folder)).await;
-    Ok(verdict.map_err(|error| ChaosError::Failed(error.to_string()))??)
+    let verdict = tokio::task::spawn_blocking(move || judge::judge(&folder)).await;
+    Ok(verdict.map_err(|error| RunError::Failed(error.to_string()))??)
 }
 
 /// The phase in which everything breaks.
@@ -110,7 +125,7 @@ async fn break_and_publish(
     world: &mut World,
     options: &ChaosOptions,
     rng: &Rng,
-) -> Result<(), ChaosError> {
+) -> Result<(), RunError> {
     let begun = Instant::now();
     let told = world.upstream();
     let work = async {
@@ -133,7 +148,7 @@ async fn break_and_publish(
         loop {
             ticks.tick().await;
             if let Some(reason) = progress.failure() {
-                return ChaosError::Failed(reason);
+                return RunError::Failed(reason);
             }
             say(format_args!(
                 "{:>4} s: {} deliveries, {} acked, {} dropped, {} unresolved, {} recovered, {} gaps, {} cuts",
@@ -161,7 +176,7 @@ async fn break_and_publish(
 }
 
 /// The phase in which everything must come right by itself.
-async fn settle(world: &mut World) -> Result<(), ChaosError> {
+async fn settle(world: &mut World) -> Result<(), RunError> {
     world.links.heal();
     world.http_links.heal();
     say(format_args!(
@@ -196,7 +211,7 @@ impl World {
         &mut self,
         deadline: Duration,
         lacking: impl Fn(&Self) -> Option<String>,
-    ) -> Result<(), ChaosError> {
+    ) -> Result<(), RunError> {
         let until = Instant::now() + deadline;
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -204,13 +219,13 @@ impl World {
             ticks.tick().await;
             self.server.check_alive()?;
             if let Some(reason) = self.progress.failure() {
-                return Err(ChaosError::Failed(reason));
+                return Err(RunError::Failed(reason));
             }
             let Some(what) = lacking(self) else {
                 return Ok(());
             };
             if Instant::now() > until {
-                return Err(ChaosError::Late { what, deadline });
+                return Err(RunError::Late { what, deadline });
             }
         }
     }

@@ -15,8 +15,9 @@ mod process;
 mod progress;
 mod proxy;
 mod rng;
+mod scenario;
+mod verdict;
 
-pub use chaos::{ChaosError, ChaosOptions, Row, Verdict, judge, run as run_chaos};
 pub use check::{CHECKERS, Checker, Findings, Plant, Totals, plant, totals};
 pub use driver::{Driver, DriverError, DriverSpec};
 pub use http::{HttpClient, HttpError};
@@ -29,3 +30,5 @@ pub use process::{Server, ServerError, terminate};
 pub use progress::Progress;
 pub use proxy::{Fault, FaultKind, Link, LinkCounts, Proxy};
 pub use rng::Rng;
+pub use scenario::{RunError, RunOptions, Scenario, Sizes, scenario, scenarios};
+pub use verdict::{Row, Verdict};

@@ -1,22 +1,17 @@
 //! The command line of the harness.
 //!
-//! Exit codes: 0 passed, 1 a violation or a run that owed more, 2 the run could not be carried
-//! through, 130 interrupted. Children die with this process: they are killed when it unwinds, and
-//! drivers end when their stdin does.
+//! Exit codes: 0 passed (or NOT RUN, which is said), 1 a violation or a run that owed more, 2 the
+//! run could not be carried through, 130 interrupted. Children die with this process: they are
+//! killed when it unwinds, and drivers end when their stdin does.
 #![forbid(unsafe_code)]
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use bowline_harness::{ChaosError, ChaosOptions, DriverSpec, Load, Verdict, judge, run_chaos};
+use bowline_harness::{
+    DriverSpec, RunError, RunOptions, Scenario, Sizes, Verdict, scenario, scenarios,
+};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-
-const SCENARIOS: [(&str, &str); 1] = [(
-    "chaos",
-    "many clients on many channels through links that break at random from a seed",
-)];
-const SHORT_SPAN_S: u64 = 25;
-const FULL_SPAN_S: u64 = 180;
 
 #[derive(Parser)]
 #[command(version, about = "Real processes under faults, judged from their logs")]
@@ -29,28 +24,41 @@ struct Cli {
 enum Command {
     /// Names the scenarios.
     List,
-    /// Runs a scenario and judges it.
-    #[command(subcommand)]
-    Run(Scenario),
+    /// Runs a scenario, or all, and judges it.
+    Run(Run),
     /// Judges the logs of a run again.
     Check {
         /// The folder that the run printed.
         folder: PathBuf,
+        /// The scenario that was run.
+        #[arg(long, default_value = "chaos")]
+        scenario: String,
     },
 }
 
-#[derive(Subcommand)]
-enum Scenario {
-    /// Many clients on many channels through breaking links.
-    Chaos(Chaos),
-}
-
-/// Sizes that are not given are those of the full run, or, with --short, of the short one.
+/// Sizes that are not given are the scenario's own.
 #[derive(Args)]
-struct Chaos {
+struct Run {
+    /// A scenario's name, or `all`.
+    name: String,
     /// Every random choice follows from it [default: the time].
     #[arg(long)]
     seed: Option<u64>,
+    /// A small run of about a minute, which owes less.
+    #[arg(long)]
+    short: bool,
+    /// The bowline binary.
+    #[arg(long)]
+    server: PathBuf,
+    /// A driver's command line; given several times, driver processes take turns.
+    #[arg(long)]
+    driver: Vec<String>,
+    /// Driver processes.
+    #[arg(long, default_value_t = 4)]
+    processes: usize,
+    /// For how many seconds links break.
+    #[arg(long)]
+    span: Option<u64>,
     #[arg(long)]
     clients: Option<usize>,
     #[arg(long)]
@@ -64,90 +72,130 @@ struct Chaos {
     /// Publications by clients.
     #[arg(long)]
     upstream: Option<usize>,
-    /// A small run of less than a minute, which owes less.
-    #[arg(long)]
-    short: bool,
-    /// For how many seconds links break.
-    #[arg(long)]
-    span: Option<u64>,
-    /// The bowline binary.
-    #[arg(long)]
-    server: PathBuf,
-    /// A driver's command line; given several times, driver processes take turns.
-    #[arg(long, required = true)]
-    driver: Vec<String>,
-    /// Driver processes.
-    #[arg(long, default_value_t = 4)]
-    processes: usize,
     /// Keep the logs here [default: a temporary folder, removed if the run passes].
     #[arg(long)]
     logs: Option<PathBuf>,
+}
+
+/// How a run ended, for the table and the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Passed,
+    NotRun,
+    Failed,
+    Broken,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::List => {
-            for (name, what) in SCENARIOS {
-                println!("{name:<8} {what}");
+            for Scenario { name, what, .. } in scenarios() {
+                println!("{name:<16} {what}");
             }
             ExitCode::SUCCESS
         }
-        Command::Check { folder } => conclude(judge(&folder).map_err(ChaosError::from)),
-        Command::Run(Scenario::Chaos(arguments)) => run(arguments).await,
+        Command::Check { folder, scenario } => match named(&scenario).as_deref() {
+            Some([scenario]) => conclude((scenario.judge)(&folder)).exit_code(),
+            _ => ExitCode::from(2),
+        },
+        Command::Run(arguments) => {
+            let Some(chosen) = named(&arguments.name) else {
+                return ExitCode::from(2);
+            };
+            tokio::select! {
+                endings = run_all(&chosen, &arguments) => endings,
+                // The run is dropped, and its children are killed with it.
+                () = interrupted() => {
+                    eprintln!("interrupted");
+                    ExitCode::from(130)
+                }
+            }
+        }
     }
 }
 
-async fn run(arguments: Chaos) -> ExitCode {
-    let keep = arguments.logs.is_some();
-    let options = match arguments.options() {
+/// The scenarios that a name stands for; none after having said that there is none.
+fn named(name: &str) -> Option<Vec<Scenario>> {
+    if name == "all" {
+        return Some(scenarios().collect());
+    }
+    let found = scenario(name);
+    if found.is_none() {
+        eprintln!("there is no scenario {name:?}: see `harness list`");
+    }
+    found.map(|scenario| vec![scenario])
+}
+
+async fn run_all(chosen: &[Scenario], arguments: &Run) -> ExitCode {
+    let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO);
+    let seed = arguments.seed.unwrap_or(since_1970.as_secs());
+    let mut endings = Vec::with_capacity(chosen.len());
+    for scenario in chosen {
+        endings.push(run(scenario, arguments, seed).await);
+    }
+    if chosen.len() > 1 {
+        println!();
+        for (scenario, ending) in chosen.iter().zip(&endings) {
+            println!("{:<16} {}", scenario.name, ending.word());
+        }
+    }
+    let worst = endings.into_iter().max().unwrap_or(Ending::Passed);
+    worst.exit_code()
+}
+
+async fn run(scenario: &Scenario, arguments: &Run, seed: u64) -> Ending {
+    let folder = match &arguments.logs {
+        Some(folder) => folder.join(scenario.name),
+        None => std::env::temp_dir().join(format!(
+            "bowline-harness-{}-{seed}-{}",
+            scenario.name,
+            std::process::id()
+        )),
+    };
+    let options = match arguments.options(seed, folder.clone()) {
         Ok(options) => options,
         Err(problem) => {
             eprintln!("{problem}");
-            return ExitCode::from(2);
+            return Ending::Broken;
         }
     };
     println!(
-        "seed {}, logs in {}",
-        options.seed,
-        options.folder.display()
+        "{}, seed {seed}, logs in {}",
+        scenario.name,
+        folder.display()
     );
-    let result = tokio::select! {
-        result = run_chaos(&options) => result,
-        // The run is dropped, and its children are killed with it.
-        () = interrupted() => {
-            eprintln!("interrupted");
-            return ExitCode::from(130);
+    let ending = conclude((scenario.run)(options).await);
+    match ending {
+        Ending::Passed | Ending::NotRun if arguments.logs.is_none() => {
+            // What can't be removed is only litter.
+            let _ = fs::remove_dir_all(&folder);
         }
-    };
-    let passed = result.as_ref().is_ok_and(Verdict::passed);
-    if passed && !keep {
-        // What can't be removed is only litter.
-        let _ = fs::remove_dir_all(&options.folder);
+        _ => println!("seed {seed}, logs kept in {}", folder.display()),
     }
-    if !passed {
-        println!(
-            "seed {}, logs kept in {}",
-            options.seed,
-            options.folder.display()
-        );
-    }
-    conclude(result)
+    ending
 }
 
-fn conclude(result: Result<Verdict, ChaosError>) -> ExitCode {
-    match result {
+fn conclude(result: Result<Verdict, RunError>) -> Ending {
+    let ending = match result {
         Ok(verdict) => {
             print!("{verdict}");
-            let passed = verdict.passed();
-            println!("{}", if passed { "PASSED" } else { "FAILED" });
-            ExitCode::from(u8::from(!passed))
+            match verdict.passed() {
+                true => Ending::Passed,
+                false => Ending::Failed,
+            }
+        }
+        Err(RunError::NotRun(why)) => {
+            println!("NOT RUN: {why}");
+            return Ending::NotRun;
         }
         Err(error) => {
             eprintln!("the run could not be carried through: {error}");
-            ExitCode::from(2)
+            return Ending::Broken;
         }
-    }
+    };
+    println!("{}", ending.word());
+    ending
 }
 
 async fn interrupted() {
@@ -164,48 +212,50 @@ async fn interrupted() {
     }
 }
 
-impl Chaos {
-    fn options(self) -> Result<ChaosOptions, String> {
-        let size = |given: Option<usize>, full, short| {
-            given.unwrap_or(if self.short { short } else { full })
-        };
-        let load = Load {
-            clients: size(self.clients, 200, 24),
-            channels: size(self.channels, 50, 20),
-            per_client: size(self.per_client, 5, 5),
-            publications: size(self.publications, 100_000, 8_000),
-            upstream: size(self.upstream, 20_000, 1_500),
-            short: self.short,
-        };
-        if load.clients == 0 || load.per_client == 0 || self.processes == 0 {
-            return Err("clients, channels per client and processes must be at least 1".into());
+impl Ending {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "PASSED",
+            Self::NotRun => "NOT RUN",
+            Self::Failed => "FAILED",
+            Self::Broken => "BROKEN",
         }
-        if load.per_client > load.channels {
-            return Err("a client can't watch more channels than there are".into());
+    }
+
+    fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Passed | Self::NotRun => ExitCode::SUCCESS,
+            Self::Failed => ExitCode::from(1),
+            Self::Broken => ExitCode::from(2),
+        }
+    }
+}
+
+impl Run {
+    fn options(&self, seed: u64, folder: PathBuf) -> Result<RunOptions, String> {
+        if self.processes == 0 || self.clients == Some(0) || self.per_client == Some(0) {
+            return Err("clients, channels per client and processes must be at least 1".into());
         }
         let drivers: Option<Vec<_>> = self
             .driver
             .iter()
             .map(|line| DriverSpec::parse(line))
             .collect();
-        let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO);
-        let seed = self.seed.unwrap_or(since_1970.as_secs());
-        let span_s = self.span.unwrap_or(if self.short {
-            SHORT_SPAN_S
-        } else {
-            FULL_SPAN_S
-        });
-        let folder = format!("bowline-harness-{seed}-{}", std::process::id());
-        Ok(ChaosOptions {
+        Ok(RunOptions {
             seed,
-            load,
-            span: Duration::from_secs(span_s),
-            server: self.server,
+            short: self.short,
+            server: self.server.clone(),
             drivers: drivers.ok_or("--driver is empty")?,
-            driver_processes: self.processes.min(load.clients),
-            folder: self
-                .logs
-                .unwrap_or_else(|| std::env::temp_dir().join(folder)),
+            driver_processes: self.processes,
+            folder,
+            span: self.span.map(Duration::from_secs),
+            sizes: Sizes {
+                clients: self.clients,
+                channels: self.channels,
+                per_client: self.per_client,
+                publications: self.publications,
+                upstream: self.upstream,
+            },
         })
     }
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{ChaosError, ChaosOptions, verdict::Owed};
+use super::{ChaosOptions, judge::Owed};
 use crate::{
     plan::{PlanOptions, plan, play as play_plan},
     proxy::{Fault, FaultKind, Proxy},
     rng::Rng,
+    scenario::RunError,
 };
 
 /// Cuts outweigh the rest: every link owes ten of them, while fifty of each kind are owed in all.
@@ -58,7 +59,7 @@ pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, 
 
 /// A cut that found no connection, or one whose server had not answered yet, does not count: links
 /// that still owe some are cut again, as soon as they are up.
-pub(super) async fn top_up(links: &Proxy, options: &ChaosOptions) -> Result<(), ChaosError> {
+pub(super) async fn top_up(links: &Proxy, options: &ChaosOptions) -> Result<(), RunError> {
     let owed = Owed::of(options.load).cuts_each;
     let until = Instant::now() + TOP_UP_DEADLINE;
     let mut ticks = interval(TOP_UP_INTERVAL);
@@ -80,7 +81,7 @@ pub(super) async fn top_up(links: &Proxy, options: &ChaosOptions) -> Result<(), 
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(ChaosError::Late {
+            return Err(RunError::Late {
                 what: format!("{lacking} links have not been cut {owed} times"),
                 deadline: TOP_UP_DEADLINE,
             });

@@ -17,12 +17,13 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{ChaosError, ChaosOptions, ledger::Ledger};
+use super::{ChaosOptions, ledger::Ledger};
 use crate::{
     http::{HttpClient, HttpError},
     log::{Outcome, Record},
     proxy::Link,
     rng::Rng,
+    scenario::RunError,
 };
 
 const WORKERS: usize = 16;
@@ -65,12 +66,12 @@ pub(super) async fn run(
     publisher: Publisher<'_>,
     options: &ChaosOptions,
     rng: Rng,
-) -> Result<(), ChaosError> {
+) -> Result<(), RunError> {
     let begun = Instant::now();
     let total = options.load.publications;
     let pace = options.span * PACE_PERCENT / 100;
     let next = AtomicUsize::new(0);
-    let work = async |worker: usize| -> Result<(), ChaosError> {
+    let work = async |worker: usize| -> Result<(), RunError> {
         let link = &publisher.links[worker % publisher.links.len()];
         let mut client = HttpClient::new(link.address(), publisher.server, ANSWER_DEADLINE);
         loop {
@@ -87,7 +88,7 @@ pub(super) async fn run(
 }
 
 /// Publishes a last message to every channel, not through the links.
-pub(super) async fn last_messages(publisher: &Publisher<'_>) -> Result<(), ChaosError> {
+pub(super) async fn last_messages(publisher: &Publisher<'_>) -> Result<(), RunError> {
     let mut client = HttpClient::new(publisher.server, publisher.server, ANSWER_DEADLINE);
     for channel in publisher.channels {
         let message = Message {
@@ -133,7 +134,7 @@ impl Publisher<'_> {
         &self,
         client: &mut HttpClient,
         message: &Message<'_>,
-    ) -> Result<(), ChaosError> {
+    ) -> Result<(), RunError> {
         let body = json!({
             "channel": message.channel,
             "key": message.m,

@@ -6,11 +6,13 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    ChaosError, ChaosOptions,
+    ChaosOptions,
     ledger::Ledger,
     publish::{pad, pad_len},
 };
-use crate::{driver::Driver, log::Record, progress::Progress, proxy::Proxy, rng::Rng};
+use crate::{
+    driver::Driver, log::Record, progress::Progress, proxy::Proxy, rng::Rng, scenario::RunError,
+};
 
 /// The contract with drivers: so many unresolved publishes per client.
 const UNRESOLVED_MAX: u32 = 64;
@@ -40,7 +42,7 @@ pub(super) async fn run(
     upstream: &Upstream<'_>,
     options: &ChaosOptions,
     mut rng: Rng,
-) -> Result<(), ChaosError> {
+) -> Result<(), RunError> {
     let begun = Instant::now();
     let total = options.load.upstream;
     let pace = options.span * PACE_PERCENT / 100;
@@ -67,7 +69,7 @@ pub(super) async fn freeze(
     upstream: &Upstream<'_>,
     options: &ChaosOptions,
     mut rng: Rng,
-) -> Result<(), ChaosError> {
+) -> Result<(), RunError> {
     let until = Instant::now() + options.span;
     while Instant::now() < until {
         sleep(FREEZE_INTERVAL).await;
@@ -103,7 +105,7 @@ impl Upstream<'_> {
         &self.drivers[client % self.drivers.len()]
     }
 
-    async fn publish(&self, client: usize, number: u64, rng: &mut Rng) -> Result<(), ChaosError> {
+    async fn publish(&self, client: usize, number: u64, rng: &mut Rng) -> Result<(), RunError> {
         let watched = &self.watching[client];
         let channel = &self.channels[watched[rng.index(watched.len())]];
         let name = Progress::client_name(client);

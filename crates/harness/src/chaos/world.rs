@@ -4,9 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    ChaosError, ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, upstream::Upstream,
-};
+use super::{ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, upstream::Upstream};
 use crate::{
     driver::Driver,
     log::Record,
@@ -14,6 +12,7 @@ use crate::{
     progress::Progress,
     proxy::{FaultKind, Proxy},
     rng::Rng,
+    scenario::RunError,
 };
 
 /// The server's config. Small retention makes explicit gaps, small queues make slow clients fall
@@ -63,7 +62,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn start(options: &ChaosOptions, rng: &Rng) -> Result<Self, ChaosError> {
+    pub(super) async fn start(options: &ChaosOptions, rng: &Rng) -> Result<Self, RunError> {
         let load = options.load;
         let ledger = Arc::new(Ledger::create(&options.folder)?);
         ledger.write(&Record::Run {
@@ -124,7 +123,7 @@ impl World {
     }
 
     /// What the links have counted, for the ledger.
-    pub(super) fn write_counts(&self) -> Result<(), ChaosError> {
+    pub(super) fn write_counts(&self) -> Result<(), RunError> {
         for kind in FaultKind::ALL {
             self.ledger.write(&Record::Fault {
                 kind: kind.name().into(),
@@ -141,19 +140,17 @@ impl World {
     }
 
     /// Stops drivers, then the server; answers where the logs are.
-    pub(super) async fn stop(self) -> Result<PathBuf, ChaosError> {
+    pub(super) async fn stop(self) -> Result<PathBuf, RunError> {
         for driver in self.drivers {
             driver.quit().await?;
         }
         match self.server.stop(STOP_DEADLINE).await {
             Some(status) if status.success() => {}
             Some(status) => {
-                return Err(ChaosError::Failed(format!(
-                    "the server ended with {status}"
-                )));
+                return Err(RunError::Failed(format!("the server ended with {status}")));
             }
             None => {
-                return Err(ChaosError::Failed(
+                return Err(RunError::Failed(
                     "the server did not stop on SIGTERM".into(),
                 ));
             }
@@ -162,7 +159,7 @@ impl World {
         Ok(self.folder)
     }
 
-    async fn start_clients(&mut self) -> Result<(), ChaosError> {
+    async fn start_clients(&mut self) -> Result<(), RunError> {
         for (client, watched) in self.watching.iter().enumerate() {
             let mut from = Map::new();
             for channel in watched.iter().map(|index| &self.channels[*index]) {
