@@ -61,4 +61,14 @@ impl Publication {
             term: self.term,
         })
     }
+
+    /// The place just before it, where a subscription stands after a gap: the term of a publication
+    /// vouches for that place as well. None on a channel without history.
+    pub fn position_before(&self, epoch: u64) -> Option<Position> {
+        let at = self.position(epoch)?;
+        Some(Position {
+            offset: at.offset - 1,
+            ..at
+        })
+    }
 }

@@ -8,24 +8,20 @@
 //! Locks: `state` is held for one turn of at most [`TURN_WRITES_MAX`] writes and for nothing else;
 //! a link's own lock is taken inside it, never the other way round.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
-use bowline_proto::{Publication, Time, server::Tail};
+use bowline_proto::{
+    Publication, Time,
+    server::{Incoming, Tail},
+};
 
 use crate::{frames::Shared, link::Link, sync::lock};
 
 /// After so many writes a broadcast gives the thread to others: at 5 µs each, 1.3 ms.
 pub(crate) const TURN_WRITES_MAX: usize = 256;
-
-/// The most publications put aside for the broadcasting task. Beyond it only the newest one's place
-/// is kept: subscribers then read the log, and on a channel without history are told of a gap.
-const INCOMING_MAX: usize = 1_024;
 
 /// The bounds of each channel's tail.
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +36,9 @@ pub(crate) struct TailBounds {
 #[derive(Debug)]
 pub(crate) struct Channel {
     name: Arc<str>,
-    incoming: Mutex<Incoming>,
+    incoming: Mutex<Incoming<Arc<Publication>>>,
     broadcasting: AtomicBool,
     state: Mutex<State>,
-}
-
-/// What was published since the last turn.
-#[derive(Debug, Default)]
-struct Incoming {
-    queue: VecDeque<(u64, Arc<Publication>)>,
-    /// The epoch and offset of the newest publication that found no room, and how many did.
-    lost: Option<(u64, u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -75,7 +63,7 @@ impl Channel {
         let tail = Tail::new(bounds.count_max, bounds.bytes_max);
         Self {
             name,
-            incoming: Mutex::new(Incoming::default()),
+            incoming: Mutex::new(Incoming::new()),
             broadcasting: AtomicBool::new(false),
             state: Mutex::new(State {
                 tail,
@@ -88,14 +76,7 @@ impl Channel {
 
     /// Puts a publication aside; true if the caller must start the broadcasting task.
     pub(crate) fn publish(&self, epoch: u64, publication: &Arc<Publication>) -> bool {
-        let mut incoming = lock(&self.incoming);
-        if incoming.lost.is_none() && incoming.queue.len() < INCOMING_MAX {
-            incoming.queue.push_back((epoch, publication.clone()));
-        } else {
-            let lost = incoming.lost.map_or(1, |(.., count)| count + 1);
-            incoming.lost = Some((epoch, publication.offset, lost));
-        }
-        drop(incoming);
+        lock(&self.incoming).push(epoch, publication.offset, publication.clone());
         !self.broadcasting.swap(true, Ordering::AcqRel)
     }
 
@@ -121,7 +102,7 @@ impl Channel {
     fn has_more(&self, pass: &Pass) -> bool {
         let state = lock(&self.state);
         let incoming = lock(&self.incoming);
-        state.version != pass.version || incoming.lost.is_some() || !incoming.queue.is_empty()
+        state.version != pass.version || !incoming.is_empty()
     }
 
     /// One turn; true where the pass is complete and nothing has changed since it began.
@@ -151,27 +132,13 @@ impl Channel {
     }
 
     fn take_incoming(&self, state: &mut State) {
-        let Incoming { queue, lost } = std::mem::take(&mut *lock(&self.incoming));
-        state.version += u64::from(!queue.is_empty() || lost.is_some());
-        let tail = &mut state.tail;
-        for (epoch, publication) in queue {
-            // Without history there are no offsets: the tail counts by itself.
-            let offset = match publication.offset {
-                0 => tail.head() + 1,
-                offset => offset,
-            };
+        let incoming = lock(&self.incoming).take();
+        state.version += u64::from(!incoming.is_empty());
+        incoming.move_into(&mut state.tail, |epoch, publication| {
             let shared = Arc::new(Shared::new(&self.name, epoch, publication));
             let bytes = shared.len();
-            tail.push(epoch, offset, shared, bytes);
-        }
-        if let Some((epoch, offset, count)) = lost {
-            let head = if offset == 0 {
-                tail.head() + count
-            } else {
-                offset
-            };
-            tail.reach(epoch, head);
-        }
+            (shared, bytes)
+        });
     }
 
     /// Looks at the tail, with everything that was published before, under the channel's lock.

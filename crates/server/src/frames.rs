@@ -53,11 +53,7 @@ impl Shared {
 
     /// The place just before it, where a subscription stands after a gap; none without history.
     pub(crate) fn position_before(&self, epoch: u64) -> Option<Position> {
-        let at = self.publication.position(epoch)?;
-        Some(Position {
-            offset: at.offset - 1,
-            ..at
-        })
+        self.publication.position_before(epoch)
     }
 
     /// The size that counts against queues and tails.

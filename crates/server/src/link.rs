@@ -11,9 +11,9 @@ use std::{
 };
 
 use bowline_proto::{
-    Position, Time,
+    Time,
     message::ServerMessage,
-    server::{Beat, Delivery, Heartbeat, Missed, PageView, Subscription, Tail},
+    server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
 };
 use bytes::Bytes;
 use tokio::{
@@ -47,7 +47,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct Inner {
     outbox: Outbox,
-    subscriptions: Vec<Entry>,
+    subscriptions: Cursors<Arc<Channel>>,
     heart: Heartbeat,
     /// The client is welcomed: heartbeats begin.
     begun: bool,
@@ -72,17 +72,6 @@ pub(crate) struct LinkCounts {
     pub(crate) catchups_started: u64,
     /// Those that went live again.
     pub(crate) catchups_finished: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    channel: Arc<Channel>,
-    /// None while it is not known yet where the subscription begins.
-    cursor: Option<Subscription>,
-    /// It has been live and fell back.
-    fell: bool,
-    /// Not even one publication fitted: trying again before the queue is empty would only spin.
-    waits: bool,
 }
 
 /// Why others end a connection.
@@ -127,7 +116,7 @@ impl Link {
             user: OnceLock::new(),
             inner: Mutex::new(Inner {
                 outbox: Outbox::default(),
-                subscriptions: Vec::new(),
+                subscriptions: Cursors::new(),
                 heart: Heartbeat::new(now),
                 begun: false,
                 stuck_since: None,
@@ -158,15 +147,10 @@ impl Link {
             return false;
         }
         let room = inner.outbox.room(self.queue_bytes_max);
-        let Some(entry) = inner.entry(channel) else {
+        let delivery = inner.subscriptions.deliver(is(channel), tail, room);
+        let Some(delivery) = delivery else {
             return false;
         };
-        let Some(cursor) = &mut entry.cursor else {
-            return false;
-        };
-        let delivery = cursor.on_tail(tail, room);
-        entry.fell |= delivery.fell;
-        entry.waits = delivery.fell && delivery.count == 0;
         inner.counts.catchups_started += u64::from(delivery.fell);
         if delivery.count > 0 {
             let items = tail
@@ -191,23 +175,16 @@ impl Link {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
         let closed = inner.ending.is_some() || inner.closed;
-        let Some((cursor, _)) = inner.find(channel) else {
-            return;
-        };
-        // The page is of a subscription that has ended meanwhile, or nothing may be queued any more.
-        if closed || cursor.last() != after {
+        if closed {
             return;
         }
-        let delivery = cursor.on_page(view);
-        let skip = delivery
-            .first
-            .saturating_sub(view.first.unwrap_or(delivery.first));
-        let skip = usize::try_from(skip);
-        let items = page
-            .iter()
-            .skip(skip.unwrap_or(usize::MAX))
-            .take(delivery.count);
-        inner.queue(self.mode, channel, &delivery, items);
+        let delivery = inner.subscriptions.page(is(channel), after, view);
+        let Some(delivery) = delivery else {
+            return;
+        };
+        let within = delivery.within(view.first.unwrap_or(delivery.first));
+        let items = page.get(within).unwrap_or_default();
+        inner.queue(self.mode, channel, &delivery, items.iter());
         inner.flush(&self.socket, now);
     }
 
@@ -224,6 +201,11 @@ impl Link {
             self.wake();
         }
         rose
+    }
+
+    /// A page can't be read now: other subscriptions go first.
+    pub(crate) fn pass_turn(&self, channel: &Channel) {
+        lock(&self.inner).subscriptions.pass_turn(is(channel));
     }
 
     /// Queues a message of the connection itself.
@@ -257,13 +239,7 @@ impl Link {
 
     /// Notes the membership of a channel, before its subscription begins.
     pub(crate) fn joined(&self, channel: Arc<Channel>) {
-        let entry = Entry {
-            channel,
-            cursor: None,
-            fell: false,
-            waits: false,
-        };
-        lock(&self.inner).subscriptions.push(entry);
+        lock(&self.inner).subscriptions.join(channel);
     }
 
     /// Begins subscriptions; the answer is queued before anything of them can be.
@@ -280,13 +256,7 @@ impl Link {
             inner.flush(&self.socket, now);
         }
         for (channel, cursor) in begun {
-            let entries = &mut inner.subscriptions;
-            if let Some(entry) = entries
-                .iter_mut()
-                .find(|e| Arc::ptr_eq(&e.channel, &channel))
-            {
-                entry.cursor = Some(cursor);
-            }
+            inner.subscriptions.begin(is(&channel), cursor);
         }
         drop(inner);
         self.wake();
@@ -295,36 +265,28 @@ impl Link {
     /// Ends a subscription; nothing of it is queued afterwards.
     pub(crate) fn unsubscribe(&self, name: &str) -> Option<Arc<Channel>> {
         let mut inner = lock(&self.inner);
-        let index = inner
+        inner
             .subscriptions
-            .iter()
-            .position(|e| &**e.channel.name() == name)?;
-        Some(inner.subscriptions.swap_remove(index).channel)
+            .leave(|channel| &**channel.name() == name)
     }
 
     /// Ends all subscriptions.
     pub(crate) fn unsubscribe_all(&self) -> Vec<Arc<Channel>> {
-        let entries = std::mem::take(&mut lock(&self.inner).subscriptions);
-        entries.into_iter().map(|entry| entry.channel).collect()
+        lock(&self.inner).subscriptions.leave_all()
     }
 
     /// The names of the channels that it is subscribed to.
     pub(crate) fn channels(&self) -> Vec<Arc<str>> {
         let inner = lock(&self.inner);
-        inner
-            .subscriptions
-            .iter()
-            .map(|e| e.channel.name().clone())
-            .collect()
+        let channels = inner.subscriptions.channels();
+        channels.map(|channel| channel.name().clone()).collect()
     }
 
     /// Whether it is subscribed to this channel, and to how many in all.
     pub(crate) fn subscriptions(&self, name: &str) -> (bool, usize) {
         let inner = lock(&self.inner);
-        let found = inner
-            .subscriptions
-            .iter()
-            .any(|entry| &**entry.channel.name() == name);
+        let mut channels = inner.subscriptions.channels();
+        let found = channels.any(|channel| &**channel.name() == name);
         (found, inner.subscriptions.len())
     }
 
@@ -347,15 +309,10 @@ impl Link {
     /// What the connection's task has to do.
     pub(crate) fn chores(&self) -> Chores {
         let inner = lock(&self.inner);
-        let has_room = inner.outbox.bytes() <= self.queue_bytes_max / 2;
         let behind = inner
             .subscriptions
-            .iter()
-            .filter(|entry| has_room && (inner.outbox.is_empty() || !entry.waits))
-            .find_map(|entry| {
-                let cursor = entry.cursor.filter(Subscription::is_catching_up)?;
-                Some((entry.channel.clone(), cursor.last()))
-            });
+            .behind(inner.outbox.bytes(), self.queue_bytes_max)
+            .map(|(channel, after)| (channel.clone(), after));
         Chores {
             catch_up: behind,
             blocked: !inner.outbox.is_empty(),
@@ -421,25 +378,10 @@ impl Link {
 }
 
 impl Inner {
-    fn entry(&mut self, channel: &Channel) -> Option<&mut Entry> {
-        let mut entries = self.subscriptions.iter_mut();
-        entries.find(|entry| std::ptr::eq(&*entry.channel, channel))
-    }
-
-    /// The cursor of a subscription that has begun, and whether it fell since it was live.
-    fn find(&mut self, channel: &Channel) -> Option<(&mut Subscription, &mut bool)> {
-        let entry = self.entry(channel)?;
-        Some((entry.cursor.as_mut()?, &mut entry.fell))
-    }
-
     fn rise(&mut self, channel: &Channel, tail: &Tail<Arc<Shared>>) -> bool {
-        let Some((cursor, fell)) = self.find(channel) else {
-            return false;
-        };
-        let rose = cursor.rise(tail);
-        let again = rose && std::mem::take(fell);
-        self.counts.catchups_finished += u64::from(again);
-        rose
+        let rose = self.subscriptions.rise(is(channel), tail);
+        self.counts.catchups_finished += u64::from(rose == Some(true));
+        rose.is_some()
     }
 
     fn queue<'a>(
@@ -451,11 +393,11 @@ impl Inner {
     ) {
         let mut items = items.peekable();
         if let (Some(missed), Mode::Bowline) = (delivery.missed, mode) {
-            let epoch = self.find(channel).map_or(0, |(cursor, _)| cursor.epoch());
-            // The next publication's term vouches for the place just before it as well.
+            let cursor = self.subscriptions.cursor(is(channel));
+            let epoch = cursor.map_or(0, |cursor| cursor.epoch());
             let position = items.peek().and_then(|next| next.position_before(epoch));
-            self.outbox
-                .push(server_frame(&gap(channel, missed, position)));
+            let gap = missed.gap(channel.name().clone(), position);
+            self.outbox.push(server_frame(&gap));
         }
         for shared in items {
             self.outbox.push(shared.frame(mode).clone());
@@ -480,11 +422,7 @@ impl Inner {
     }
 }
 
-fn gap(channel: &Channel, missed: Missed, position: Option<Position>) -> ServerMessage {
-    ServerMessage::Gap {
-        channel: channel.name().clone(),
-        position,
-        reason: missed.reason,
-        missed: missed.count,
-    }
+/// Tells this channel from others.
+fn is(channel: &Channel) -> impl Fn(&Arc<Channel>) -> bool + use<'_> {
+    move |other| std::ptr::eq(&**other, channel)
 }

@@ -99,6 +99,31 @@ pub fn judge_session(
     }
 }
 
+/// How a session that was asked for goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// R: every number up to here is stored.
+    pub acked: u64,
+    /// The client is told that the session goes on: there is a record of it, or a live link.
+    pub resumed: bool,
+}
+
+/// Judges a claimed session by its record, if it has one, after an older link was fenced.
+///
+/// # Errors
+/// [`SessionReason`], as [`judge_session`] has it.
+pub fn resume_session(
+    record: Option<u64>,
+    taken_over: bool,
+    first: Option<u64>,
+    next: Option<u64>,
+) -> Result<Resumption, SessionReason> {
+    judge_session(record.unwrap_or(0), first, next).map(|acked| Resumption {
+        acked,
+        resumed: taken_over || record.is_some(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +157,16 @@ mod tests {
         assert_eq!(judge(3, 5, 9), Err(SessionReason::SessionLost));
         assert_eq!(judge(9, 5, 9), Err(SessionReason::ClientRewound));
         assert_eq!(judge_session(9, None, None), Ok(9));
+    }
+
+    #[test]
+    fn a_session_goes_on_with_its_record_or_its_live_link() {
+        let resumed = |record, taken_over| {
+            resume_session(record, taken_over, Some(1), Some(5)).map(|session| session.resumed)
+        };
+        assert_eq!(resumed(None, false), Ok(false));
+        assert_eq!(resumed(None, true), Ok(true));
+        assert_eq!(resumed(Some(4), false), Ok(true));
+        assert_eq!(resumed(Some(5), true), Err(SessionReason::ClientRewound));
     }
 }

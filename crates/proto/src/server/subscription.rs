@@ -4,7 +4,14 @@
 //! `next`; a lower one is skipped; a higher one sends the subscription back to the log. Must not
 //! know frames or sockets: it is told how many bytes the connection has room for.
 
-use crate::{message::GapReason, server::Tail};
+use std::{ops::Range, sync::Arc};
+
+use crate::{
+    message::{GapReason, ServerMessage},
+    position::Position,
+    recovery::{ChannelState, Recovery},
+    server::Tail,
+};
 
 /// What a subscriber has missed, to be told before anything else is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +70,38 @@ pub struct Subscription {
     phase: Phase,
 }
 
+impl Missed {
+    /// What the subscriber is told. `position` is where it stands then, as the publication that
+    /// follows vouches for it; none on a channel without history.
+    pub fn gap(self, channel: Arc<str>, position: Option<Position>) -> ServerMessage {
+        ServerMessage::Gap {
+            channel,
+            position,
+            reason: self.reason,
+            missed: self.count,
+        }
+    }
+}
+
+impl Delivery {
+    /// The places of what is delivered in a run of publications that begins with offset `first`.
+    pub fn within(&self, first: u64) -> Range<usize> {
+        let skip = usize::try_from(self.first.saturating_sub(first)).unwrap_or(usize::MAX);
+        skip..skip.saturating_add(self.count)
+    }
+}
+
 impl Subscription {
+    /// Begins where the answer to the subscriber says. On a channel without history that is what
+    /// follows `tail_head`, the head of its tail.
+    pub fn begin(channel: &ChannelState, answer: &Recovery, tail_head: u64) -> Self {
+        match (channel, answer.position) {
+            (ChannelState::Present(record), Some(at)) => Self::after(record.epoch, at.offset),
+            (ChannelState::NoHistory, _) => Self::volatile(tail_head),
+            _ => Self::absent(),
+        }
+    }
+
     /// Begins behind `offset` of the channel record `epoch`, reading the log until it has reached
     /// the tail.
     pub fn after(epoch: u64, offset: u64) -> Self {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bowline_proto::{
     Code,
     message::{ErrorInfo, Hello, ServerMessage, SessionReason, Welcome},
-    recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
-    server::{Claim, Subscription, Upstream, judge_session},
+    recovery::{From, Recovery, RecoveryReason, recover},
+    server::{Claim, Resumption, Subscription, Upstream, resume_session},
 };
 use tokio::time::timeout;
 
@@ -160,11 +160,11 @@ async fn open_session(
         .session(key)
         .await
         .map_err(|_| End::code(Code::Internal))?;
-    match judge_session(record.unwrap_or(0), hello.first, hello.next) {
-        Ok(acked) => Ok(Opened {
+    match resume_session(record, taken_over, hello.first, hello.next) {
+        Ok(Resumption { acked, resumed }) => Ok(Opened {
             session: session.clone(),
             acked,
-            resumed: taken_over || record.is_some(),
+            resumed,
             reason: None,
         }),
         Err(reason) => {
@@ -222,13 +222,7 @@ pub(super) async fn follow(
         _ if recovery.recovered => count(&node.counters.recovered, 1),
         _ => count(&node.counters.not_recovered, 1),
     }
-    let cursor = match (&state, recovery.position) {
-        (ChannelState::Present(record), Some(at)) => Subscription::after(record.epoch, at.offset),
-        (ChannelState::NoHistory, _) => {
-            channel.with_tail(|tail| Subscription::volatile(tail.head()))
-        }
-        _ => Subscription::absent(),
-    };
+    let cursor = channel.with_tail(|tail| Subscription::begin(&state, &recovery, tail.head()));
     Ok((channel, cursor, recovery))
 }
 

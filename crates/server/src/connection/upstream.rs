@@ -1,15 +1,16 @@
 //! Messages on their way to the log or to the application.
 //!
-//! Owns the pipeline of one connection: at most one append or handler call at a time; what arrives
-//! meanwhile is the next batch. Which numbers are taken, acked and refused is decided by
-//! `bowline_proto::server::Upstream`.
+//! Owns the appends and handler calls of one connection. Their order is decided by
+//! `bowline_proto::server::Pipeline`, and which numbers are taken, acked and refused by its
+//! `Upstream`.
 
-use std::{collections::VecDeque, future::pending, sync::Arc};
+use std::{future::pending, sync::Arc};
 
 use bowline_engine::{Append, AppendError, Effect, Producer, SessionKey};
 use bowline_proto::{
     Code, Data, Position,
     message::{ErrorInfo, ServerMessage, Subject},
+    server,
 };
 use bowline_ws::{MessageKind, encode_message};
 use bytes::Bytes;
@@ -57,24 +58,29 @@ type Running = JoinHandle<Vec<(Origin, Outcome)>>;
 /// The messages of one connection that were accepted and not yet answered.
 #[derive(Default)]
 pub(super) struct Pipeline {
-    queue: VecDeque<Item>,
+    order: server::Pipeline<Item>,
     running: Option<Running>,
 }
 
 impl Pipeline {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.order.len()
     }
 
     /// Whether an append or a handler is on its way.
     pub(super) fn is_running(&self) -> bool {
-        self.running.is_some()
+        self.order.is_running()
     }
 
     /// Adds a message and starts it if nothing runs.
     pub(super) fn push(&mut self, node: &Arc<Node>, link: &Link, peer: &Peer, item: Item) {
-        self.queue.push_back(item);
+        let seq = match item.origin {
+            Origin::Seq(seq) => Some(seq),
+            Origin::Volatile(_) | Origin::Raw(_) => None,
+        };
+        let is_stored = matches!(item.work, Work::Store(_));
+        self.order.push(seq, is_stored, item);
         self.start(node, link, peer);
     }
 
@@ -100,18 +106,17 @@ impl Pipeline {
         done: Vec<(Origin, Outcome)>,
     ) {
         self.running = None;
+        self.order.finish();
         let now = node.clock.now();
         for (origin, outcome) in done {
             let (to, outcome) = match (origin, outcome) {
                 (Origin::Seq(seq), Ok(reply)) => {
-                    peer.upstream.stored(seq);
+                    self.order.settle(&mut peer.upstream, seq, Ok(()));
                     let Some(data) = reply else { continue };
                     (Subject::Seq(seq), Ok(data))
                 }
                 (Origin::Seq(seq), Err(error)) => {
-                    peer.upstream.failed(seq, error);
-                    self.queue
-                        .retain(|item| matches!(item.origin, Origin::Volatile(_)));
+                    self.order.settle(&mut peer.upstream, seq, Err(error));
                     continue;
                 }
                 (Origin::Raw(kind), outcome) => {
@@ -147,7 +152,7 @@ impl Pipeline {
     }
 
     fn start(&mut self, node: &Arc<Node>, link: &Link, peer: &Peer) {
-        if self.running.is_some() || self.queue.is_empty() {
+        if self.order.is_running() || self.order.is_empty() {
             return;
         }
         // Refused once the link is fenced: a newer one has the session.
@@ -155,41 +160,37 @@ impl Pipeline {
             return;
         };
         let session = peer.session.as_ref().map(|(_, key)| *key);
-        let mut batch = Vec::new();
-        let mut origins = Vec::new();
-        while let Some(Item { origin, work }) = self.queue.pop_front() {
-            match work {
-                Work::Store(effect) => {
-                    batch.push(Append {
-                        producer: producer(session, &origin),
-                        effect,
-                    });
-                    origins.push(origin);
-                }
-                Work::Handle(incoming) if batch.is_empty() => {
-                    let work = handle(node.clone(), session, origin, incoming);
-                    self.running = Some(tokio::spawn(async move {
-                        let done = work.await;
-                        drop(permit);
-                        done
-                    }));
-                    return;
-                }
-                work @ Work::Handle(_) => {
-                    self.queue.push_front(Item { origin, work });
-                    break;
-                }
+        let run = self.order.start().unwrap_or_default();
+        let node = node.clone();
+        self.running = Some(tokio::spawn(async move {
+            let done = perform(node, session, run).await;
+            drop(permit);
+            done
+        }));
+    }
+}
+
+/// Does one run: stores its messages together, or hands its only one to the application.
+async fn perform(
+    node: Arc<Node>,
+    session: Option<SessionKey>,
+    run: Vec<Item>,
+) -> Vec<(Origin, Outcome)> {
+    let mut batch = Vec::new();
+    let mut origins = Vec::new();
+    for Item { origin, work } in run {
+        match work {
+            Work::Store(effect) => {
+                batch.push(Append {
+                    producer: producer(session, &origin),
+                    effect,
+                });
+                origins.push(origin);
             }
-        }
-        if !batch.is_empty() {
-            let work = store(node.clone(), origins, batch);
-            self.running = Some(tokio::spawn(async move {
-                let done = work.await;
-                drop(permit);
-                done
-            }));
+            Work::Handle(incoming) => return handle(node, session, origin, incoming).await,
         }
     }
+    store(node, origins, batch).await
 }
 
 /// Sends what the machine owes: `acked`, then `error`.

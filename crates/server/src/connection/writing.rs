@@ -105,6 +105,7 @@ async fn catch_up(node: &Node, link: &Arc<Link>, channel: Arc<Channel>, after: u
     let Ok(Some(page)) = page else {
         // The log can't be read, or the channel is being forgotten: both pass.
         tracing::warn!(connection = link.id, channel = %channel.name(), "a page can't be read");
+        link.pass_turn(channel);
         sleep(READ_RETRY).await;
         return;
     };
