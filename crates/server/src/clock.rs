@@ -1,8 +1,7 @@
 //! The server's clock: the one place that reads monotonic time for the core.
 
-use std::time::Instant;
-
 use bowline_proto::Time;
+use tokio::time::Instant;
 
 /// Counts from the start of the server.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +18,7 @@ impl Clock {
     }
 
     /// The same point for the runtime's timers.
-    pub(crate) fn instant(self, time: Time) -> tokio::time::Instant {
-        (self.0 + std::time::Duration::from_micros(time.as_micros())).into()
+    pub(crate) fn instant(self, time: Time) -> Instant {
+        self.0 + std::time::Duration::from_micros(time.as_micros())
     }
 }

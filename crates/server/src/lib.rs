@@ -17,6 +17,9 @@ mod link;
 mod node;
 mod outbox;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+mod socket;
 mod sync;
 mod upgrade;
 mod vitals;

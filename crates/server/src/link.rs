@@ -16,15 +16,13 @@ use bowline_proto::{
     server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
 };
 use bytes::Bytes;
-use tokio::{
-    net::TcpStream,
-    sync::{Notify, Semaphore},
-};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     channel::Channel,
     frames::{Mode, Shared, server_frame},
     outbox::Outbox,
+    socket::Socket,
     sync::lock,
 };
 
@@ -35,7 +33,7 @@ pub(crate) struct Link {
     pub(crate) mode: Mode,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Option<Box<str>>,
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     queue_bytes_max: usize,
     user: OnceLock<Option<Arc<str>>>,
     inner: Mutex<Inner>,
@@ -102,7 +100,7 @@ impl Link {
         mode: Mode,
         peer: SocketAddr,
         origin: Option<Box<str>>,
-        socket: TcpStream,
+        socket: Socket,
         queue_bytes_max: usize,
         now: Time,
     ) -> Self {
@@ -405,7 +403,7 @@ impl Inner {
         self.counts.messages_out += delivery.count as u64;
     }
 
-    fn flush(&mut self, socket: &TcpStream, now: Time) {
+    fn flush(&mut self, socket: &Socket, now: Time) {
         let Ok(written) = self.outbox.flush(socket) else {
             self.broken = true;
             return;

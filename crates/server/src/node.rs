@@ -3,7 +3,7 @@
 //! Owns the parts and their construction; each part guards itself.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -34,7 +34,7 @@ pub(crate) struct Node {
     /// Slots for reading pages, so that a herd of readers takes turns.
     pub(crate) page_slots: Semaphore,
     /// The live connections, by id.
-    links: Mutex<HashMap<u64, Arc<Link>>>,
+    links: Mutex<BTreeMap<u64, Arc<Link>>>,
     next_link: AtomicU64,
     draining: AtomicBool,
     pub(crate) counters: Counters,
@@ -114,7 +114,7 @@ impl Node {
             clock,
             sessions: Mutex::new(Sessions::new()),
             page_slots,
-            links: Mutex::new(HashMap::new()),
+            links: Mutex::new(BTreeMap::new()),
             next_link: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             counters: Counters::default(),

@@ -10,7 +10,8 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::net::TcpStream;
+
+use crate::socket::Socket;
 
 /// The most buffers that one `writev` takes; well below the system's IOV_MAX of 1,024, since a
 /// socket buffer is full long before.
@@ -43,7 +44,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The socket's own; the link is then dead.
-    pub(crate) fn flush(&mut self, socket: &TcpStream) -> Result<Written> {
+    pub(crate) fn flush(&mut self, socket: &Socket) -> Result<Written> {
         let mut written = Written::default();
         while !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); WRITE_BUFFERS_MAX];

@@ -242,6 +242,11 @@ impl Server {
         Ok(self.start(channel, data, permit))
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     fn start(
         &self,
         channel: &str,
@@ -289,7 +294,7 @@ impl Server {
     }
 
     /// Tells the clients, then closes their links, and waits until they are gone.
-    async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         let end = Instant::now() + self.node.config.shutdown_timeout;
         let window = self.node.config.shutdown_timeout / 4;
         let after_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);

@@ -3,7 +3,7 @@
 //! Owns `/ws` and its plain variants. After the upgrade hyper's buffers are gone and the socket is
 //! the connection's own.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
@@ -24,6 +24,7 @@ use crate::{
     frames::Mode,
     link::Link,
     node::{Node, count},
+    socket::Socket,
 };
 
 type Params = Query<HashMap<String, String>>;
@@ -158,7 +159,7 @@ fn refuse(
     response
 }
 
-/// Takes the socket over and serves it; a panic ends this connection only.
+/// Takes the socket over and serves it.
 async fn run(
     node: Arc<Node>,
     mode: Mode,
@@ -177,6 +178,29 @@ async fn run(
     let _ = socket.set_nodelay(true);
     let buffer = node.config.socket_send_buffer_bytes;
     let _ = socket2::SockRef::from(&socket).set_send_buffer_size(buffer);
+    attend(
+        node,
+        mode,
+        peer,
+        origin,
+        plain,
+        Socket::Tcp(socket),
+        received,
+    )
+    .await;
+}
+
+/// Serves a connection from right behind its upgrade on, within the bound of connections; a panic
+/// ends this one only.
+pub(crate) async fn attend(
+    node: Arc<Node>,
+    mode: Mode,
+    peer: SocketAddr,
+    origin: Option<Box<str>>,
+    plain: PlainRequest,
+    socket: Socket,
+    received: Vec<u8>,
+) {
     let link = Arc::new(Link::new(
         node.new_link_id(),
         mode,

@@ -47,7 +47,7 @@ pub(super) async fn run(node: &Node, link: &Link, decoder: &mut Decoder, end: En
 
 /// Reads until the peer's close frame, if it is awaited, else until the end of its stream.
 async fn drain(link: &Link, decoder: &mut Decoder, mut await_close: bool) {
-    if !await_close && shut_down(link).is_err() {
+    if !await_close && link.socket.shut_down().is_err() {
         return;
     }
     // On the heap: an array would be part of every idle connection's task.
@@ -74,8 +74,4 @@ async fn drain(link: &Link, decoder: &mut Decoder, mut await_close: bool) {
             Err(_) => return,
         }
     }
-}
-
-fn shut_down(link: &Link) -> std::io::Result<()> {
-    socket2::SockRef::from(&link.socket).shutdown(std::net::Shutdown::Write)
 }

@@ -1,0 +1,73 @@
+//! The entrance for simulations: connections over byte streams that nobody's kernel carries.
+//!
+//! Owns [`Stream`], and the two ways in and out that need no listener. Everything behind them is
+//! what [`Server::serve`](crate::Server::serve) runs.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use tokio::task::JoinHandle;
+
+use crate::{Server, connection::PlainRequest, frames::Mode, socket::Socket, upgrade};
+
+/// A connected stream of bytes, as a non-blocking socket is one.
+pub trait Stream: fmt::Debug + Send + Sync {
+    /// Reads what is there; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing is, else the stream's failure.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Takes some of these bytes, not 0 of them.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where it takes none, else the stream's failure.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ready where [`try_read`](Self::try_read) may have an answer; else every waker that was
+    /// handed in is woken once it may.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The same for [`try_write`](Self::try_write).
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends this side's half; what was taken still arrives.
+    ///
+    /// # Errors
+    /// The stream's failure.
+    fn shut_down(&self) -> io::Result<()>;
+}
+
+impl Server {
+    /// Serves a client of `bowline.v1` from right behind its upgrade on.
+    pub fn attach(&self, stream: Box<dyn Stream>, peer: SocketAddr) -> JoinHandle<()> {
+        let plain = PlainRequest {
+            token: None,
+            channels: Vec::new(),
+        };
+        let socket = Socket::Simulated(stream);
+        let node = self.node().clone();
+        tokio::spawn(upgrade::attend(
+            node,
+            Mode::Bowline,
+            peer,
+            None,
+            plain,
+            socket,
+            Vec::new(),
+        ))
+    }
+
+    /// Lets the clients go as at the end of [`serve`](Self::serve), within `shutdown_timeout`.
+    pub async fn shut_down(&self) {
+        self.drain().await;
+    }
+
+    /// Each total of the node with its name, as `/ws/stats` shows it.
+    pub fn totals(&self) -> Vec<(&'static str, u64)> {
+        self.node().counters.totals()
+    }
+}
