@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::mem;
 
 use crate::close::CloseFrame;
+use crate::deflate::Inflater;
 use crate::encode::ControlPayload;
 use crate::error::ProtocolError;
 use crate::extensions::Extensions;
@@ -30,11 +31,16 @@ pub const FRAGMENT_OVERHEAD: u32 = 16;
 /// in fragments of 64 bytes (Autobahn 9.3.1) never comes near the bound.
 pub const FRAGMENT_CREDIT_MAX: u32 = 16 * 1024;
 
+/// What a compressed message may take on the wire beyond 9/8 of the limit: even the empty one has a
+/// byte.
+const COMPRESSED_SLACK_BYTES: u64 = 64;
+
 /// The bounds that a [`Decoder`] holds its peer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest message in payload bytes, over all of its fragments; above it: 1009. This is
-    /// also the most that a decoder ever buffers for a message.
+    /// The longest message in payload bytes, over all of its fragments and after inflation; above
+    /// it: 1009. This is also the most that a decoder ever buffers for a message, beside the state
+    /// of an inflater while a long compressed message arrives in parts.
     pub message_bytes_max: usize,
 }
 
@@ -111,6 +117,8 @@ impl Stage {
 struct Frame {
     opcode: Opcode,
     fin: bool,
+    /// It begins a compressed message.
+    compressed: bool,
     /// The mask, rotated to the next byte to come.
     mask: Option<MaskKey>,
     remaining_bytes: usize,
@@ -144,13 +152,28 @@ impl Decoder {
     /// close frame or an error the connection has ended for this decoder: it discards whatever
     /// else it is given and answers `Ok(None)`.
     ///
+    /// Where compressed messages were agreed on, each of them costs the making of an inflater here;
+    /// [`decode_with`](Self::decode_with) takes one that is kept.
+    ///
     /// # Errors
     /// The peer violated RFC 6455 or the limits; [`ProtocolError::close_code`] is owed to it.
     pub fn decode<'i>(
         &mut self,
         input: &mut &'i mut [u8],
     ) -> Result<Option<Event<'i>>, ProtocolError> {
-        let result = self.advance(input);
+        self.decode_with(input, &mut Inflater::new())
+    }
+
+    /// The same with an inflater of the caller's, which any number of decoders can use in turn.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), for RFC 7692 as well.
+    pub fn decode_with<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        inflater: &mut Inflater,
+    ) -> Result<Option<Event<'i>>, ProtocolError> {
+        let result = self.advance(input, inflater);
         if matches!(result, Err(_) | Ok(Some(Event::Close(_)))) {
             self.stage = Stage::Ended;
             self.message = None;
@@ -178,6 +201,7 @@ impl Decoder {
     fn advance<'i>(
         &mut self,
         input: &mut &'i mut [u8],
+        inflater: &mut Inflater,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
         // Each turn consumes input or moves a frame on, so the loop is bounded by the input.
         loop {
@@ -189,7 +213,7 @@ impl Decoder {
                     self.stage = Stage::Payload(self.judge(header)?);
                 }
                 Stage::Payload(frame) => {
-                    let event = self.read_payload(frame, input)?;
+                    let event = self.read_payload(frame, input, inflater)?;
                     if event.is_some() || matches!(self.stage, Stage::Payload(_)) {
                         return Ok(event);
                     }
@@ -242,24 +266,26 @@ impl Decoder {
         let Header {
             opcode,
             fin,
+            compressed,
             payload_bytes,
             mask,
         } = header;
-        let message_bytes = match (opcode, &mut self.message) {
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => 0,
+        let limit_bytes = self.limits.message_bytes_max;
+        let (message_bytes, wire_bytes_max) = match (opcode, &mut self.message) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => (0, u64::MAX),
             (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (Opcode::Continuation, Some(message)) => {
                 message.charge_fragment(payload_bytes)?;
-                message.len()
+                let wire_bytes_max = wire_bytes_max(limit_bytes, message.is_compressed());
+                (message.wire_bytes(), wire_bytes_max)
             }
-            (Opcode::Text | Opcode::Binary, None) => 0,
+            (Opcode::Text | Opcode::Binary, None) => (0, wire_bytes_max(limit_bytes, compressed)),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(ProtocolError::ExpectedContinuation);
             }
         };
-        let limit_bytes = self.limits.message_bytes_max;
         let announced_bytes = payload_bytes.saturating_add(message_bytes as u64);
-        if announced_bytes > limit_bytes as u64 && !opcode.is_control() {
+        if announced_bytes > wire_bytes_max {
             return Err(ProtocolError::MessageTooBig {
                 announced_bytes,
                 limit_bytes,
@@ -270,6 +296,7 @@ impl Decoder {
         Ok(Frame {
             opcode,
             fin,
+            compressed,
             mask,
             remaining_bytes,
         })
@@ -280,6 +307,7 @@ impl Decoder {
         &mut self,
         mut frame: Frame,
         input: &mut &'i mut [u8],
+        inflater: &mut Inflater,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
         let part = take_front(input, frame.remaining_bytes.min(input.len()));
         frame.mask = frame.mask.map(|key| apply_mask(part, key));
@@ -294,14 +322,14 @@ impl Decoder {
             return Ok(None);
         }
         match frame.opcode {
-            Opcode::Text => self.take_data(frame, MessageKind::Text, part),
-            Opcode::Binary => self.take_data(frame, MessageKind::Binary, part),
+            Opcode::Text => self.take_data(frame, MessageKind::Text, part, inflater),
+            Opcode::Binary => self.take_data(frame, MessageKind::Binary, part, inflater),
             Opcode::Continuation => {
                 let message = self
                     .message
                     .take()
                     .expect("judge refuses a stray continuation");
-                self.extend_message(frame, message, part)
+                self.extend_message(frame, message, part, inflater)
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong if !is_whole => {
                 self.control.extend_from_slice(part);
@@ -325,17 +353,21 @@ impl Decoder {
         frame: Frame,
         kind: MessageKind,
         part: &'i [u8],
+        inflater: &mut Inflater,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
         match self.message.take() {
-            Some(message) => self.extend_message(frame, message, part),
-            None if frame.fin && frame.remaining_bytes == 0 => match kind {
+            Some(message) => self.extend_message(frame, message, part, inflater),
+            None if frame.is_last_part() && !frame.compressed => match kind {
                 MessageKind::Text => match simdutf8::basic::from_utf8(part) {
                     Ok(text) => Ok(Some(Event::Text(Cow::Borrowed(text)))),
                     Err(_) => Err(ProtocolError::InvalidUtf8),
                 },
                 MessageKind::Binary => Ok(Some(Event::Binary(Cow::Borrowed(part)))),
             },
-            None => self.extend_message(frame, Box::new(Message::new(kind)), part),
+            None => {
+                let message = Box::new(Message::new(kind, frame.compressed));
+                self.extend_message(frame, message, part, inflater)
+            }
         }
     }
 
@@ -344,16 +376,22 @@ impl Decoder {
         frame: Frame,
         mut message: Box<Message>,
         part: &[u8],
+        inflater: &mut Inflater,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
-        // The last frame's header says how long the message is at most; before it, only the limit
-        // does. Neither is reserved ahead: they cap what growing by factors would overshoot.
-        let bytes_max = if frame.fin {
-            message.len() + part.len() + frame.remaining_bytes
+        let limit_bytes = self.limits.message_bytes_max;
+        if message.is_compressed() {
+            message.inflate(part, frame.is_last_part(), limit_bytes, inflater)?;
         } else {
-            self.limits.message_bytes_max
-        };
-        message.extend(part, bytes_max)?;
-        if frame.fin && frame.remaining_bytes == 0 {
+            // The last frame's header says how long the message is at most; before it, only the
+            // limit does. Neither is reserved ahead: they cap what growing would overshoot.
+            let bytes_max = if frame.fin {
+                message.wire_bytes() + part.len() + frame.remaining_bytes
+            } else {
+                limit_bytes
+            };
+            message.extend(part, bytes_max)?;
+        }
+        if frame.is_last_part() {
             return message.finish().map(Some);
         }
         self.message = Some(message);
@@ -367,6 +405,24 @@ impl Decoder {
         }
         self.control.extend_from_slice(part);
         Cow::Owned(mem::take(&mut self.control))
+    }
+}
+
+impl Frame {
+    /// Whether nothing of the message is still to come.
+    const fn is_last_part(&self) -> bool {
+        self.fin && self.remaining_bytes == 0
+    }
+}
+
+/// What a message may take on the wire. A compressed one may be longer there than it is: DEFLATE's
+/// fixed codes take up to nine bits for a byte, and each block has a few bits of its own.
+const fn wire_bytes_max(limit_bytes: usize, compressed: bool) -> u64 {
+    let limit_bytes = limit_bytes as u64;
+    if compressed {
+        limit_bytes + limit_bytes / 8 + COMPRESSED_SLACK_BYTES
+    } else {
+        limit_bytes
     }
 }
 

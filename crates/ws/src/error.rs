@@ -1,4 +1,4 @@
-//! The violations of RFC 6455 that a peer can commit in its frames, and the close code that each
+//! The violations of RFC 6455 and RFC 7692 that a peer can commit in its frames, and the close code that each
 //! is owed. It must not know how they are found.
 
 use thiserror::Error;
@@ -10,7 +10,8 @@ use crate::close::CloseCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// An RSV bit is set that no agreed extension gives a meaning to (section 5.2).
+    /// An RSV bit is set that no agreed extension gives a meaning to there (section 5.2): RSV1 marks
+    /// the first frame of a compressed message and nothing else (RFC 7692 section 6).
     #[error("a reserved bit is set that no extension was agreed for")]
     ReservedBits,
     /// The opcode is one of 0x3–0x7 or 0xB–0xF (section 5.2).
@@ -41,10 +42,10 @@ pub enum ProtocolError {
     #[error("a new message begins inside a fragmented one")]
     ExpectedContinuation,
     /// A message above [`Limits::message_bytes_max`](crate::Limits::message_bytes_max), judged on
-    /// the frame header.
+    /// the frame header, or while a compressed message inflates.
     #[error("a message of {announced_bytes} bytes or more is above the limit of {limit_bytes}")]
     MessageTooBig {
-        /// What the message's frames announced up to now.
+        /// What the message's frames announced, or what came out of it, up to now.
         announced_bytes: u64,
         /// The limit.
         limit_bytes: usize,
@@ -56,6 +57,10 @@ pub enum ProtocolError {
     /// A text message that is not UTF-8 (section 8.1).
     #[error("a text message is not UTF-8")]
     InvalidUtf8,
+    /// A compressed message that is not whole DEFLATE data, or that reaches back into an earlier
+    /// message although no context is taken over (RFC 7692 section 7.2.2).
+    #[error("a compressed message can't be inflated")]
+    InvalidDeflate,
     /// A close frame with a body of one byte (section 5.5.1).
     #[error("a close frame has a body of one byte")]
     TruncatedCloseCode,
@@ -72,7 +77,9 @@ impl ProtocolError {
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidDeflate | Self::InvalidCloseReason => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
             Self::FragmentFlood => CloseCode::POLICY,
             Self::ReservedBits

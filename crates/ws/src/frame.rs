@@ -14,6 +14,8 @@ pub(crate) const HEADER_BYTES_MAX: usize = 14;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+/// The bit by which permessage-deflate marks a compressed message (RFC 7692 section 6).
+pub(crate) const RSV1: u8 = 0x40;
 const MASKED: u8 = 0x80;
 /// Values of the 7-bit length that announce a longer one.
 const LENGTH_IS_U16: u8 = 126;
@@ -101,6 +103,8 @@ impl Opcode {
 pub(crate) struct Header {
     pub(crate) fin: bool,
     pub(crate) opcode: Opcode,
+    /// This frame begins a compressed message (RFC 7692 section 6.1).
+    pub(crate) compressed: bool,
     pub(crate) payload_bytes: u64,
     /// Present exactly if the peer is a client.
     pub(crate) mask: Option<MaskKey>,
@@ -158,6 +162,7 @@ impl Header {
             Self {
                 fin,
                 opcode,
+                compressed: first & RSV1 != 0,
                 payload_bytes,
                 mask,
             },
@@ -196,6 +201,14 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
+    /// The same header with the bit that marks a compressed message (RFC 7692 section 6); it stands
+    /// on the first frame of a message and on no other.
+    #[must_use]
+    pub const fn compressed(mut self) -> Self {
+        self.bytes[0] |= RSV1;
+        self
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let start = usize::from(self.len);
         self.bytes[start..start + bytes.len()].copy_from_slice(bytes);

@@ -2,6 +2,7 @@
 //! key and the reading of header lists. It must not know HTTP libraries.
 
 mod client;
+mod extensions;
 mod server;
 
 use base64::Engine as _;

@@ -1,8 +1,8 @@
-//! RFC 6455, the WebSocket protocol, for both roles and without IO.
+//! RFC 6455, the WebSocket protocol, and RFC 7692, its compression, for both roles and without IO.
 //!
 //! The crate owns what stands on the wire: the opening handshake ([`accept`],
 //! [`ClientHandshake`]), frames ([`Decoder`], `encode_*`) and the rules of the closing handshake
-//! ([`Closing`]). It knows no socket, no clock, no entropy and nothing of what messages mean; mask
+//! ([`Closing`]), compressed messages ([`Inflater`], [`Deflater`]). It knows no socket, no clock, no entropy and nothing of what messages mean; mask
 //! keys and handshake keys are given by the caller.
 //!
 //! It is made for many idle connections: a [`Decoder`] between two messages is a few words and
@@ -51,6 +51,7 @@
 mod close;
 mod closing;
 mod decode;
+mod deflate;
 mod encode;
 mod error;
 mod extensions;
@@ -61,6 +62,7 @@ mod mask;
 pub use close::{CloseCode, CloseFrame};
 pub use closing::{Closing, Initiator, Outcome, Step};
 pub use decode::{Decoder, Event, FRAGMENT_CREDIT_MAX, FRAGMENT_OVERHEAD, Limits};
+pub use deflate::{Deflater, Inflater};
 pub use encode::{
     ControlPayload, ControlTooLong, append_message, encode_close, encode_fragment, encode_message,
     encode_ping, encode_pong,

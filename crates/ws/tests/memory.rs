@@ -5,8 +5,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use bowline_ws::{
-    Decoder, Limits, MessageKind, ProtocolError, Role, encode_fragment, encode_message,
-    frame_header,
+    Decoder, Deflater, Extensions, Inflater, Limits, MessageKind, ProtocolError, Role,
+    UpgradeRequest, accept, encode_fragment, encode_message, frame_header,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -61,13 +61,22 @@ struct Taken {
 
 /// Decodes `wire` in pieces, in place; events are counted and dropped at once.
 fn measure(decoder: &mut Decoder, wire: &mut [u8], piece_bytes: usize) -> Taken {
+    measure_with(decoder, &mut Inflater::new(), wire, piece_bytes)
+}
+
+fn measure_with(
+    decoder: &mut Decoder,
+    inflater: &mut Inflater,
+    wire: &mut [u8],
+    piece_bytes: usize,
+) -> Taken {
     let live_before = LIVE_BYTES.get();
     let allocations_before = ALLOCATIONS.get();
     PEAK_BYTES.set(live_before);
     let mut result = Ok(0);
     for mut input in wire.chunks_mut(piece_bytes) {
         loop {
-            match decoder.decode(&mut input) {
+            match decoder.decode_with(&mut input, inflater) {
                 Ok(Some(_)) => result = result.map(|events| events + 1),
                 Ok(None) => break,
                 Err(error) => result = Err(error),
@@ -83,10 +92,131 @@ fn measure(decoder: &mut Decoder, wire: &mut [u8], piece_bytes: usize) -> Taken 
 }
 
 /// The bytes of a message's record beside its buffer, and of a control frame in part.
-const FIXED_BYTES: isize = 64 + 125 * 2;
+const FIXED_BYTES: isize = 96 + 125 * 2;
+/// What an inflater holds from its first message on.
+const INFLATER_BYTES: isize = 57 * 1024;
 
 fn server(message_bytes_max: usize) -> Decoder {
     Decoder::new(Role::Server, Limits { message_bytes_max })
+}
+
+/// A server's decoder that takes compressed messages.
+fn inflating(message_bytes_max: usize) -> Decoder {
+    let headers = [
+        ("Host", "h"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Extensions", "permessage-deflate"),
+    ];
+    let request = UpgradeRequest {
+        method: "GET",
+        is_http_1_1: true,
+        headers: headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes())),
+    };
+    let extensions = accept(request, &[]).expect("a good request").extensions;
+    assert_ne!(extensions, Extensions::NONE);
+    server(message_bytes_max).with_extensions(extensions)
+}
+
+/// A compressed message of so many bytes `a`, as a client sends it.
+fn compressed(body_bytes: usize) -> Vec<u8> {
+    let body = vec![b'a'; body_bytes];
+    let frame = Deflater::new().encode_message(MessageKind::Text, &body, Some([1, 2, 3, 4]));
+    frame.expect("it gets shorter").to_vec()
+}
+
+#[test]
+fn a_decoder_between_messages_is_a_few_words() {
+    assert_eq!(size_of::<Decoder>(), 64);
+    assert_eq!(size_of::<Inflater>(), size_of::<usize>());
+}
+
+#[test]
+fn compressed_messages_leave_nothing_with_their_connection() {
+    let inflater = &mut Inflater::new();
+    let mut wire = compressed(50_000);
+    let taken = measure_with(&mut inflating(65_536), inflater, &mut wire.clone(), 10);
+    assert_eq!(taken.result, Ok(1));
+    assert!(
+        (1..=INFLATER_BYTES).contains(&taken.live_bytes),
+        "{taken:?}"
+    );
+    // The state is the thread's: many more connections hold no further byte, however their
+    // messages arrive.
+    let before = LIVE_BYTES.get();
+    let mut decoders: Vec<_> = (0..100).map(|_| inflating(65_536)).collect();
+    let held_by_list = LIVE_BYTES.get() - before;
+    for (index, decoder) in decoders.iter_mut().enumerate() {
+        let taken = measure_with(decoder, inflater, &mut wire.clone(), 1 + index);
+        assert_eq!((taken.result, taken.live_bytes), (Ok(1), 0));
+        assert_eq!(decoder.buffered_bytes(), 0);
+    }
+    assert_eq!(LIVE_BYTES.get() - before, held_by_list);
+    drop(decoders);
+    let taken = measure_with(&mut inflating(65_536), inflater, &mut wire, 1 << 20);
+    assert!(taken.peak_bytes <= 2 * 50_000 + FIXED_BYTES, "{taken:?}");
+}
+
+#[test]
+fn a_bomb_takes_no_more_than_the_limit() {
+    let inflater = &mut Inflater::new();
+    measure_with(&mut inflating(1_000), inflater, &mut compressed(500), 1_000);
+    for message_bytes_max in [1_000, 65_536] {
+        // 16 MB in 16 KB, whole or in pieces.
+        let wire = compressed(16 << 20);
+        for piece_bytes in [wire.len(), 1_000] {
+            let mut decoder = inflating(message_bytes_max);
+            let taken = measure_with(&mut decoder, inflater, &mut wire.clone(), piece_bytes);
+            assert!(matches!(
+                taken.result,
+                Err(ProtocolError::MessageTooBig { .. })
+            ));
+            // While it grows, a buffer stands beside the one that it replaces; beyond it there is
+            // what arrived of the message.
+            let bound = 2 * message_bytes_max as isize + 16 * 1_024 * 2 + FIXED_BYTES;
+            assert!(taken.peak_bytes <= bound, "{piece_bytes}: {taken:?}");
+            assert!(taken.live_bytes <= 0, "{taken:?}");
+        }
+    }
+}
+
+#[test]
+fn the_beginnings_of_compressed_messages_cost_what_they_sent() {
+    let inflater = &mut Inflater::new();
+    let noise: Vec<u8> = (0..60_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    // A stored block: as long on the wire as inflated.
+    let [low, high] = 60_000_u16.to_le_bytes();
+    let payload = [&[0x00, low, high, !low, !high], &noise[..]].concat();
+    let header = frame_header(
+        bowline_ws::Opcode::Binary,
+        false,
+        payload.len(),
+        Some([0; 4]),
+    );
+    let mut wire = [&header.compressed()[..], &payload].concat();
+    let mut decoder = inflating(65_536);
+    let mut sent_bytes = 0;
+    for piece in wire.chunks_mut(500) {
+        sent_bytes += piece.len() as isize;
+        let before = LIVE_BYTES.get() - decoder.buffered_bytes() as isize;
+        let taken = measure_with(&mut decoder, inflater, piece, 500);
+        assert_eq!(taken.result, Ok(0));
+        let held_bytes = LIVE_BYTES.get() - before;
+        // Twice what came until an inflater is worth it, then that and what it has inflated.
+        let bound = if sent_bytes <= 16 * 1_024 {
+            2 * sent_bytes + FIXED_BYTES
+        } else {
+            INFLATER_BYTES + 2 * sent_bytes + FIXED_BYTES
+        };
+        assert!(held_bytes <= bound, "{held_bytes} after {sent_bytes}");
+        assert!(held_bytes <= decoder.buffered_bytes() as isize + FIXED_BYTES);
+    }
 }
 
 #[test]
@@ -176,13 +306,27 @@ proptest! {
         mut wire in hostile(),
         piece_bytes in 1_usize..100,
         message_bytes_max in 0_usize..200,
-        is_server in any::<bool>(),
+        kind in 0..3,
     ) {
-        let role = if is_server { Role::Server } else { Role::Client };
-        let mut decoder = Decoder::new(role, Limits { message_bytes_max });
-        let taken = measure(&mut decoder, &mut wire, piece_bytes);
-        // While it grows, a buffer stands beside the one that it replaces.
-        let bound = 2 * message_bytes_max as isize + FIXED_BYTES;
+        let limits = Limits { message_bytes_max };
+        let inflater = &mut Inflater::new();
+        let mut decoder = match kind {
+            0 => Decoder::new(Role::Server, limits),
+            1 => Decoder::new(Role::Client, limits),
+            _ => inflating(message_bytes_max),
+        };
+        let inflates = kind == 2;
+        if inflates {
+            // So that what it holds for good is there before the count begins.
+            measure_with(&mut inflating(10_000), inflater, &mut compressed(500), 1_000);
+        }
+        let taken = measure_with(&mut decoder, inflater, &mut wire, piece_bytes);
+        // While it grows, a buffer stands beside the one that it replaces. Compressed bytes that
+        // are not whole stand beside the message.
+        let mut bound = 2 * message_bytes_max as isize + FIXED_BYTES;
+        if inflates {
+            bound += 2 * (message_bytes_max as isize * 9 / 8 + 64);
+        }
         prop_assert!(taken.peak_bytes <= bound, "{:?}", taken);
         prop_assert_eq!(taken.live_bytes, decoder.buffered_bytes() as isize);
         if taken.result.is_err() {

@@ -1,18 +1,39 @@
-//! One message that is put together from parts: its buffer, its UTF-8 check and the price of its
-//! fragments. It must not know frames beyond their lengths.
+//! One message that is put together from parts: its buffer, its inflation, its UTF-8 check and the
+//! price of its fragments. It must not know frames beyond their lengths.
 
 use std::borrow::Cow;
+use std::mem;
 use std::str;
 
 use crate::decode::{Event, FRAGMENT_CREDIT_MAX, FRAGMENT_OVERHEAD};
+use crate::deflate::Inflater;
 use crate::error::ProtocolError;
 use crate::frame::MessageKind;
+
+/// The compressed bytes of a message in parts that are kept as they came, until they are whole and
+/// any inflater can take them at once. A message that is longer on the wire gets an inflater of its
+/// own until it ends, which holds three times as much. So a peer that sends the beginnings of many
+/// compressed messages costs what it sent, up to this, and beyond it never more than
+/// 56 KB + `message_bytes_max` a connection.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 /// A message of which parts arrived.
 #[derive(Debug)]
 pub(super) struct Message {
     body: Body,
+    compressed: Option<Compressed>,
+    /// The payload bytes that arrived, compressed or not.
+    wire_bytes: usize,
     credit: u32,
+}
+
+/// The state of a compressed message.
+#[derive(Debug)]
+enum Compressed {
+    /// Nothing is inflated yet.
+    Kept(Vec<u8>),
+    /// Everything that arrived is inflated, as far as it goes.
+    Inflating(Inflater),
 }
 
 #[derive(Debug)]
@@ -22,7 +43,7 @@ enum Body {
 }
 
 impl Message {
-    pub(super) const fn new(kind: MessageKind) -> Self {
+    pub(super) fn new(kind: MessageKind, compressed: bool) -> Self {
         let body = match kind {
             MessageKind::Text => Body::Text(Text {
                 valid: String::new(),
@@ -33,6 +54,8 @@ impl Message {
         };
         Self {
             body,
+            compressed: compressed.then(|| Compressed::Kept(Vec::new())),
+            wire_bytes: 0,
             credit: FRAGMENT_CREDIT_MAX,
         }
     }
@@ -47,24 +70,47 @@ impl Message {
         Ok(())
     }
 
-    /// Appends a part. The buffer grows by factors, but never above `bytes_max`.
+    /// Appends a part of an uncompressed message. The buffer grows by factors, but never above
+    /// `bytes_max`.
     pub(super) fn extend(&mut self, part: &[u8], bytes_max: usize) -> Result<(), ProtocolError> {
-        let (len, capacity) = match &self.body {
-            Body::Text(text) => (text.valid.len(), text.valid.capacity()),
-            Body::Binary(bytes) => (bytes.len(), bytes.capacity()),
-        };
-        let needed = self.len() + part.len();
-        if needed > capacity {
-            let additional = needed.max(capacity.saturating_mul(2)).min(bytes_max) - len;
-            match &mut self.body {
-                Body::Text(text) => text.valid.reserve_exact(additional),
-                Body::Binary(bytes) => bytes.reserve_exact(additional),
+        self.wire_bytes += part.len();
+        self.body.extend(part, bytes_max)
+    }
+
+    /// Takes a part of a compressed message, and inflates what is there where it is the last or
+    /// where enough has come. `inflater` is scratch memory unless the message borrows it for good.
+    pub(super) fn inflate(
+        &mut self,
+        part: &[u8],
+        is_last: bool,
+        limit_bytes: usize,
+        inflater: &mut Inflater,
+    ) -> Result<(), ProtocolError> {
+        self.wire_bytes += part.len();
+        let body = &mut self.body;
+        let mut take = |chunk: &[u8]| body.extend_within(chunk, limit_bytes);
+        let state = self.compressed.as_mut().expect("the message is compressed");
+        match state {
+            Compressed::Kept(kept) if !is_last && kept.len() + part.len() <= KEPT_BYTES_MAX => {
+                kept.extend_from_slice(part);
+                Ok(())
             }
-        }
-        match &mut self.body {
-            Body::Text(text) => text.extend(part),
-            Body::Binary(bytes) => {
-                bytes.extend_from_slice(part);
+            Compressed::Kept(kept) => {
+                inflater.begin();
+                inflater.inflate(kept, &mut take)?;
+                inflater.inflate(part, &mut take)?;
+                if is_last {
+                    return inflater.finish(&mut take);
+                }
+                *state = Compressed::Inflating(mem::take(inflater));
+                Ok(())
+            }
+            Compressed::Inflating(own) => {
+                own.inflate(part, &mut take)?;
+                if is_last {
+                    own.finish(&mut take)?;
+                    *inflater = mem::take(own);
+                }
                 Ok(())
             }
         }
@@ -79,19 +125,74 @@ impl Message {
         }
     }
 
-    /// The payload bytes that arrived.
-    pub(super) const fn len(&self) -> usize {
-        match &self.body {
-            Body::Text(text) => text.valid.len() + text.cut_len,
-            Body::Binary(bytes) => bytes.len(),
-        }
+    /// Whether its payload is compressed.
+    pub(super) const fn is_compressed(&self) -> bool {
+        self.compressed.is_some()
+    }
+
+    /// The payload bytes that arrived, as they were on the wire.
+    pub(super) const fn wire_bytes(&self) -> usize {
+        self.wire_bytes
     }
 
     /// The heap bytes behind the message.
-    pub(super) const fn buffered_bytes(&self) -> usize {
-        match &self.body {
-            Body::Text(text) => text.valid.capacity(),
-            Body::Binary(bytes) => bytes.capacity(),
+    pub(super) fn buffered_bytes(&self) -> usize {
+        let compressed_bytes = match &self.compressed {
+            None => 0,
+            Some(Compressed::Kept(kept)) => kept.capacity(),
+            Some(Compressed::Inflating(_)) => Inflater::HELD_BYTES,
+        };
+        compressed_bytes + self.body.capacity()
+    }
+}
+
+impl Body {
+    /// Appends what was inflated, unless the message is then above its limit.
+    fn extend_within(&mut self, chunk: &[u8], limit_bytes: usize) -> Result<(), ProtocolError> {
+        let inflated_bytes = self.len() + chunk.len();
+        if inflated_bytes > limit_bytes {
+            return Err(ProtocolError::MessageTooBig {
+                announced_bytes: inflated_bytes as u64,
+                limit_bytes,
+            });
+        }
+        self.extend(chunk, limit_bytes)
+    }
+
+    /// Appends bytes. The buffer grows by factors, but never above `bytes_max`.
+    fn extend(&mut self, part: &[u8], bytes_max: usize) -> Result<(), ProtocolError> {
+        let (len, capacity) = match self {
+            Self::Text(text) => (text.valid.len(), text.valid.capacity()),
+            Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
+        };
+        let needed = self.len() + part.len();
+        if needed > capacity {
+            let additional = needed.max(capacity.saturating_mul(2)).min(bytes_max) - len;
+            match self {
+                Self::Text(text) => text.valid.reserve_exact(additional),
+                Self::Binary(bytes) => bytes.reserve_exact(additional),
+            }
+        }
+        match self {
+            Self::Text(text) => text.extend(part),
+            Self::Binary(bytes) => {
+                bytes.extend_from_slice(part);
+                Ok(())
+            }
+        }
+    }
+
+    const fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.valid.len() + text.cut_len,
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    const fn capacity(&self) -> usize {
+        match self {
+            Self::Text(text) => text.valid.capacity(),
+            Self::Binary(bytes) => bytes.capacity(),
         }
     }
 }

@@ -19,6 +19,7 @@ fn written_headers_are_read_back_at_every_length_form() {
                     };
                     let bytes = frame_header(opcode, fin, payload_bytes, mask);
                     let expected = Header {
+                        compressed: false,
                         fin,
                         opcode,
                         payload_bytes: payload_bytes as u64,

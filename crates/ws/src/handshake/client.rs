@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use crate::extensions::Extensions;
+use crate::handshake::extensions::{OFFER, judge, parse};
 use crate::handshake::{ACCEPT_BYTES, VERSION, accept_key, is_token, list_elements};
 
 /// The longest response head in bytes; interim responses before it count too.
@@ -73,6 +74,7 @@ pub enum RequestError {
 pub struct ClientHandshake {
     accept: [u8; ACCEPT_BYTES],
     protocols: Box<[Box<str>]>,
+    offers_deflate: bool,
 }
 
 /// What the server answered.
@@ -127,8 +129,8 @@ pub enum ResponseError {
     /// The server chose a subprotocol that was not offered, or several.
     #[error("the server chose a subprotocol that was not offered")]
     Protocol,
-    /// The server chose an extension, and none was offered.
-    #[error("the server chose an extension that was not offered")]
+    /// The server chose an extension that was not offered, or on terms that were not.
+    #[error("the server chose an extension, or terms of one, that were not offered")]
     Extension,
 }
 
@@ -139,6 +141,19 @@ impl ClientRequest<'_> {
     /// A part is malformed; nothing of it may reach the wire, for CR and LF in it would smuggle
     /// headers.
     pub fn encode(&self) -> Result<(Vec<u8>, ClientHandshake), RequestError> {
+        self.write(false)
+    }
+
+    /// The same with an offer of permessage-deflate (RFC 7692), without context takeover in either
+    /// direction. [`Response::Accepted`] says what the server made of it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_offering_deflate(&self) -> Result<(Vec<u8>, ClientHandshake), RequestError> {
+        self.write(true)
+    }
+
+    fn write(&self, offers_deflate: bool) -> Result<(Vec<u8>, ClientHandshake), RequestError> {
         self.check()?;
         let key = STANDARD.encode(self.key);
         let mut request = format!(
@@ -149,6 +164,9 @@ impl ClientRequest<'_> {
         if !self.protocols.is_empty() {
             let protocols = self.protocols.join(", ");
             request.push_str(&format!("Sec-WebSocket-Protocol: {protocols}\r\n"));
+        }
+        if offers_deflate {
+            request.push_str(&format!("Sec-WebSocket-Extensions: {OFFER}\r\n"));
         }
         for (name, value) in self.headers {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -161,6 +179,7 @@ impl ClientRequest<'_> {
                 .iter()
                 .map(|&protocol| protocol.into())
                 .collect(),
+            offers_deflate,
         };
         Ok((request.into_bytes(), handshake))
     }
@@ -256,12 +275,7 @@ impl ClientHandshake {
         if accepts.next() != Some(&self.accept[..]) || accepts.next().is_some() {
             return Err(ResponseError::Accept);
         }
-        if values(response, "sec-websocket-extensions")
-            .next()
-            .is_some()
-        {
-            return Err(ResponseError::Extension);
-        }
+        let extensions = self.extensions(response).ok_or(ResponseError::Extension)?;
         let mut protocols = values(response, "sec-websocket-protocol");
         let protocol = match (protocols.next(), protocols.next()) {
             (None, _) => None,
@@ -276,9 +290,22 @@ impl ClientHandshake {
         };
         Ok(Response::Accepted {
             protocol,
-            extensions: Extensions::NONE,
+            extensions,
             head_bytes,
         })
+    }
+
+    /// What the server agreed on; `None` if that was not offered.
+    fn extensions(&self, response: &httparse::Response<'_, '_>) -> Option<Extensions> {
+        let mut answers = Vec::new();
+        for value in values(response, "sec-websocket-extensions") {
+            answers.extend(parse(str::from_utf8(value).ok()?).ok()?);
+        }
+        match (answers.is_empty(), self.offers_deflate) {
+            (true, _) => Some(Extensions::NONE),
+            (false, true) => judge(answers.into_iter()),
+            (false, false) => None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use crate::extensions::Extensions;
+use crate::handshake::extensions::{answer, choose, parse};
 use crate::handshake::{ACCEPT_BYTES, KEY_BYTES, VERSION, accept_key, is_token, list_elements};
 
 /// What the judgement of an upgrade needs to see of a request.
@@ -24,15 +25,27 @@ pub struct UpgradeRequest<'a, H> {
 /// An upgrade that may be answered with 101.
 ///
 /// The answer carries `Upgrade: websocket`, `Connection: Upgrade`, `Sec-WebSocket-Accept` and,
-/// if `protocol` is set, `Sec-WebSocket-Protocol`.
+/// if `protocol` is set, `Sec-WebSocket-Protocol`; if [`extensions_header`](Self::extensions_header)
+/// has a value, `Sec-WebSocket-Extensions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted<'s> {
     /// The value of `Sec-WebSocket-Accept`, which is ASCII.
     pub accept: [u8; ACCEPT_BYTES],
     /// The chosen subprotocol: the first that the client offers among the supported ones.
     pub protocol: Option<&'s str>,
-    /// What was agreed on for the frames.
+    /// What the client offers for the frames and this crate can speak. It is agreed on by the
+    /// answer's header alone: to decline, set it to [`Extensions::NONE`] and send no header.
     pub extensions: Extensions,
+}
+
+impl Accepted<'_> {
+    /// The value of `Sec-WebSocket-Extensions` in the answer, which agrees on `extensions`; `None`
+    /// if there is nothing to agree on. It demands that no context is taken over in either
+    /// direction, so that no side needs a window between messages.
+    #[must_use]
+    pub fn extensions_header(&self) -> Option<String> {
+        answer(self.extensions)
+    }
 }
 
 /// Why a request is no upgrade to WebSocket.
@@ -63,6 +76,10 @@ pub enum HandshakeError {
     /// The list of subprotocols holds something that is not a token.
     #[error("the Sec-WebSocket-Protocol header must be a list of tokens")]
     Protocol,
+    /// The list of extensions violates its grammar (RFC 6455 section 9.1). An offer that is
+    /// well-formed and can't be accepted is declined instead.
+    #[error("the Sec-WebSocket-Extensions header must be a list of extensions")]
+    Extensions,
 }
 
 impl HandshakeError {
@@ -77,7 +94,8 @@ impl HandshakeError {
             | Self::Upgrade
             | Self::Connection
             | Self::Key
-            | Self::Protocol => 400,
+            | Self::Protocol
+            | Self::Extensions => 400,
         }
     }
 
@@ -135,7 +153,7 @@ where
         return Err(HandshakeError::Key);
     }
     let mut protocol = None;
-    for value in values(headers, "sec-websocket-protocol") {
+    for value in values(headers.clone(), "sec-websocket-protocol") {
         for offered in list_elements(value.ok_or(HandshakeError::Protocol)?) {
             if !is_token(offered) {
                 return Err(HandshakeError::Protocol);
@@ -148,11 +166,15 @@ where
             });
         }
     }
-    let accept = accept_key(key.as_bytes());
+    let mut offers = Vec::new();
+    for value in values(headers, "sec-websocket-extensions") {
+        let value = value.ok_or(HandshakeError::Extensions)?;
+        offers.extend(parse(value).map_err(|_| HandshakeError::Extensions)?);
+    }
     Ok(Accepted {
-        accept,
+        accept: accept_key(key.as_bytes()),
         protocol,
-        extensions: Extensions::NONE,
+        extensions: choose(offers.into_iter()),
     })
 }
 

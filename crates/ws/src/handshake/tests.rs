@@ -27,7 +27,6 @@ fn judge(method: &str, is_http_1_1: bool, headers: &[(&str, &str)]) -> Verdict {
     };
     accept(request, &["bowline.v1", "bowline.v2"]).map(|accepted| {
         assert_eq!(accepted.accept, ACCEPT.as_bytes());
-        assert_eq!(accepted.extensions, crate::Extensions::NONE);
         accepted.protocol
     })
 }
@@ -413,4 +412,70 @@ fn bounds_the_head() {
     // A head that ends behind the bound is refused, though it is whole.
     let late = switched(ACCEPT, &format!("{filler}\r\n"));
     assert_eq!(handshake().parse(late.as_bytes()), refusal);
+}
+
+#[test]
+fn takes_the_first_acceptable_extension_of_all_headers() {
+    let judge = |values: &[&[u8]]| {
+        let good = GOOD.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let values = values
+            .iter()
+            .map(|value| ("sec-websocket-extensions", *value));
+        let request = UpgradeRequest {
+            method: "GET",
+            is_http_1_1: true,
+            headers: good.chain(values),
+        };
+        accept(request, &[]).map(|accepted| accepted.extensions_header())
+    };
+    let demanded = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!(judge(&[]), Ok(None));
+    assert_eq!(judge(&[b""]), Ok(None));
+    let offers: &[&[u8]] = &[
+        b"other, permessage-deflate; unknown",
+        b"permessage-deflate; client_max_window_bits",
+    ];
+    assert_eq!(judge(offers), Ok(Some(demanded.to_owned())));
+    for malformed in [&b"permessage-deflate; ="[..], b"a;", b"\xff"] {
+        let refusal = judge(&[b"permessage-deflate", malformed]);
+        assert_eq!(refusal, Err(HandshakeError::Extensions));
+        assert_eq!(refusal.unwrap_err().status(), 400);
+    }
+}
+
+#[test]
+fn a_client_that_offers_deflate_takes_the_servers_terms() {
+    let request = ClientRequest {
+        host: "h",
+        target: "/",
+        key: *b"the sample nonce",
+        protocols: &[],
+        headers: &[],
+    };
+    let (plain, _) = request.encode().unwrap();
+    assert!(!String::from_utf8(plain).unwrap().contains("Extensions"));
+    let (bytes, handshake) = request.encode_offering_deflate().unwrap();
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; \
+                 server_no_context_takeover; client_max_window_bits\r\n";
+    assert!(String::from_utf8(bytes).unwrap().contains(offer));
+    let parse = |further: &str| match handshake.parse(switched(ACCEPT, further).as_bytes()) {
+        Ok(Some(Response::Accepted { extensions, .. })) => Ok((
+            extensions.may_receive_compressed(),
+            extensions.may_send_compressed(),
+        )),
+        Err(error) => Err(error),
+        other => panic!("{other:?}"),
+    };
+    let terms = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover";
+    assert_eq!(parse(""), Ok((false, false)));
+    assert_eq!(parse(&format!("{terms}\r\n")), Ok((true, true)));
+    let narrow = format!("{terms}; client_max_window_bits=9\r\n");
+    assert_eq!(parse(&narrow), Ok((true, false)));
+    for bad in [
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n".to_owned(),
+        "Sec-WebSocket-Extensions: =\r\n".to_owned(),
+        format!("{terms}\r\n{terms}\r\n"),
+    ] {
+        assert_eq!(parse(&bad), Err(ResponseError::Extension), "{bad}");
+    }
 }
