@@ -58,6 +58,7 @@ pub struct Builder {
     options: Options,
     token: Option<TokenSource>,
     queue_messages: usize,
+    receipts: bool,
 }
 
 /// A connection that holds. Clones are handles to the same client; when the last one is dropped,
@@ -145,6 +146,14 @@ impl Builder {
         self
     }
 
+    /// Tells the server with each pong how far the readers of the streams are: receipts for its
+    /// statistics, about 100 bytes for each channel that went on. Default off.
+    #[must_use]
+    pub const fn receipts(mut self, receipts: bool) -> Self {
+        self.receipts = receipts;
+        self
+    }
+
     /// Starts the client, within a tokio runtime. It connects in the background and goes on trying;
     /// watch [`Client::state`].
     ///
@@ -171,7 +180,13 @@ impl Builder {
         let (health, watched_health) = watch::channel(report);
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let weak = events.downgrade();
-        let owner = Owner::new(machine, endpoint, self.token, self.queue_messages);
+        let owner = Owner::new(
+            machine,
+            endpoint,
+            self.token,
+            self.queue_messages,
+            self.receipts,
+        );
         tokio::spawn(owner.run(received, state, health, events));
         Ok(Client {
             commands,
@@ -190,6 +205,7 @@ impl Client {
             options: Options::default(),
             token: None,
             queue_messages: QUEUE_MESSAGES,
+            receipts: false,
         }
     }
 
@@ -250,12 +266,37 @@ impl Client {
             after,
             limit,
         };
-        let (reply, answer) = oneshot::channel();
-        let closed = || RequestError(closed_error());
-        self.command(Command::Request { request, reply })
-            .await
-            .map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?.map_err(RequestError)
+        self.request(request).await
+    }
+
+    /// Who is subscribed to a channel, at most `limit` users. The answer is the JSON of PROTOCOL.md,
+    /// "presence".
+    ///
+    /// # Errors
+    /// There is no connection, it was lost, or the server refused: presence has a grant of its own,
+    /// and a server need not offer it.
+    pub async fn presence(&self, channel: &str, limit: Option<u64>) -> Result<Data, RequestError> {
+        let channel = channel.into();
+        self.request(Request::Presence { channel, limit }).await
+    }
+
+    /// Publishes at most once: over the connection that there is, without a number, never again.
+    /// Answers where the publication stands; none on a channel without history.
+    ///
+    /// # Errors
+    /// There is no connection, the server refused, or the connection was lost before the answer, and
+    /// then nobody knows whether it was published.
+    pub async fn publish_volatile(
+        &self,
+        channel: &str,
+        data: Data,
+    ) -> Result<Option<Position>, RequestError> {
+        let channel = channel.into();
+        let answer = self.request(Request::Publish { channel, data }).await?;
+        let answer: serde_json::Value = serde_json::from_slice(answer.bytes()).unwrap_or_default();
+        Ok(answer["position"]
+            .as_str()
+            .and_then(|text| text.parse().ok()))
     }
 
     /// Tells what the environment says, such as that the machine woke up.
@@ -314,6 +355,15 @@ impl Client {
             stored: stored_answer,
             reply: reply_answer,
         })
+    }
+
+    async fn request(&self, request: Request) -> Result<Data, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let closed = || RequestError(closed_error());
+        self.command(Command::Request { request, reply })
+            .await
+            .map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?.map_err(RequestError)
     }
 
     async fn command(&self, command: Command) -> Result<(), ClosedError> {

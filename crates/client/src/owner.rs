@@ -13,10 +13,10 @@ use std::{
 };
 
 use bowline_proto::{
-    Data, Evidence, Time,
+    Data, Evidence, Position, Time,
     client::{self, Event, Fate, Input, Item, Output, Request, State},
     codec::encode_client,
-    message::ErrorInfo,
+    message::{ClientMessage, ErrorInfo},
     recovery::From,
 };
 use tokio::{
@@ -30,7 +30,7 @@ use crate::{
     client::{HealthReport, TokenSource},
     endpoint::Endpoint,
     link::{self, LinkCommand},
-    subscription::{Delivery, Subscription},
+    subscription::{Delivery, Handled, Subscription},
 };
 
 /// Messages from the links that wait for the owner; past it the links stop reading.
@@ -41,6 +41,10 @@ const LINK_COMMANDS_MAX: usize = 4_096;
 const NOTICES_MAX: usize = 16;
 /// Where no timer runs, the loop looks again after so long.
 const IDLE: Duration = Duration::from_secs(3_600);
+
+/// Positions in one pong: 64 of them are some 8 KB, well below every server's message limit. What
+/// finds no room goes with a later one.
+const RECEIPTS_MAX: usize = 64;
 
 /// How long the links may take to close: above the bound that each of them has.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,6 +71,9 @@ pub(crate) enum Command {
 struct Reader {
     deliveries: mpsc::Sender<Delivery>,
     paused: Arc<AtomicBool>,
+    handled: Handled,
+    /// The last position that a pong has told.
+    receipted: Option<Position>,
 }
 
 struct Waiter {
@@ -80,6 +87,7 @@ pub(crate) struct Owner {
     endpoint: Endpoint,
     token: Option<TokenSource>,
     queue_messages: usize,
+    receipts: bool,
     started: Instant,
     links: BTreeMap<u64, mpsc::Sender<LinkCommand>>,
     tasks: JoinSet<()>,
@@ -105,12 +113,14 @@ impl Owner {
         endpoint: Endpoint,
         token: Option<TokenSource>,
         queue_messages: usize,
+        receipts: bool,
     ) -> Self {
         Self {
             machine,
             endpoint,
             token,
             queue_messages,
+            receipts,
             started: Instant::now(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -176,9 +186,12 @@ impl Owner {
             } => {
                 let (deliveries, received) = mpsc::channel(self.queue_messages + NOTICES_MAX);
                 let paused = Arc::new(AtomicBool::new(false));
+                let handled = Handled::default();
                 let reader = Reader {
                     deliveries,
                     paused: paused.clone(),
+                    handled: handled.clone(),
+                    receipted: None,
                 };
                 if self.readers.insert(channel.clone(), reader).is_some() {
                     let channel = channel.clone();
@@ -189,6 +202,8 @@ impl Owner {
                     deliveries: received,
                     paused,
                     wake: self.wake.clone(),
+                    handled,
+                    in_hand: None,
                 };
                 // A caller that is gone drops the subscription, which wakes the owner to end it.
                 let _ = reply.send(subscription);
@@ -240,7 +255,10 @@ impl Owner {
             match output {
                 Output::Authorize => self.authorize(faces),
                 Output::Dial { link, url } => self.dial(link, url, faces),
-                Output::Write { link, message } => {
+                Output::Write { link, mut message } => {
+                    if let ClientMessage::Pong { positions, .. } = &mut message {
+                        *positions = self.receipts();
+                    }
                     let command = LinkCommand::Write(encode_client(&message));
                     let queued = self.links.get(&link).map(|queue| queue.try_send(command));
                     if let Some(Err(mpsc::error::TrySendError::Full(_))) = queued {
@@ -431,6 +449,27 @@ impl Owner {
         for input in inputs {
             self.feed(input, faces);
         }
+    }
+
+    /// How far the readers are that went on since the last pong.
+    fn receipts(&mut self) -> Vec<(Arc<str>, Position)> {
+        if !self.receipts {
+            return Vec::new();
+        }
+        let mut receipts = Vec::new();
+        for (channel, reader) in &mut self.readers {
+            if receipts.len() == RECEIPTS_MAX {
+                break;
+            }
+            let handled = reader.handled.position();
+            if let Some(position) = handled
+                && handled != reader.receipted
+            {
+                reader.receipted = handled;
+                receipts.push((channel.clone(), position));
+            }
+        }
+        receipts
     }
 
     fn now(&self) -> Time {

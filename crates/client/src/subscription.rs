@@ -6,7 +6,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -53,6 +53,24 @@ pub struct Subscription {
     pub(crate) paused: Arc<AtomicBool>,
     /// Wakes the owner when a paused stream is drained or a stream is dropped.
     pub(crate) wake: Arc<Notify>,
+    pub(crate) handled: Handled,
+    /// Of the item that the reader has in its hands.
+    pub(crate) in_hand: Option<Position>,
+}
+
+/// How far the reader of a stream is: it has come back for more after this.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handled(Arc<Mutex<Option<Position>>>);
+
+impl Handled {
+    pub(crate) fn position(&self) -> Option<Position> {
+        // A position is written whole or not at all, so a panic elsewhere leaves a true one.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advance(&self, position: Position) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
+    }
 }
 
 impl Subscription {
@@ -71,7 +89,13 @@ impl Stream for Subscription {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if let Some(position) = self.in_hand.take() {
+            self.handled.advance(position);
+        }
         let polled = self.deliveries.poll_recv(context);
+        if let Poll::Ready(Some(Delivery::Message(message))) = &polled {
+            self.in_hand = message.position;
+        }
         if self.deliveries.is_empty() && self.paused.load(Ordering::Acquire) {
             self.wake.notify_one();
         }

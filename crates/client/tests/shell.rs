@@ -264,3 +264,80 @@ async fn the_state_can_be_watched() {
         .expect("in time")
         .expect("the client lives");
 }
+
+#[tokio::test]
+async fn requests_are_answered_once_and_refused_without_a_connection() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let early = client.presence("room", None).await;
+    assert_eq!(early.expect_err("no connection").0.code, "not_connected");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    let mut state = client.state();
+    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+
+    let asked = tokio::spawn({
+        let client = client.clone();
+        async move { client.presence("room", Some(3)).await }
+    });
+    let ClientMessage::Presence { id, channel, limit } = peer.hear().await else {
+        panic!("presence")
+    };
+    assert_eq!((&*channel, limit), ("room", Some(3)));
+    let id = id.expect("an id").as_json().to_owned();
+    let who = r#"{"channel":"room","users":["ana"],"user_count":1,"connection_count":1}"#;
+    peer.say(&format!(r#"{{"type":"reply","id":{id},"data":{who}}}"#))
+        .await;
+    let answer = asked.await.expect("no panic").expect("an answer");
+    assert_eq!(answer.bytes(), who.as_bytes());
+
+    let asked = tokio::spawn({
+        let client = client.clone();
+        let data = json("1").expect("JSON");
+        async move { client.publish_volatile("room", data).await }
+    });
+    let ClientMessage::Publish(publish) = peer.hear().await else {
+        panic!("publish")
+    };
+    assert_eq!(publish.seq, None);
+    let id = publish.id.expect("an id").as_json().to_owned();
+    let data = format!(r#"{{"position":"{}"}}"#, at(9));
+    peer.say(&format!(r#"{{"type":"reply","id":{id},"data":{data}}}"#))
+        .await;
+    let position = asked.await.expect("no panic").expect("an answer");
+    assert_eq!(position.map(|position| position.offset), Some(9));
+
+    // Lost with the link, and never sent again.
+    let data = json("2").expect("JSON");
+    let lost = tokio::spawn(async move { client.publish_volatile("room", data).await });
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(_)));
+    drop(peer);
+    let error = lost.await.expect("no panic").expect_err("lost");
+    assert_eq!(error.0.code, "connection_lost");
+}
+
+#[tokio::test]
+async fn a_pong_tells_how_far_the_reader_came_back_for_more() {
+    let (listener, builder) = listen().await;
+    let client = builder.receipts(true).connect().expect("a valid URL");
+    let mut room = client.subscribe("room", From::Now).await.expect("open");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, &begins("room", 4)).await;
+    assert!(matches!(next(&mut room).await, Delivery::Subscribed(_)));
+    for number in [5, 6] {
+        peer.publication("room", number).await;
+        assert_eq!(offset(&next(&mut room).await), Some(number));
+    }
+    // 6 is in the reader's hands: only 5 is handled. Then nothing has changed, and nothing is told.
+    for expected in [Some(5), None] {
+        peer.say(r#"{"type":"ping","ts":7}"#).await;
+        let ClientMessage::Pong { positions, .. } = peer.hear().await else {
+            panic!("pong")
+        };
+        let told = positions.first().map(|(_, position)| position.offset);
+        assert_eq!(told, expected);
+    }
+}
