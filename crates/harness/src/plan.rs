@@ -18,7 +18,9 @@ pub struct PlanOptions {
     pub rounds: usize,
     /// All faults begin and end within it.
     pub span: Duration,
-    /// Kinds and their shares.
+    /// Kinds that every link meets, each at least so many times.
+    pub each: Vec<(FaultKind, usize)>,
+    /// Kinds of the other rounds, and their shares.
     pub mix: Vec<(FaultKind, u32)>,
 }
 
@@ -35,25 +37,27 @@ pub struct PlannedFault {
     pub fault: Fault,
 }
 
-/// Draws a plan, in order of time. Each kind gets its share exactly (up to rounding); faults of one
-/// link never overlap, so that each has its effect alone.
+/// Draws a plan, in order of time. Each link meets its own share of `each`; over all links, each kind
+/// of the mix gets its share exactly (up to rounding). Faults of one link never overlap, so that each
+/// has its effect alone.
 pub fn plan(rng: &mut Rng, options: &PlanOptions) -> Vec<PlannedFault> {
-    let mut kinds = deck(rng, options);
-    let slot = options.span / u32::try_from(options.rounds.max(1)).unwrap_or(u32::MAX);
-    let mut planned = Vec::with_capacity(kinds.len());
-    for round in 0..options.rounds {
-        for link in 0..options.links {
-            let Some(kind) = kinds.pop() else { break };
+    let mut planned = Vec::with_capacity(options.links * options.rounds);
+    for (link, hand) in deal(rng, options).into_iter().enumerate() {
+        let parts: u32 = hand.iter().map(|kind| slot_parts(*kind)).sum();
+        let part = options.span / parts.max(1);
+        let mut begins = Duration::ZERO;
+        for kind in hand {
+            let slot = part * slot_parts(kind);
             let (fault, wanted) = draw(rng, kind);
             let lasts = wanted.min(slot * 4 / 5);
             let slack = u64::try_from((slot - lasts).as_millis()).unwrap_or(u64::MAX);
-            let begins = slot * u32::try_from(round).unwrap_or(u32::MAX);
             planned.push(PlannedFault {
                 at: begins + rng.millis(0, slack.saturating_sub(1)),
                 lasts,
                 link,
                 fault,
             });
+            begins += slot;
         }
     }
     planned.sort_by_key(|planned| planned.at);
@@ -82,9 +86,37 @@ pub async fn play(links: &[Arc<Link>], plan: &[PlannedFault]) {
     }
 }
 
-/// All kinds of the plan, each with its share, shuffled.
-fn deck(rng: &mut Rng, options: &PlanOptions) -> Vec<FaultKind> {
-    let total = options.links * options.rounds;
+/// How much of a link's time a fault gets: one that lasts needs room for its effect and for what
+/// follows from it.
+fn slot_parts(kind: FaultKind) -> u32 {
+    match kind {
+        FaultKind::Cut | FaultKind::Reset => 1,
+        _ => 3,
+    }
+}
+
+/// The kinds that each link meets, shuffled.
+fn deal(rng: &mut Rng, options: &PlanOptions) -> Vec<Vec<FaultKind>> {
+    let each: Vec<FaultKind> = options
+        .each
+        .iter()
+        .flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times))
+        .take(options.rounds)
+        .collect();
+    let free = options.rounds - each.len();
+    let mut deck = deck(rng, options, options.links * free);
+    (0..options.links)
+        .map(|_| {
+            let mut hand = each.clone();
+            hand.extend(deck.split_off(deck.len().saturating_sub(free)));
+            rng.shuffle(&mut hand);
+            hand
+        })
+        .collect()
+}
+
+/// So many kinds of the mix, each with its share, shuffled.
+fn deck(rng: &mut Rng, options: &PlanOptions, total: usize) -> Vec<FaultKind> {
     let weights: u32 = options.mix.iter().map(|(_, weight)| weight).sum();
     let mut kinds = Vec::with_capacity(total);
     for (kind, weight) in &options.mix {
@@ -134,6 +166,7 @@ mod tests {
             links: 20,
             rounds: 10,
             span: Duration::from_secs(60),
+            each: vec![(FaultKind::Cut, 2)],
             mix: FaultKind::ALL.map(|kind| (kind, 1)).to_vec(),
         }
     }
@@ -153,16 +186,18 @@ mod tests {
                 .iter()
                 .filter(|planned| planned.fault.kind() == kind)
                 .count();
-            assert_eq!(count, 25, "{kind:?}");
+            // Eight of ten rounds are dealt from the mix; the other two are cuts.
+            let owed = if kind == FaultKind::Cut { 20 + 40 } else { 20 };
+            assert_eq!(count, owed, "{kind:?}");
         }
         for link in 0..20 {
-            assert_eq!(
-                planned
-                    .iter()
-                    .filter(|planned| planned.link == link)
-                    .count(),
-                10
-            );
+            let own = |planned: &&PlannedFault| planned.link == link;
+            let cuts = planned
+                .iter()
+                .filter(own)
+                .filter(|planned| planned.fault.kind() == FaultKind::Cut);
+            assert!(cuts.count() >= 2, "link {link}");
+            assert_eq!(planned.iter().filter(own).count(), 10);
         }
     }
 

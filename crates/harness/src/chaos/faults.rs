@@ -12,10 +12,11 @@ use crate::{
     scenario::RunError,
 };
 
-/// Cuts outweigh the rest: every link owes ten of them, while fifty of each kind are owed in all.
-const CLIENT_MIX: [(FaultKind, u32); 8] = [
-    (FaultKind::Reset, 28),
-    (FaultKind::Cut, 28),
+/// Each link owes cuts and is dealt so many more, for those that find no connection. What it misses all
+/// the same is topped up.
+const CUTS_SPARE: usize = 2;
+/// The other rounds of the links of clients.
+const CLIENT_MIX: [(FaultKind, u32); 6] = [
     (FaultKind::HoleToClient, 9),
     (FaultKind::HoleBoth, 8),
     (FaultKind::HoleToServer, 7),
@@ -31,26 +32,34 @@ const HTTP_MIX: [(FaultKind, u32); 6] = [
     (FaultKind::Delay, 1),
     (FaultKind::Refuse, 1),
 ];
-/// Faults that each link meets for each cut that it owes: of twenty, about twelve are cuts.
-const ROUNDS_PER_CUT: usize = 2;
+/// Of the rounds of a link so many are not cuts, for each that is.
+const OTHERS_PERCENT: usize = 66;
 
 const TOP_UP_DEADLINE: Duration = Duration::from_secs(60);
 const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Plays the plans of both kinds of links.
 pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, rng: &Rng) {
-    let rounds = ROUNDS_PER_CUT * Owed::of(options.load).cuts_each as usize;
-    let draw = |links: &Proxy, mix: &[(FaultKind, u32)], part| {
-        let options = PlanOptions {
-            links: links.links().len(),
-            rounds,
-            span: options.span,
-            mix: mix.to_vec(),
-        };
-        plan(&mut rng.fork(part), &options)
+    let owed = Owed::of(options.load).cuts_each as usize;
+    let cuts = owed + CUTS_SPARE;
+    let client_plan = PlanOptions {
+        links: clients.links().len(),
+        rounds: cuts + cuts * OTHERS_PERCENT / 100,
+        span: options.span,
+        each: vec![
+            (FaultKind::Reset, cuts.div_ceil(2)),
+            (FaultKind::Cut, cuts / 2),
+        ],
+        mix: CLIENT_MIX.to_vec(),
     };
-    let client_plan = draw(clients, &CLIENT_MIX, 20);
-    let http_plan = draw(http, &HTTP_MIX, 21);
+    let http_plan = PlanOptions {
+        links: http.links().len(),
+        each: Vec::new(),
+        mix: HTTP_MIX.to_vec(),
+        ..client_plan
+    };
+    let client_plan = plan(&mut rng.fork(20), &client_plan);
+    let http_plan = plan(&mut rng.fork(21), &http_plan);
     tokio::join!(
         play_plan(clients.links(), &client_plan),
         play_plan(http.links(), &http_plan),
