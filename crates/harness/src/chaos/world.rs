@@ -25,7 +25,7 @@ socket_send_buffer_bytes = 16384
 
 [[channels]]
 pattern = "tiny:*"
-history_count = 20
+history_count = 8
 "#;
 
 /// A black hole is noticed within 2 s.
