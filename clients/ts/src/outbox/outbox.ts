@@ -1,0 +1,271 @@
+/**
+ * Numbered messages that wait for their ack.
+ *
+ * Owns their order, their numbers and their bounds (PROTOCOL.md, "Upstream"). A message gets its
+ * seq when first written. One that is given up after that stays as a *skip*, because its number
+ * must be taken before the session can go on. Must not know links beyond "a new one".
+ */
+
+import { utf8Length } from '../codec/bytes.ts'
+import type { ClientMessage, ErrorInfo, Payload } from '../codec/messages.ts'
+
+/** The ceiling of the first wait after a refusal that came without advice; it doubles. */
+const RETRY_MS = 250
+/** The ceiling of those waits. */
+const RETRY_MS_MAX = 30_000
+/** What is resent at once the first time: it says no more than from where. */
+const AT_ONCE = ['out_of_order', 'too_many_inflight']
+
+/** A message for the outbox: with a channel a `publish`, else a `send` to the application. */
+export interface Item {
+  channel?: string | undefined
+  data: Payload
+  /** Of a publish: echoed in `message`. */
+  tag?: string | undefined
+  /** Of a send: what the application is to do. */
+  method?: string | undefined
+}
+
+/** Whether a message that is dropped may have been stored. */
+export type Fate = 'refused' | 'unknown'
+
+/** A message that leaves the outbox. */
+export type Resolved =
+  | { event: 'acked' | 'reply_lost'; key: number }
+  | { event: 'dropped'; key: number; fate: Fate; reason: string }
+
+/** The bounds of an {@link Outbox}. */
+export interface OutboxConfig {
+  /** The most messages. Default 1,000. */
+  outboxMessagesMax: number
+  /** The most bytes of payload. Default 4 MiB. */
+  outboxBytesMax: number
+  /** Older ones are dropped. Default 12 h, below the server's `session_ttl` of 24 h. */
+  outboxAgeMaxMs: number
+}
+
+/** A message that waits. */
+export interface Entry {
+  key: number
+  /** None: a skip. */
+  item: Item | undefined
+  bytes: number
+  /** None: never written. */
+  seq: number | undefined
+  queuedAt: number
+  /** The reply of a `send` came before its ack. */
+  replied: boolean
+}
+
+/** How many bytes of payload a message has. */
+export function payloadBytes(data: Payload): number {
+  return typeof data === 'string' ? utf8Length(data) : data.length
+}
+
+/** The outbox of one client. */
+export class Outbox {
+  /** In order of seq, then the unnumbered ones; numbered ones are contiguous up to `next − 1`. */
+  entries: Entry[] = []
+  /** The next unused seq. */
+  next = 1
+  /** When {@link write} has something again after a refusal. */
+  pausedUntil: number | undefined
+  #bytes = 0
+  /** The next entry to write on the present link. */
+  #cursor = 0
+  #refusals = 0
+  /** Acked sends whose reply may still come over the present link, by seq. */
+  #replies = new Map<number, number>()
+  readonly #config: OutboxConfig
+
+  constructor(config: OutboxConfig) {
+    this.#config = config
+  }
+
+  /** Takes up what an earlier life of this client had kept, numbers included. */
+  restore(next: number, entries: Entry[]): void {
+    this.next = next
+    this.entries = entries
+    this.#bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
+  }
+
+  /** Takes a message, or says why not; then it was not numbered and nothing has changed. */
+  push(now: number, key: number, item: Item, bytesMax: number | undefined): string | undefined {
+    const bytes = payloadBytes(item.data)
+    if (bytesMax !== undefined && bytes > bytesMax) return 'message_too_big'
+    const { outboxMessagesMax, outboxBytesMax } = this.#config
+    if (this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax) {
+      return 'outbox_full'
+    }
+    this.#bytes += bytes
+    this.entries.push({ key, item, bytes, seq: undefined, queuedAt: now, replied: false })
+    return undefined
+  }
+
+  /** A new link: everything unresolved is written again, and replies of the old one are lost. */
+  relink(): Resolved[] {
+    this.#cursor = 0
+    this.pausedUntil = undefined
+    const lost = [...this.#replies.values()]
+    this.#replies.clear()
+    return lost.map((key) => ({ event: 'reply_lost', key }))
+  }
+
+  /**
+   * The next message for the present link, or none: all are written, `inflightMax` is reached, or a
+   * refusal asked to wait.
+   */
+  write(now: number, inflightMax: number): ClientMessage | undefined {
+    if (this.pausedUntil !== undefined && now < this.pausedUntil) return undefined
+    this.pausedUntil = undefined
+    const { entries } = this
+    // A run of skips is one `skip`: it takes every number up to its own.
+    let entry = entries[this.#cursor]
+    while (entry && !entry.item && isSkip(entries[this.#cursor + 1])) {
+      entry = entries[++this.#cursor]
+    }
+    if (!entry || (entry.item && this.#cursor >= inflightMax)) return undefined
+    entry.seq ??= this.next++
+    this.#cursor++
+    const { item, seq } = entry
+    if (!item) return { type: 'skip', seq }
+    const { channel, data, tag, method } = item
+    return channel === undefined
+      ? { type: 'send', seq, data, method }
+      : { type: 'publish', seq, channel, data, tag }
+  }
+
+  /** Everything up to `seq` is stored. `final`: no reply can follow, as after `welcome`. */
+  acked(seq: number, final: boolean): Resolved[] {
+    const resolved: Resolved[] = []
+    let count = 0
+    for (const entry of this.entries) {
+      if (entry.seq === undefined || entry.seq > seq) break
+      count++
+      this.#cursor = Math.max(0, this.#cursor - 1)
+      this.#refusals = 0
+      this.#bytes -= entry.bytes
+      if (!entry.item) continue
+      resolved.push({ event: 'acked', key: entry.key })
+      if (entry.item.channel !== undefined || entry.replied) continue
+      if (final) resolved.push({ event: 'reply_lost', key: entry.key })
+      else resolved.push(...this.#awaitReply(entry.seq, entry.key))
+    }
+    this.entries.splice(0, count)
+    return resolved
+  }
+
+  /** Bounded by `outboxMessagesMax`: the oldest is given up first. */
+  #awaitReply(seq: number, key: number): Resolved[] {
+    const lost: Resolved[] = []
+    const oldest = this.#replies.entries().next().value
+    if (oldest && this.#replies.size >= this.#config.outboxMessagesMax) {
+      this.#replies.delete(oldest[0])
+      lost.push({ event: 'reply_lost', key: oldest[1] })
+    }
+    this.#replies.set(seq, key)
+    return lost
+  }
+
+  /** The key of the `send` that a reply answers. */
+  replied(seq: number): number | undefined {
+    const key = this.#replies.get(seq)
+    if (this.#replies.delete(seq)) return key
+    const entry = this.entries.find((entry) => entry.seq === seq)
+    if (!entry?.item || entry.replied) return undefined
+    entry.replied = true
+    return entry.key
+  }
+
+  /** The server refused `seq`, and with it discards everything above. `jitter` draws below. */
+  refused(
+    now: number,
+    seq: number,
+    error: ErrorInfo,
+    jitter: (bound: number) => number,
+  ): Resolved[] {
+    const resolved = this.acked(seq - 1, false)
+    const entry = this.entries[0]
+    if (entry?.seq !== seq) return resolved
+    this.#cursor = 0
+    if (error.retry) {
+      const waitMs = this.#waitMs(error, jitter)
+      this.#refusals++
+      this.pausedUntil = now + waitMs * 1000
+    } else if (entry.item) {
+      resolved.push(this.#drop(entry, 'refused', error.code))
+    }
+    return resolved
+  }
+
+  #waitMs(error: ErrorInfo, jitter: (bound: number) => number): number {
+    if (error.retry_after_ms !== undefined) {
+      return Math.min(error.retry_after_ms, RETRY_MS_MAX * 10)
+    }
+    if (this.#refusals === 0 && AT_ONCE.includes(error.code)) return 0
+    return jitter(Math.min(RETRY_MS * 2 ** Math.min(this.#refusals, 7), RETRY_MS_MAX) + 1)
+  }
+
+  /**
+   * Gives up what was queued at or before `bound`, or everything: what was never written goes, what
+   * was becomes a skip.
+   */
+  clear(bound: number | undefined, reason: string): Resolved[] {
+    const resolved: Resolved[] = []
+    for (const entry of this.entries) {
+      if (bound !== undefined && entry.queuedAt > bound) break
+      if (!entry.item) continue
+      resolved.push(this.#drop(entry, entry.seq === undefined ? 'refused' : 'unknown', reason))
+    }
+    this.entries = this.entries.filter((entry) => entry.item || entry.seq !== undefined)
+    // The skips that took their places must be written on the present link.
+    if (resolved.length) this.#cursor = 0
+    return resolved
+  }
+
+  #drop(entry: Entry, fate: Fate, reason: string): Resolved {
+    this.#bytes -= entry.bytes
+    entry.bytes = 0
+    entry.item = undefined
+    return { event: 'dropped', key: entry.key, fate, reason }
+  }
+
+  /** Drops what is older than the bound. */
+  expire(now: number): Resolved[] {
+    const at = this.expiresAt()
+    if (at === undefined || at > now) return []
+    return this.clear(now - this.#config.outboxAgeMaxMs * 1000, 'expired')
+  }
+
+  /**
+   * The session's numbers are void: what was never written moves to the new one, numbered from 1;
+   * the rest is reported, or moves too.
+   */
+  fresh(resend: boolean, reason: string): Resolved[] {
+    const resolved = this.relink()
+    for (const entry of this.entries) {
+      const written = entry.seq !== undefined
+      entry.seq = undefined
+      if (written && !resend && entry.item) resolved.push(this.#drop(entry, 'unknown', reason))
+    }
+    this.entries = this.entries.filter((entry) => entry.item)
+    this.next = 1
+    this.#refusals = 0
+    return resolved
+  }
+
+  /** The lowest unresolved seq. */
+  first(): number {
+    return this.entries[0]?.seq ?? this.next
+  }
+
+  /** When the oldest message is too old. */
+  expiresAt(): number | undefined {
+    const oldest = this.entries.find((entry) => entry.item)
+    return oldest && oldest.queuedAt + this.#config.outboxAgeMaxMs * 1000
+  }
+}
+
+function isSkip(entry: Entry | undefined): boolean {
+  return entry !== undefined && entry.item === undefined
+}

@@ -1,0 +1,170 @@
+// The codec against the golden vectors of `vectors/messages/`.
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { fromBase64, textOf, utf8, utf8Length } from '../../src/codec/bytes.ts'
+import { decode } from '../../src/codec/decode.ts'
+import { encode } from '../../src/codec/encode.ts'
+import type { ClientMessage } from '../../src/codec/messages.ts'
+import { CODE_TABLE } from '../../src/codes/table.ts'
+
+interface Vector {
+  name: string
+  text?: string
+  binary_b64?: string
+  canonical: boolean
+}
+
+const root = new URL('../../../../vectors/', import.meta.url)
+const load = (file: string) => JSON.parse(readFileSync(new URL(file, root), 'utf8'))
+const client: Vector[] = load('messages/client.json')
+const server: Vector[] = load('messages/server.json')
+
+/** The raw text of a field of a one-object frame that is written without white space. */
+function raw(text: string, field: string): string | undefined {
+  const start = text.indexOf(`"${field}":`)
+  if (start < 0) return undefined
+  const from = start + field.length + 3
+  for (let end = from + 1; end < text.length; end++) {
+    if (!',}'.includes(text[end]!)) continue
+    try {
+      JSON.parse(text.slice(from, end))
+      return text.slice(from, end)
+    } catch {
+      // The value goes on behind a comma or bracket of its own.
+    }
+  }
+  return undefined
+}
+
+/** What the machine would have made such a frame of. */
+function messageOf(text: string, payload?: Uint8Array): ClientMessage {
+  const fields = JSON.parse(text)
+  for (const name of ['data', 'ts']) {
+    if (name in fields) fields[name] = raw(text, name)
+  }
+  if (fields.subscribe) fields.subscribe = new Map(Object.entries(fields.subscribe))
+  if (payload) fields.data = payload
+  return fields
+}
+
+describe('frames to the server', () => {
+  // This client's own ids are whole numbers; it never writes one of another form.
+  const ownForm = ({ text }: Vector) => !/"id":-1\.50e3/.test(text ?? '')
+  const canonical = client.filter((vector) => vector.canonical && ownForm(vector))
+
+  test.each(canonical)('$name', ({ text, binary_b64 }) => {
+    if (text !== undefined) {
+      // Several objects stand in one frame: the client writes one frame each.
+      const objects = text.split('\n')
+      expect(objects.map((object) => encode(messageOf(object)))).toEqual(objects)
+    } else {
+      const frame = new Uint8Array(Buffer.from(binary_b64!, 'base64'))
+      const end = frame.indexOf(10)
+      const message = messageOf(textOf(frame.subarray(0, end)), frame.subarray(end + 1))
+      expect(encode(message)).toEqual(frame)
+    }
+  })
+
+  test('there are some of every type', () => {
+    const types = new Set(canonical.flatMap(({ text }) => text?.match(/(?<="type":")\w+/g) ?? []))
+    expect(types.size).toBe(12)
+  })
+})
+
+describe('frames from the server', () => {
+  test.each(server)('$name', ({ text, binary_b64 }) => {
+    const bytes = binary_b64 ? new Uint8Array(Buffer.from(binary_b64, 'base64')) : undefined
+    const messages = decode(text ?? bytes!)
+    expect(messages?.length).toBeGreaterThan(0)
+    const header = text ?? textOf(bytes!.subarray(0, bytes!.indexOf(10)))
+    const told = parseAll(header)
+    expect(messages).toHaveLength(told.length)
+    for (const [index, expected] of told.entries()) {
+      const { data, data_b64, id, ts, ...rest } = expected
+      expect(messages![index]).toMatchObject(rest)
+      if (data !== undefined && data !== null) expect(messages![index]).toMatchObject({ data })
+    }
+  })
+
+  test('bytes come as bytes, in either form', () => {
+    const inline = decode('{"type":"message","channel":"c","data_b64":"AP8="}')
+    expect(inline).toMatchObject([{ data: new Uint8Array([0, 255]) }])
+    const framed = decode(new Uint8Array([...utf8('{"type":"reply","id":3}\n'), 10, 7]))
+    expect(framed).toEqual([{ type: 'reply', id: '3', data: new Uint8Array([10, 7]) }])
+  })
+
+  test('ts keeps its digits', () => {
+    for (const ts of ['12345678901234567890', '1.50', '"a\\u0041"', '-3e2']) {
+      const [ping] = decode(`{"type":"ping","ts":${ts}}`)!
+      expect(encode({ type: 'pong', ts: (ping as { ts: string }).ts })).toBe(
+        `{"type":"pong","ts":${ts}}`,
+      )
+    }
+  })
+
+  test('what is not understood is left out, what breaks off is refused', () => {
+    expect(decode('{"type":"dance"}\n{"type":"ping"}')).toEqual([{ type: 'ping' }])
+    expect(decode('{"type":"acked"}')).toEqual([])
+    expect(decode('{"type":"acked","seq":1.5}')).toEqual([])
+    expect(decode('{"type":"toString"}')).toEqual([])
+    for (const text of ['', ' \n', 'hello', '{"type":"ping"', '{"type":"ping"}}']) {
+      expect(decode(text), text).toBeUndefined()
+    }
+    expect(decode(new Uint8Array([123, 125]))).toBeUndefined()
+  })
+
+  test('a name like __proto__ is only a name', () => {
+    const text = '{"type":"message","channel":"__proto__","data":{"__proto__":{"a":1}}}'
+    const [message] = decode(text)!
+    expect((message as { channel: string }).channel).toBe('__proto__')
+    expect(({} as { a?: number }).a).toBeUndefined()
+    const subscribe = new Map([['__proto__', null]])
+    const hello = encode({ type: 'hello', link: 1, first: 1, next: 1, subscribe })
+    expect(hello).toContain('"subscribe":{"__proto__":null}')
+  })
+})
+
+/** All objects of a frame, whatever stands between them. */
+function parseAll(text: string): Record<string, unknown>[] {
+  const found: Record<string, unknown>[] = []
+  let start = 0
+  for (let end = 1; end <= text.length; end++) {
+    if (text[end - 1] !== '}') continue
+    try {
+      found.push(JSON.parse(text.slice(start, end)))
+      start = end
+    } catch {
+      // Not yet the end of the object.
+    }
+  }
+  return found
+}
+
+describe('bytes', () => {
+  test('agree with the platform', () => {
+    for (const text of ['', 'plain', 'größe', '部屋', '🎈 and more', 'a\u{10ffff}b']) {
+      const bytes = new TextEncoder().encode(text)
+      expect(utf8Length(text), text).toBe(bytes.length)
+      expect(utf8(text)).toEqual([...bytes])
+      expect(textOf(bytes)).toBe(text)
+      expect(fromBase64(Buffer.from(bytes).toString('base64'))).toEqual(bytes)
+    }
+    for (const text of ['A', 'A===', 'AB=C', 'A!==', 'AAAA='])
+      expect(fromBase64(text)).toBe(undefined)
+  })
+})
+
+describe('codes', () => {
+  test('the table is that of the vectors', () => {
+    const names = CODE_TABLE.flatMap(([codes]) => codes.split(' '))
+    expect(names.sort()).toEqual(
+      load('codes.json')
+        .map((row: { code: string }) => row.code)
+        .sort(),
+    )
+    const script = fileURLToPath(new URL('../../scripts/codes.mjs', import.meta.url))
+    execFileSync(process.execPath, [script, '--check'])
+  })
+})

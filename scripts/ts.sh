@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Checks and tests the TypeScript client: `scripts/ts.sh`. Needs Node 20 or later and npm.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root/clients/ts"
+
+fail() {
+    echo "ts: FAILED: $*" >&2
+    exit 1
+}
+
+command -v npm >/dev/null || fail "npm is missing: install Node.js 20 or later."
+# Everybody installs from their own registry: the lock file names none but npm's.
+if grep '"resolved"' package-lock.json | grep -vF '"https://registry.npmjs.org/'; then
+    fail "package-lock.json names a registry of somebody's own."
+fi
+npm ci --no-fund --no-audit
+npm run --silent codes -- --check
+npm run --silent lint
+npm run --silent check
+npm run --silent build
+npx publint --strict
+npm test
