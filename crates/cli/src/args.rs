@@ -59,9 +59,12 @@ pub(crate) struct SettingsArgs {
     /// For one developer's machine: no tokens, loopback only, foreign pages refused.
     #[arg(long)]
     dev: bool,
-    /// Where logs live: memory.
+    /// Where logs live: embedded (on this machine's disk) or memory (until the end) [default: embedded].
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
+    /// The folder of the engine embedded, made if there is none [default: ./bowline-data].
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
     /// text or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -125,6 +128,7 @@ impl SettingsArgs {
         for (flag, key, value) in [
             ("--listen", "server.listen", &self.listen),
             ("--engine", "engine.kind", &self.engine),
+            ("--data-dir", "engine.data_dir", &self.data_dir),
             ("--log-format", "log.format", &self.log_format),
             ("--log-level", "log.level", &self.log_level),
         ] {

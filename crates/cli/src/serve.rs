@@ -12,7 +12,7 @@ use std::{
 };
 
 use bowline::{OpenAccess, Server, StaticAccess};
-use bowline_engine::{Engine, Memory, OpenError};
+use bowline_engine::{Embedded, Engine, Memory, OpenError};
 use tokio::net::TcpListener;
 
 use crate::settings::{EngineKind, Settings};
@@ -55,19 +55,51 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(failed)?;
     descriptors::warn_if_few(settings.server.connections_max);
     let dev = settings.server.dev;
-    let server = build(settings)?;
+    let engine = Opened::open(&settings)?;
+    let server = build(settings, engine.shared())?;
     let signal = shutdown::first_signal()?;
     announce(address, dev);
     tracing::info!(%address, "listening");
     server.serve(listener, signal).await?;
+    engine.close();
     tracing::info!("shut down");
     Ok(())
 }
 
-fn build(settings: Settings) -> Result<Server, ServeError> {
-    let engine: Arc<dyn Engine> = match settings.engine {
-        EngineKind::Memory => Arc::new(Memory::open(settings.memory)?),
-    };
+/// The engine, kept so that its log is closed in order at the end.
+enum Opened {
+    Embedded(Arc<Embedded>),
+    Memory(Arc<Memory>),
+}
+
+impl Opened {
+    fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let (bounds, log) = (settings.bounds.clone(), settings.log.clone());
+        Ok(match settings.engine {
+            EngineKind::Embedded => {
+                Self::Embedded(Arc::new(Embedded::open(&settings.data_dir, bounds, log)?))
+            }
+            EngineKind::Memory => Self::Memory(Arc::new(Memory::open(bounds)?)),
+        })
+    }
+
+    fn shared(&self) -> Arc<dyn Engine> {
+        match self {
+            Self::Embedded(engine) => engine.clone(),
+            Self::Memory(engine) => engine.clone(),
+        }
+    }
+
+    /// What was queued is committed; the next opening finds an end that was meant.
+    fn close(&self) {
+        match self {
+            Self::Embedded(engine) => engine.close(),
+            Self::Memory(_) => {}
+        }
+    }
+}
+
+fn build(settings: Settings, engine: Arc<dyn Engine>) -> Result<Server, ServeError> {
     let builder = Server::builder().engine(engine);
     let builder = if settings.server.dev {
         builder.access(OpenAccess)

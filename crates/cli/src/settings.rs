@@ -12,7 +12,7 @@ mod table;
 use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::PathBuf};
 
 use bowline::{ApiKey, Config, Grant};
-use bowline_engine::{ConfigProblem, EngineConfig};
+use bowline_engine::{ConfigProblem, EngineConfig, LogConfig};
 use toml::{Table, Value};
 
 pub(crate) use print::print;
@@ -31,7 +31,9 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) engine: EngineKind,
     pub(crate) server: Config,
-    pub(crate) memory: EngineConfig,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) bounds: EngineConfig,
+    pub(crate) log: LogConfig,
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) anonymous: Vec<Grant>,
 }
@@ -218,10 +220,11 @@ impl Loading {
     /// What only shows in the whole. A value that could not be read counts as its default here.
     fn check(&mut self) {
         let settings = &mut self.settings;
-        settings.memory.session_ttl = settings.server.session_ttl;
+        settings.bounds.session_ttl = settings.server.session_ttl;
         let (dev, listen) = (settings.server.dev, settings.listen);
         let server = settings.server.check().err().unwrap_or_default();
-        let engine = settings.memory.check().err().unwrap_or_default();
+        let mut engine = settings.bounds.check().err().unwrap_or_default();
+        engine.extend(settings.log.check().err().unwrap_or_default());
         for problem in server {
             self.library_problem("", problem);
         }
@@ -288,9 +291,11 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             log_level: tracing::Level::INFO,
             log_format: LogFormat::Text,
-            engine: EngineKind::Memory,
+            engine: EngineKind::Embedded,
+            data_dir: PathBuf::from("./bowline-data"),
             server: Config::default(),
-            memory: EngineConfig::default(),
+            bounds: EngineConfig::default(),
+            log: LogConfig::default(),
             api_keys: Vec::new(),
             anonymous: Vec::new(),
         }

@@ -23,6 +23,8 @@ fn bowline(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // Nor may the tests leave data where they run.
+    command.env("BOWLINE_ENGINE_KIND", "memory");
     command
 }
 
@@ -249,7 +251,7 @@ fn a_port_in_use_is_explained() {
 #[test]
 fn a_low_limit_of_files_is_explained() {
     let script = format!(
-        "ulimit -n 256; exec {} serve --dev --listen 127.0.0.1:0",
+        "ulimit -n 256; exec {} serve --dev --engine memory --listen 127.0.0.1:0",
         env!("CARGO_BIN_EXE_bowline")
     );
     let mut child = Command::new("sh")

@@ -3,7 +3,11 @@
 //! Owns every limit with its default, reason and cost, and the check of a whole configuration.
 //! Must not know files, flags or environment: `server` resolves those into this type.
 
+mod log;
+
 use std::time::Duration;
+
+pub use log::LogConfig;
 
 /// At most so many channel patterns: they are tried in turn, a few nanoseconds each, when a channel
 /// is created and at every publication without history.

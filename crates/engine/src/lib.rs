@@ -1,8 +1,8 @@
 //! Where the logs of the channels live: the [`Engine`] trait, its conformance suite and the engines.
 //!
-//! Owns the contract between the server and its storage, and [`Memory`], the engine without a disk.
-//! Must not know connections, subscriptions, frames or HTTP. Below the shell (`memory`) nothing
-//! reads a clock or draws entropy: time and random bits are parameters of the log.
+//! Owns the contract between the server and its storage, [`Embedded`], the log on a disk, and
+//! [`Memory`], the same log without one. Must not know connections, subscriptions or HTTP. Below the
+//! shell nothing reads a clock or draws entropy: time and random bits are parameters of the log.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,16 +28,38 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod commit;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod contract;
-mod log;
+mod disk;
+mod embedded;
+mod format;
 mod memory;
+mod names;
+mod open;
+mod read;
+mod scan;
+mod shell;
+mod state;
+mod writer;
 
-pub use config::{ChannelPolicy, ConfigProblem, EngineConfig, POLICIES_MAX, Retention};
+pub use commit::Entropy;
+pub use config::{ChannelPolicy, ConfigProblem, EngineConfig, LogConfig, POLICIES_MAX, Retention};
 pub use contract::{
     Append, AppendError, Appended, BoxFuture, Effect, Engine, EngineHealth, EngineStats,
     IdempotencyKey, Listener, Page, PageLimit, Producer, ReadError, SessionKey,
 };
-pub use memory::{Clock, HINTS_PENDING_MAX, Memory, OpenError, SystemClock};
+pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
+#[cfg(any())]
+pub use disk::{SimCounts, SimDisk, SimPlan};
+pub use embedded::Embedded;
+pub use format::FORMAT_VERSION;
+pub use memory::{Inline, Memory};
+pub use open::OpenError;
+pub use scan::Damage;
+pub use shell::{
+    HINTS_PENDING_MAX,
+    clock::{Clock, SystemClock},
+};

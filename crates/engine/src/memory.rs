@@ -1,118 +1,151 @@
-//! The engine `memory`: the log behind a mutex, with the system's clock and entropy.
+//! The engine `memory`: the same log without the disk, committed in the call.
 //!
-//! Owns the lock, the time and the random bits, and the order of hints. Must not know what an
-//! append means: that is in `log`.
-
-mod clock;
-mod hints;
+//! Owns the lock that stands in for the committer's thread. Must not know what an append means.
 
 use std::{
-    future::ready,
-    sync::{Arc, Mutex, MutexGuard},
+    collections::VecDeque,
+    future::{Future, ready},
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
 };
 
-use bowline_proto::recovery::{ChannelState, EngineClock};
+use bowline_proto::recovery::ChannelState;
 
 use crate::{
-    config::{ConfigProblem, EngineConfig},
+    commit::Entropy,
+    config::{EngineConfig, LogConfig},
     contract::{
         Append, AppendError, Appended, BoxFuture, Engine, EngineHealth, EngineStats, Listener,
         Page, PageLimit, ReadError, SessionKey,
     },
-    log::{Log, Seed},
+    disk::{Disk, RamDisk},
+    open::OpenError,
+    shell::{
+        Committer, Shared, Work,
+        clock::{Clock, SystemClock},
+        oneshot, open,
+    },
 };
-pub use clock::{Clock, SystemClock};
-pub use hints::HINTS_PENDING_MAX;
-use hints::Hints;
+
+/// Small, so that what is trimmed is given back soon.
+const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// An engine that keeps everything in this process's memory.
 ///
 /// What it has acknowledged lasts until it is dropped: a new one has a new epoch, so positions of
 /// an earlier one are never taken for its own. Every operation is done within the call, under one
 /// lock; the future that it returns is already complete.
-pub struct Memory {
-    log: Mutex<Log>,
-    hints: Hints,
-    clock: Arc<dyn Clock>,
-    epoch: u64,
-    forget_after_s: u32,
-}
+pub struct Memory(Inline);
 
-/// An engine can't be opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Settings that can't be used, all of them.
-    #[error("the engine's settings can't be used: {}", join(.0))]
-    Config(Vec<ConfigProblem>),
-    /// The operating system gave no random bits.
-    #[error("the system's source of random numbers is not available: {0}")]
-    Entropy(String),
+/// An engine without threads of its own: whoever calls does the work. On a disk of a simulation it
+/// is the engine `embedded` as a seed can repeat it.
+pub struct Inline {
+    shared: Shared,
+    committer: Mutex<Committer>,
 }
 
 impl Memory {
     /// An empty engine on the system's clock.
+    ///
+    /// # Errors
+    /// [`OpenError::Config`], [`OpenError::Entropy`].
     pub fn open(config: EngineConfig) -> Result<Self, OpenError> {
         Self::open_with_clock(config, Arc::new(SystemClock::start()))
     }
 
     /// An empty engine on a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
     pub fn open_with_clock(config: EngineConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        config.check().map_err(OpenError::Config)?;
-        let draw = || getrandom::u64().map_err(|error| OpenError::Entropy(error.to_string()));
-        let bits = draw()?;
-        let seed = Seed {
-            hash: draw()?,
-            // The lowest bit is set so that a term is never 0.
-            term: (bits >> 32) as u32 | 1,
+        let log = LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+            log_bytes_max: u64::MAX,
+            ..LogConfig::default()
         };
-        Ok(Self {
-            log: Mutex::new(Log::open(&config, seed)),
-            hints: Hints::default(),
-            clock,
-            epoch: draw()?,
-            forget_after_s: u32::try_from(config.channel_forget_after.as_secs())
-                .expect("the configuration was checked"),
-        })
-    }
-
-    fn append_now(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
-        let Some(mut log) = self.lock() else {
-            return vec![Err(AppendError::StorageUnavailable); batch.len()];
-        };
-        let mut committed = Vec::with_capacity(batch.len());
-        let outcomes = log.append(
-            self.clock.now_ms(),
-            batch,
-            &mut || getrandom::u64().ok(),
-            &mut committed,
-        );
-        // Queued under the log's lock, so that hints stand in the order of their offsets; delivered
-        // outside of it, so that no listener holds up other appends or reads.
-        self.hints.queue(committed);
-        drop(log);
-        self.hints.deliver();
-        outcomes
-    }
-
-    /// None after a panic under the lock: what it left behind can't be trusted.
-    fn lock(&self) -> Option<MutexGuard<'_, Log>> {
-        self.log.lock().ok()
-    }
-
-    fn ask<T>(&self, question: impl FnOnce(&mut Log, u64) -> T) -> Result<T, ReadError> {
-        let mut log = self.lock().ok_or(ReadError::StorageUnavailable)?;
-        Ok(question(&mut log, self.clock.now_ms()))
+        let entropy: Entropy = Box::new(|| getrandom::u64().ok());
+        let inline = Inline::open(Arc::new(RamDisk::default()), config, log, clock, entropy)?;
+        Ok(Self(inline))
     }
 }
 
-impl Engine for Memory {
+impl Inline {
+    /// Opens the log on a disk.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        config: EngineConfig,
+        log: LogConfig,
+        clock: Arc<dyn Clock>,
+        entropy: Entropy,
+    ) -> Result<Self, OpenError> {
+        let (shared, committer) = open(disk, &config, &log, clock, entropy)?;
+        Ok(Self {
+            shared,
+            committer: Mutex::new(committer),
+        })
+    }
+
+    /// Says in the log that it ends here, as an engine does that is closed in order.
+    pub fn close(&self) {
+        if let Ok(mut committer) = self.committer.lock() {
+            committer.close(&self.shared);
+        }
+    }
+
+    /// Trims what is due by age.
+    pub fn tick(&self) {
+        self.commit(Work::Tick);
+    }
+
+    fn commit(&self, work: Work) {
+        if let Ok(mut committer) = self.committer.lock() {
+            committer.commit(&self.shared, &mut VecDeque::from([work]));
+        } else {
+            work.fail(AppendError::StorageUnavailable);
+        }
+        self.shared.hints.deliver();
+    }
+
+    fn append_now(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        let count = batch.len();
+        let (reply, answer) = oneshot();
+        self.commit(Work::append(batch, reply));
+        now(answer).unwrap_or_else(|| vec![Err(AppendError::FateUnknown); count])
+    }
+
+    fn read_now(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Option<Page>, ReadError> {
+        let Some(mut reader) = self.shared.plan(channel, after, limit)? else {
+            return Ok(None);
+        };
+        match reader.read(true) {
+            Ok(_) => Ok(Some(reader.finish())),
+            Err(error) => Err(self.shared.read_failed(&error)),
+        }
+    }
+
+    fn end_session_now(&self, session: SessionKey) -> Result<(), AppendError> {
+        let (reply, answer) = oneshot();
+        self.commit(Work::EndSession { session, reply });
+        now(answer).unwrap_or(Err(AppendError::FateUnknown))
+    }
+}
+
+impl Engine for Inline {
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
         Box::pin(ready(self.append_now(batch)))
     }
 
     fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        Box::pin(ready(self.ask(|log, now_ms| log.channel(now_ms, channel))))
+        Box::pin(ready(self.shared.channel(channel)))
     }
 
     fn read(
@@ -121,54 +154,86 @@ impl Engine for Memory {
         after: u64,
         limit: PageLimit,
     ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
-        let page = self.ask(|log, now_ms| log.read(now_ms, channel, after, limit));
-        Box::pin(ready(page))
+        Box::pin(ready(self.read_now(channel, after, limit)))
     }
 
     fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
-        Box::pin(ready(self.ask(|log, now_ms| log.session(now_ms, session))))
+        Box::pin(ready(self.shared.session(session)))
     }
 
     fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        let ended = self
-            .lock()
-            .map(|mut log| log.end_session(session))
-            .ok_or(AppendError::StorageUnavailable);
-        Box::pin(ready(ended))
+        Box::pin(ready(self.end_session_now(session)))
     }
 
     fn listen(&self, listener: Arc<dyn Listener>) {
-        self.hints.listen(listener);
+        self.shared.hints.listen(listener);
     }
 
-    fn clock(&self) -> EngineClock {
-        let now_s = self.clock.now_ms() / 1_000;
-        EngineClock {
-            epoch: self.epoch,
-            // Seconds since 1970 fit until 2106; a clock set beyond that stands still there.
-            now_s: u32::try_from(now_s).unwrap_or(u32::MAX),
-            forget_after_s: self.forget_after_s,
-        }
+    fn clock(&self) -> bowline_proto::recovery::EngineClock {
+        self.shared.engine_clock()
     }
 
     fn stats(&self) -> EngineStats {
-        let mut stats = self.lock().map(|log| log.stats()).unwrap_or_default();
-        stats.details = vec![("hints_pending", self.hints.pending() as u64)];
-        stats
+        self.shared.stats()
     }
 
     fn health(&self) -> EngineHealth {
-        if self.log.is_poisoned() {
-            EngineHealth::Refusing("the log failed by a panic; restart the server".into())
-        } else {
-            EngineHealth::Ready
+        if self.committer.is_poisoned() {
+            return EngineHealth::Refusing("the log failed by a panic; restart the server".into());
         }
+        self.shared.health()
     }
 }
 
-fn join(problems: &[ConfigProblem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("; ")
+impl Engine for Memory {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        self.0.append(batch)
+    }
+
+    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        self.0.channel(channel)
+    }
+
+    fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: PageLimit,
+    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
+        self.0.read(channel, after, limit)
+    }
+
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
+        self.0.session(session)
+    }
+
+    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.end_session(session)
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.0.listen(listener);
+    }
+
+    fn clock(&self) -> bowline_proto::recovery::EngineClock {
+        self.0.clock()
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.0.stats()
+    }
+
+    fn health(&self) -> EngineHealth {
+        self.0.health()
+    }
+}
+
+/// The output of a future that has been answered already.
+fn now<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
+    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => None,
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,8 @@ impl Server {
                 "--config",
             ])
             .arg(&config_file)
+            .arg("--data-dir")
+            .arg(folder.join("data"))
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)

@@ -58,7 +58,7 @@ impl Loading {
                 self.problem(&format!("{at}.history"), source, &problem);
             }
             let pattern = self.text(&at, "pattern", entry.remove("pattern"), source);
-            self.settings.memory.policies.push(ChannelPolicy {
+            self.settings.bounds.policies.push(ChannelPolicy {
                 pattern: pattern.unwrap_or_else(|| "?".to_owned()),
                 history: kept.then_some(retention),
             });

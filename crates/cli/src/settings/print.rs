@@ -51,7 +51,7 @@ fn print_lists(text: &mut String, loaded: &Loaded) {
             format_args!("\n[[access.anonymous]]\nchannels = {channels}\nallow = {allow}"),
         );
     }
-    for policy in &loaded.settings.memory.policies {
+    for policy in &loaded.settings.bounds.policies {
         let pattern = Value::from(policy.pattern.as_str());
         line(text, format_args!("\n[[channels]]\npattern = {pattern}"));
         match policy.history {

@@ -2,7 +2,7 @@
 //!
 //! Owns units and spellings. Must not know which setting has which form.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bowline::{AllowedOrigins, ApiKey};
 use toml::Value;
@@ -22,6 +22,7 @@ pub(super) enum Slot<'a> {
     Count(&'a mut u32),
     Flag(&'a mut bool),
     Address(&'a mut SocketAddr),
+    Path(&'a mut PathBuf),
     Origins(&'a mut AllowedOrigins),
     Level(&'a mut tracing::Level),
     Format(&'a mut LogFormat),
@@ -39,6 +40,9 @@ pub(crate) enum LogFormat {
 /// Where the logs of the channels live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EngineKind {
+    /// In a log on this machine's disk.
+    Embedded,
+    /// In this process's memory, until it ends.
     Memory,
 }
 
@@ -98,6 +102,13 @@ impl Slot<'_> {
                     "must be an address and port, such as 127.0.0.1:8000 or [::]:8000".to_owned()
                 })?;
             }
+            Self::Path(path) => {
+                let text = raw.one()?;
+                if text.is_empty() {
+                    return Err("must be a path".to_owned());
+                }
+                *path = text.into();
+            }
             Self::Origins(origins) => *origins = parse_origins(raw),
             Self::Level(level) => {
                 let problem = |_| "must be error, warn, info, debug or trace".to_owned();
@@ -112,8 +123,9 @@ impl Slot<'_> {
             }
             Self::Kind(kind) => {
                 *kind = match raw.one()?.as_str() {
+                    "embedded" => EngineKind::Embedded,
                     "memory" => EngineKind::Memory,
-                    _ => return Err("must be memory".to_owned()),
+                    _ => return Err("must be embedded or memory".to_owned()),
                 }
             }
             Self::Keys(keys) => {
@@ -143,6 +155,8 @@ impl Slot<'_> {
             Self::Level(level) => quoted(&level.as_str().to_ascii_lowercase()),
             Self::Format(LogFormat::Text) => quoted("text"),
             Self::Format(LogFormat::Json) => quoted("json"),
+            Self::Path(path) => quoted(&path.to_string_lossy()),
+            Self::Kind(EngineKind::Embedded) => quoted("embedded"),
             Self::Kind(EngineKind::Memory) => quoted("memory"),
             Self::Keys(_) => return None,
         })

@@ -80,13 +80,27 @@ settings! {
     "websocket" "tail_bytes" "tail_bytes_max" Size server.tail_bytes_max;
     "websocket" "allowed_origins" "allowed_origins" Origins server.allowed_origins;
     "engine" "kind" "engine/kind" Kind engine;
-    "engine" "max_channels" "engine/channels_max" Size memory.channels_max;
-    "engine" "max_messages" "engine/messages_max" Total memory.messages_max;
-    "engine" "max_bytes" "engine/bytes_max" Total memory.bytes_max;
-    "engine" "max_sessions" "engine/sessions_max" Size memory.sessions_max;
-    "engine" "max_keys" "engine/keys_max" Size memory.keys_max;
-    "engine" "key_window" "engine/key_window" Span memory.key_window;
-    "engine" "channel_forget_after" "engine/channel_forget_after" Span memory.channel_forget_after;
+    "engine" "data_dir" "engine/data_dir" Path data_dir;
+    "engine" "max_channels" "engine/channels_max" Size bounds.channels_max;
+    "engine" "max_messages" "engine/messages_max" Total bounds.messages_max;
+    "engine" "max_bytes" "engine/bytes_max" Total bounds.bytes_max;
+    "engine" "max_sessions" "engine/sessions_max" Size bounds.sessions_max;
+    "engine" "max_keys" "engine/keys_max" Size bounds.keys_max;
+    "engine" "key_window" "engine/key_window" Span bounds.key_window;
+    "engine" "channel_forget_after" "engine/channel_forget_after" Span bounds.channel_forget_after;
+    "engine" "segment_bytes" "engine/segment_bytes" Total log.segment_bytes;
+    "engine" "max_log_bytes" "engine/log_bytes_max" Total log.log_bytes_max;
+    "engine" "max_commit_bytes" "engine/commit_bytes_max" Size log.commit_bytes_max;
+    "engine" "max_queued_requests" "engine/queue_requests_max" Size log.queue_requests_max;
+    "engine" "max_queued_bytes" "engine/queue_bytes_max" Size log.queue_bytes_max;
+    "engine" "read_threads" "engine/read_threads" Size log.read_threads;
+    "engine" "max_queued_reads" "engine/queue_reads_max" Size log.queue_reads_max;
+    "engine" "trim_grace" "engine/trim_grace" Span log.trim_grace;
+    "engine" "probe_interval" "engine/probe_interval" Span log.probe_interval;
+    "engine" "maintenance_interval" "engine/maintenance_interval" Span log.maintenance_interval;
+    "engine" "compact_dead_percent" "engine/compact_dead_percent" Count log.compact_dead_percent;
+    "engine" "compact_bytes_per_second" "engine/compact_bytes_per_second"
+        Total log.compact_bytes_per_second;
 }
 
 impl Setting {

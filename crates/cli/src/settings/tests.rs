@@ -180,7 +180,7 @@ fn lists_of_tables_become_policies_and_grants() {
          allow = [\"subscribe\", \"history\"]\n[websocket]\nallowed_origins = [\"https://a.example\"]",
     );
     let mut loaded = load(&sources(Some(&file), &[], &[]), Settings::default()).unwrap();
-    let policies = &loaded.settings.memory.policies;
+    let policies = &loaded.settings.bounds.policies;
     assert_eq!(policies[0].history.unwrap().messages, 20);
     assert_eq!(policies[1].history, None);
     let allowed = [Operation::Subscribe, Operation::History];
@@ -193,7 +193,7 @@ fn lists_of_tables_become_policies_and_grants() {
     let again = File::new("again", &print(&mut loaded));
     let reloaded = load(&sources(Some(&again), &[], &[]), Settings::default()).unwrap();
     assert_eq!(reloaded.settings.server, loaded.settings.server);
-    assert_eq!(reloaded.settings.memory, loaded.settings.memory);
+    assert_eq!(reloaded.settings.bounds, loaded.settings.bounds);
     assert_eq!(reloaded.settings.anonymous, loaded.settings.anonymous);
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::memory::Clock;
+use crate::shell::clock::Clock;
 
 /// Where a new clock stands: an ordinary day, so that spans before it are representable.
 const START_MS: u64 = 1_800_000_000_000;

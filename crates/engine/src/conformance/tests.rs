@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::memory::Memory;
+use crate::{Embedded, LogConfig, RealDisk, embedded::tests::Folder, memory::Memory};
 
 fn memory(clock: &ManualClock, config: EngineConfig) -> Arc<dyn Engine> {
     let memory = Memory::open_with_clock(config, Arc::new(clock.clone()));
@@ -34,6 +34,39 @@ fn subject(
 fn memory_conforms() {
     let report = run(&subject(|open, config| open(config)));
     report.assert_passed();
+    assert!(
+        report
+            .verdicts
+            .iter()
+            .all(|(_, verdict)| *verdict == Verdict::Passed),
+        "{report}"
+    );
+}
+
+/// The same suite, unchanged, over files: every case begins with an empty folder.
+#[test]
+fn embedded_conforms() {
+    let clock = ManualClock::default();
+    let folders: Arc<Mutex<Vec<Folder>>> = Arc::default();
+    let subject = Subject::new({
+        let clock = clock.clone();
+        move |config| {
+            let folder = Folder::new();
+            let disk = RealDisk::open(&folder.0).expect("a folder");
+            folders.lock().expect("not poisoned").push(folder);
+            // Small segments, so that the cases cross their ends.
+            let log = LogConfig {
+                segment_bytes: 4_096,
+                ..LogConfig::default()
+            };
+            let entropy = Box::new(|| getrandom::u64().ok());
+            let clock = Arc::new(clock.clone());
+            let opened = Embedded::open_on(Arc::new(disk), config, log, clock, entropy);
+            Arc::new(opened.expect("the suite's settings are sound"))
+        }
+    })
+    .with_clock(move |span| clock.advance(span));
+    let report = run(&subject);
     assert!(
         report
             .verdicts

@@ -18,6 +18,9 @@ use crate::{
 /// The server's config. Small retention makes explicit gaps, small queues make slow clients fall
 /// back to the log. Clients share one address, so the limits per address must not be met.
 const SERVER_CONFIG: &str = r#"
+[engine]
+kind = "memory"
+
 [websocket]
 max_message_size = 32768
 send_queue_bytes = 40960

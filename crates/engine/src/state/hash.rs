@@ -7,10 +7,10 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
 /// SipHash over a secret prefix.
 #[derive(Clone, Copy)]
-pub(super) struct Seeded(u64);
+pub(crate) struct Seeded(u64);
 
 impl Seeded {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 }

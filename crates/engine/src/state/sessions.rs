@@ -90,18 +90,18 @@ impl Sessions {
         self.by_key.contains_key(&session)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.by_key.len() >= self.sessions_max
+    /// Whether so many more fit.
+    pub(super) fn has_room(&self, new: usize) -> bool {
+        self.by_key.len() + new <= self.sessions_max
+    }
+
+    /// Whether so many more may be too many.
+    pub(super) fn is_crowded(&self, new: usize) -> bool {
+        !self.has_room(new)
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
-    }
-
-    /// Places that the table takes, used or not.
-    #[cfg(test)]
-    pub(super) fn places(&self) -> usize {
-        self.slots.len()
     }
 
     /// A slot that is in no list yet.

@@ -1,28 +1,20 @@
 //! Idempotency keys within their window.
 //!
 //! Owns which keys are remembered and for how long. Must not know what a publication is beyond the
-//! digest of its body and its position.
+//! digest of its body and its position. A key's identity is a digest of its channel and itself.
 
 use std::collections::{HashMap, VecDeque};
 
 use bowline_proto::Position;
 
 use super::hash::Seeded;
-use crate::{config::EngineConfig, contract::IdempotencyKey};
-
-/// A key of one channel. The channel is a 64-bit keyed hash of its name: a wrong match needs that
-/// to collide for two channels that use the same key within the window.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct KeyId {
-    channel: u64,
-    key: IdempotencyKey,
-}
+use crate::{config::EngineConfig, format::record::KeyId};
 
 /// The first publication with a key.
 #[derive(Clone, Copy)]
-pub(super) struct First {
-    pub(super) body: u64,
-    pub(super) position: Option<Position>,
+pub(crate) struct First {
+    pub(crate) body: u64,
+    pub(crate) position: Option<Position>,
     stored_ms: u64,
 }
 
@@ -35,12 +27,6 @@ pub(super) struct Keys {
     /// older entry is known by its time.
     by_time: VecDeque<(u64, KeyId)>,
     evicted: u64,
-}
-
-impl KeyId {
-    pub(super) fn new(channel: u64, key: IdempotencyKey) -> Self {
-        Self { channel, key }
-    }
 }
 
 impl Keys {

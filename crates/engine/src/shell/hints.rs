@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use crate::{contract::Listener, log::Hint};
+use crate::{commit::Hint, contract::Listener};
 
 /// Beyond so many undelivered hints an appender waits until its own are delivered; below, it leaves
 /// them to the appender that is delivering already. About 2 MB of references when full. The queue
@@ -18,7 +18,7 @@ pub const HINTS_PENDING_MAX: usize = 65_536;
 const HINTS_PER_TURN: usize = 64;
 
 #[derive(Default)]
-pub(super) struct Hints {
+pub(crate) struct Hints {
     listeners: Mutex<Arc<[Arc<dyn Listener>]>>,
     pending: Mutex<VecDeque<Hint>>,
     /// Held by the one thread that is calling listeners.
@@ -26,13 +26,13 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    pub(super) fn listen(&self, listener: Arc<dyn Listener>) {
+    pub(crate) fn listen(&self, listener: Arc<dyn Listener>) {
         let mut listeners = lock(&self.listeners);
         *listeners = listeners.iter().cloned().chain([listener]).collect();
     }
 
     /// Adds hints behind those that wait. The caller holds the log's lock, which orders the calls.
-    pub(super) fn queue(&self, hints: Vec<Hint>) {
+    pub(crate) fn queue(&self, hints: Vec<Hint>) {
         if !hints.is_empty() {
             lock(&self.pending).extend(hints);
         }
@@ -43,7 +43,7 @@ impl Hints {
     ///
     /// The loop ends when the queue is empty. It can't be kept going for long: a hint costs less
     /// than the append that queues it, and beyond the bound appenders wait here.
-    pub(super) fn deliver(&self) {
+    pub(crate) fn deliver(&self) {
         loop {
             let pending = self.pending();
             if pending == 0 {
@@ -65,7 +65,7 @@ impl Hints {
         }
     }
 
-    pub(super) fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         lock(&self.pending).len()
     }
 

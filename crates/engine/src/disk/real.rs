@@ -1,0 +1,228 @@
+//! A folder of the operating system.
+//!
+//! Owns the system calls. Must not know what is in the files.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+#[cfg(target_os = "linux")]
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::{Disk, DiskFile, DiskLock};
+
+/// The file that is locked; it is empty and stays.
+const LOCK_NAME: &str = "LOCK";
+
+/// A folder of the operating system.
+pub struct RealDisk {
+    folder: PathBuf,
+}
+
+struct RealFile(File);
+
+impl RealDisk {
+    /// The folder at this path, made if there is none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let disk = Self {
+            folder: folder.to_owned(),
+        };
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)?;
+            // The folder's own name is durable once the one above it is.
+            let above = folder
+                .parent()
+                .filter(|above| !above.as_os_str().is_empty());
+            sync_folder(above.unwrap_or(Path::new(".")))?;
+        }
+        Ok(disk)
+    }
+
+    /// A folder that must exist.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn existing(folder: &Path) -> io::Result<Self> {
+        fs::read_dir(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path(name);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                File::open(&path)
+            }
+            opened => opened,
+        };
+        Ok(Arc::new(RealFile(file?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        sync_folder(&self.folder)
+    }
+
+    fn lock(&self) -> io::Result<DiskLock> {
+        let path = self.path(LOCK_NAME);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path)?,
+            opened => opened?,
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(DiskLock::new(file)),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.folder.display().to_string()
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Only Unix opens folders as files; elsewhere the names are the file system's own care.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+impl RealFile {
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn put(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        self.0.write_all_at(bytes, offset)
+    }
+}
+
+#[cfg(windows)]
+impl RealFile {
+    fn fill(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        use std::os::windows::fs::FileExt;
+        while !buffer.is_empty() {
+            match self.0.seek_read(buffer, offset)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => {
+                    buffer = &mut buffer[count..];
+                    offset += count as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        use std::os::windows::fs::FileExt;
+        while !bytes.is_empty() {
+            let count = self.0.seek_write(bytes, offset)?;
+            bytes = &bytes[count..];
+            offset += count as u64;
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for RealFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.put(bytes, offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.fill(buffer, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn try_read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let mut rest = [io::IoSliceMut::new(&mut buffer[filled..])];
+            let at = offset + filled as u64;
+            match rustix::io::preadv2(&self.0, &mut rest, at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                // Not in the page cache, or a file system that can't say.
+                Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn try_read_at(&self, _: &mut [u8], _: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

@@ -1,0 +1,120 @@
+//! The engine over real files and threads.
+
+use std::path::PathBuf;
+
+use bowline_proto::Data;
+
+use super::*;
+use crate::{conformance::block_on, contract::Effect};
+
+/// A folder of its own, removed at the end.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let random = getrandom::u64().expect("there is entropy");
+        let path = std::env::temp_dir().join(format!("bowline-engine-{random:016x}"));
+        std::fs::create_dir(&path).expect("a folder");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open_in(folder: &Folder) -> Embedded {
+    Embedded::open(&folder.0, EngineConfig::default(), LogConfig::default()).expect("it opens")
+}
+
+fn publish(channel: &str, text: &str) -> Append {
+    Append {
+        producer: None,
+        effect: Effect::Publish {
+            channel: channel.into(),
+            data: Data::Json(text.to_owned().into()),
+            user: Some("ann".into()),
+            tag: None,
+            key: None,
+        },
+    }
+}
+
+fn texts(engine: &Embedded, channel: &str) -> Vec<String> {
+    let limit = PageLimit {
+        count: 1_000,
+        bytes: 1 << 20,
+    };
+    let page = block_on(engine.read(channel, 0, limit)).expect("it answers");
+    let text = |data: &Data| String::from_utf8_lossy(data.bytes()).into_owned();
+    page.map_or(Vec::new(), |page| {
+        page.publications
+            .iter()
+            .map(|found| text(&found.data))
+            .collect()
+    })
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_closing_and_after_a_crash() {
+    let folder = Folder::new();
+    let mut expected = Vec::new();
+    let mut terms = std::collections::BTreeSet::new();
+    let mut epoch = None;
+    for round in 0..6 {
+        let engine = open_in(&folder);
+        assert_eq!(texts(&engine, "a"), expected);
+        let number = (round * 10).to_string();
+        let outcomes = block_on(engine.append(vec![publish("a", &number)]));
+        let position = outcomes[0]
+            .expect("there is room")
+            .position
+            .expect("history");
+        assert_eq!(position.offset, round + 1);
+        assert_eq!(*epoch.get_or_insert(position.epoch), position.epoch);
+        terms.insert(position.term);
+        expected.push(number);
+        if round % 2 == 0 {
+            drop(engine);
+        } else {
+            // The threads live on, but the files are as a killed process would leave them.
+            let copy = Folder::new();
+            for entry in std::fs::read_dir(&folder.0).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                let name = path.file_name().expect("a name");
+                std::fs::copy(&path, copy.0.join(name)).expect("a copy");
+            }
+            let other = open_in(&copy);
+            assert_eq!(texts(&other, "a"), expected);
+            drop(engine);
+        }
+    }
+    assert_eq!(terms.len(), 6);
+}
+
+#[test]
+fn a_second_process_is_refused_with_a_sentence() {
+    let folder = Folder::new();
+    let first = open_in(&folder);
+    let second = Embedded::open(&folder.0, EngineConfig::default(), LogConfig::default());
+    let refused = second.err().expect("the folder is locked").to_string();
+    assert!(
+        refused.starts_with("another process uses the data in "),
+        "{refused}"
+    );
+    drop(first);
+    open_in(&folder);
+}
+
+#[test]
+fn after_closing_appends_are_refused_and_reads_go_on() {
+    let folder = Folder::new();
+    let engine = open_in(&folder);
+    block_on(engine.append(vec![publish("a", "1")]))[0].expect("there is room");
+    engine.close();
+    let refused = block_on(engine.append(vec![publish("a", "2")]));
+    assert_eq!(refused, [Err(AppendError::StorageUnavailable)]);
+    assert_eq!(texts(&engine, "a"), ["1"]);
+}
