@@ -38,6 +38,7 @@ mod embedded;
 mod format;
 mod memory;
 mod names;
+pub mod offline;
 mod open;
 mod read;
 mod scan;

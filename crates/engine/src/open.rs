@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, io, ops::ControlFlow, sync::Arc};
 use crate::{
     config::{ConfigProblem, EngineConfig},
     disk::{Disk, DiskFile},
-    format::{FORMAT_VERSION, header::HEADER_BYTES},
+    format::{
+        FORMAT_VERSION,
+        frame::Frame,
+        header::{HEADER_BYTES, SegmentHeader},
+    },
     names,
     scan::{self, BeginError, Damage, End, Segment},
     state::{Context, SegmentFile, State},
@@ -105,14 +109,7 @@ pub(crate) fn open(
     for name in unfinished {
         disk.remove(&name).map_err(failed)?;
     }
-    let mut opened = Opened {
-        state: State::new(config, hash_seed),
-        epoch: None,
-        next_number: 1,
-        next_seq: 1,
-        time_ms: 0,
-        torn_bytes: 0,
-    };
+    let mut opened = Opened::empty(config, hash_seed);
     let last = numbers.keys().next_back().copied();
     for (number, name) in numbers {
         let is_last = last == Some(number);
@@ -125,8 +122,10 @@ pub(crate) fn open(
             disk.remove(&name).map_err(failed)?;
             continue;
         }
-        opened.check(&found).map_err(damaged)?;
+        let header = found.segment.header;
+        opened.check(&found.name, &header).map_err(damaged)?;
         let end = opened.replay(&found, is_last).map_err(damaged)?;
+        opened.follow(&header, &end);
         if is_last {
             opened.settle(&found, &end).map_err(failed)?;
         }
@@ -186,14 +185,25 @@ fn find(
 }
 
 impl Opened {
-    /// Whether the segment follows those before it.
-    fn check(&self, found: &Found) -> Result<(), Damage> {
-        let header = &found.segment.header;
+    /// A log without segments.
+    pub(crate) fn empty(config: &EngineConfig, hash_seed: u64) -> Self {
+        Self {
+            state: State::new(config, hash_seed),
+            epoch: None,
+            next_number: 1,
+            next_seq: 1,
+            time_ms: 0,
+            torn_bytes: 0,
+        }
+    }
+
+    /// Whether a segment follows those before it.
+    pub(crate) fn check(&self, name: &str, header: &SegmentHeader) -> Result<(), Damage> {
         let problem = if header.number != self.next_number {
             format!("segment {:016x} is missing", self.next_number)
         } else if self.epoch.is_some_and(|epoch| epoch != header.epoch) {
             "the segment belongs to another log".to_owned()
-        } else if header.first_seq != self.next_seq {
+        } else if self.next_seq != 0 && header.first_seq != self.next_seq {
             format!(
                 "the segment begins with frame {}, where frame {} belongs",
                 header.first_seq, self.next_seq
@@ -202,44 +212,68 @@ impl Opened {
             return Ok(());
         };
         Err(Damage {
-            file: found.name.clone(),
+            file: name.to_owned(),
             offset: 0,
             problem,
         })
     }
 
-    fn replay(&mut self, found: &Found, is_last: bool) -> Result<End, Damage> {
-        let header = found.segment.header;
-        let file = self.state.files.add(SegmentFile {
-            file: found.file.clone(),
-            header,
-            bytes: found.segment.bytes.len() as u64,
+    /// Adds an open file.
+    pub(crate) fn add(&mut self, file: Arc<dyn DiskFile>, segment: &Segment) -> u32 {
+        self.state.files.add(SegmentFile {
+            file,
+            header: segment.header,
+            bytes: segment.bytes.len() as u64,
             live_bytes: 0,
             is_sealed: true,
-        });
+        })
+    }
+
+    /// Gives a frame its effect.
+    pub(crate) fn apply(
+        &mut self,
+        frame: &Frame<'_>,
+        body_pos: u32,
+        file: u32,
+    ) -> Result<(), String> {
+        let mut context = Context {
+            file,
+            time_ms: frame.header.time_ms,
+            term: frame.header.term,
+        };
         let state = &mut self.state;
-        let end = scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
-            let mut context = Context {
-                file,
-                time_ms: frame.header.time_ms,
-                term: frame.header.term,
-            };
-            let broken = scan::records(frame, body_pos, |record, place| {
-                match state.apply(&mut context, record, place) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(problem) => ControlFlow::Break(problem),
-                }
-            })?;
-            match broken {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(problem) => Err(problem.to_string()),
+        let broken = scan::records(frame, body_pos, |record, place| {
+            match state.apply(&mut context, record, place) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(problem) => ControlFlow::Break(problem),
             }
         })?;
+        match broken {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(problem) => Err(problem.to_string()),
+        }
+    }
+
+    /// A segment was read to its end.
+    pub(crate) fn follow(&mut self, header: &SegmentHeader, end: &End) {
         self.epoch = Some(header.epoch);
         self.next_number = header.last_number + 1;
         self.next_seq = end.next_seq;
         self.time_ms = self.time_ms.max(end.time_ms);
-        Ok(end)
+    }
+
+    /// A segment could not be read to its end: with which frame the next one begins is not known.
+    pub(crate) fn skip(&mut self, header: &SegmentHeader) {
+        self.epoch = Some(header.epoch);
+        self.next_number = header.last_number + 1;
+        self.next_seq = 0;
+    }
+
+    fn replay(&mut self, found: &Found, is_last: bool) -> Result<End, Damage> {
+        let file = self.add(found.file.clone(), &found.segment);
+        scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
+            self.apply(frame, body_pos, file)
+        })
     }
 
     /// Cuts off what is torn, and makes durable what was read: after a kill it may be in the

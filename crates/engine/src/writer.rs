@@ -120,15 +120,16 @@ impl Writer {
                 reason: reason.clone(),
             });
         }
-        let opened = self.ensure_active(salt)?;
-        let active = self.active.as_mut().expect("it was just ensured");
-        if active.is_ragged {
+        // Before the segment is used again, or sealed: nothing may stand behind its last frame.
+        if let Some(active) = self.active.as_mut().filter(|active| active.is_ragged) {
             active
                 .file
                 .truncate(active.end)
                 .map_err(|error| refused(&error))?;
             active.is_ragged = false;
         }
+        let opened = self.ensure_active(salt)?;
+        let active = self.active.as_mut().expect("it was just ensured");
         let (seq, salt) = (self.next_seq, active.header.salt);
         frame::seal(frame, salt, seq, time_ms, self.term, records);
         self.totals.bytes += frame.len() as u64;
