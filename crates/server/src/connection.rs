@@ -95,7 +95,7 @@ pub(crate) async fn serve(
     let mut reading = reading::Reading {
         node: node.clone(),
         link: link.clone(),
-        decoder: Decoder::new(Role::Server, limits),
+        decoder: Decoder::new(Role::Server, limits).with_extensions(link.extensions),
         received,
         guard,
         ending: None,

@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bowline_ws::Extensions;
 use tokio::task::JoinHandle;
 
 use crate::{Server, connection::PlainRequest, frames::Mode, socket::Socket, upgrade};
@@ -52,7 +53,7 @@ impl Server {
         let node = self.node().clone();
         tokio::spawn(upgrade::attend(
             node,
-            Mode::Bowline,
+            (Mode::Bowline, Extensions::NONE),
             peer,
             None,
             plain,

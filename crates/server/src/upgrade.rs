@@ -13,7 +13,7 @@ use axum::{
     routing::get,
 };
 use bowline_proto::{Code, SUBPROTOCOL, message::ErrorInfo};
-use bowline_ws::{Accepted, UpgradeRequest, accept};
+use bowline_ws::{Accepted, Extensions, UpgradeRequest, accept};
 use futures_util::FutureExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
@@ -93,7 +93,7 @@ fn upgrade(node: Arc<Node>, plain: PlainRequest, mut request: Request) -> Respon
         },
         &[SUBPROTOCOL],
     );
-    let accepted = match verdict {
+    let mut accepted = match verdict {
         Ok(accepted) => accepted,
         Err(error) => return refuse(error.status(), error.header(), &error.to_string()),
     };
@@ -113,8 +113,12 @@ fn upgrade(node: Arc<Node>, plain: PlainRequest, mut request: Request) -> Respon
     } else {
         Mode::Plain
     };
+    if !node.config.compression {
+        accepted.extensions = Extensions::NONE;
+    }
+    let agreed = (mode, accepted.extensions);
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(run(node, mode, origin, plain, upgraded));
+    tokio::spawn(run(node, agreed, origin, plain, upgraded));
     answer(&accepted)
 }
 
@@ -131,6 +135,10 @@ fn answer(accepted: &Accepted<'_>) -> Response<Body> {
             header::SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(SUBPROTOCOL),
         );
+    }
+    if let Some(extensions) = accepted.extensions_header() {
+        let value = HeaderValue::from_str(&extensions).expect("names and numbers are ASCII");
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
     }
     response
 }
@@ -162,7 +170,7 @@ fn refuse(
 /// Takes the socket over and serves it.
 async fn run(
     node: Arc<Node>,
-    mode: Mode,
+    agreed: (Mode, Extensions),
     origin: Option<Box<str>>,
     plain: PlainRequest,
     upgraded: OnUpgrade,
@@ -180,7 +188,7 @@ async fn run(
     let _ = socket2::SockRef::from(&socket).set_send_buffer_size(buffer);
     attend(
         node,
-        mode,
+        agreed,
         peer,
         origin,
         plain,
@@ -194,14 +202,15 @@ async fn run(
 /// ends this one only.
 pub(crate) async fn attend(
     node: Arc<Node>,
-    mode: Mode,
+    agreed: (Mode, Extensions),
     peer: SocketAddr,
     origin: Option<Box<str>>,
     plain: PlainRequest,
     socket: Socket,
     received: Vec<u8>,
 ) {
-    let link = Arc::new(Link::new(
+    let (mode, extensions) = agreed;
+    let link = Link::new(
         node.new_link_id(),
         mode,
         peer,
@@ -209,7 +218,8 @@ pub(crate) async fn attend(
         socket,
         node.config.send_queue_bytes_max,
         node.clock.now(),
-    ));
+    );
+    let link = Arc::new(link.with_extensions(extensions, &node.config));
     if !node.register(&link) {
         let code = if node.is_draining() {
             Code::Draining
