@@ -24,7 +24,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 
 use crate::{
     log::{DRIVER_FILE_PREFIX, Event, LINE_BYTES_MAX},
-    process::{signal, terminate},
+    process::terminate,
     progress::Progress,
 };
 
@@ -123,11 +123,6 @@ impl Driver {
     pub async fn command(&self, command: Value) -> Result<(), DriverError> {
         let sent = self.commands.send(command.to_string()).await;
         sent.map_err(|_| DriverError::Gone(self.index))
-    }
-
-    /// Sends it a signal by its name, such as `STOP`; whether it was there to get it.
-    pub async fn signal(&self, name: &str) -> bool {
-        signal(&self.child, name).await
     }
 
     /// Tells it to quit, and waits until it did and all that it said is in its file.

@@ -26,9 +26,9 @@ pub use log::{
     Outcome, Position, Publication, Record, Step, Track, Upstream,
 };
 pub use plan::{PlanOptions, PlannedFault, plan, play};
-pub use process::{Server, ServerError, signal, terminate};
+pub use process::{Server, ServerError, terminate};
 pub use progress::Progress;
-pub use proxy::{Direction, Fault, FaultKind, FrameAction, FrameRule, Link, LinkCounts, Proxy};
+pub use proxy::{Fault, FaultKind, Link, LinkCounts, Proxy};
 pub use rng::Rng;
 pub use scenario::{RunError, RunOptions, Scenario, Sizes, scenario, scenarios};
 pub use verdict::{Row, Verdict};

@@ -1,4 +1,4 @@
-//! The token bucket that bounds a connection's messages per second.
+//! The token bucket that bounds a rate: a connection's messages, or handshakes and verdicts.
 
 use bowline_proto::Time;
 
@@ -25,19 +25,28 @@ impl Bucket {
     /// # Errors
     /// In how many milliseconds there will be one.
     pub(crate) fn take(&mut self, rate: u32, burst: u32, now: Time) -> Result<(), u64> {
+        match self.wait_ms(rate, burst, now) {
+            0 => {
+                self.level -= TOKEN;
+                Ok(())
+            }
+            wait_ms => Err(wait_ms),
+        }
+    }
+
+    /// In how many milliseconds there will be a token; 0 where there is one.
+    pub(crate) fn wait_ms(&mut self, rate: u32, burst: u32, now: Time) -> u64 {
         // Thousandths of a token per millisecond are tokens per second.
-        let elapsed_ms = now.as_millis() - self.filled.as_millis();
+        let elapsed_ms = now.as_millis().saturating_sub(self.filled.as_millis());
         let refill = elapsed_ms.saturating_mul(rate.into());
         self.level = self
             .level
             .saturating_add(refill)
             .min(u64::from(burst) * TOKEN);
-        self.filled = now;
-        if self.level >= TOKEN {
-            self.level -= TOKEN;
-            return Ok(());
-        }
-        Err((TOKEN - self.level).div_ceil(u64::from(rate.max(1))))
+        self.filled = self.filled.max(now);
+        TOKEN
+            .saturating_sub(self.level)
+            .div_ceil(u64::from(rate.max(1)))
     }
 }
 

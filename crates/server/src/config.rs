@@ -8,6 +8,7 @@ mod origin;
 
 use std::time::Duration;
 
+use crate::limits::Network;
 pub use bowline_engine::ConfigProblem;
 pub use origin::{AllowedOrigins, is_loopback_host};
 
@@ -40,12 +41,22 @@ pub struct Config {
     /// The largest `data` of a message in either direction, from any source (default 65,536).
     /// A connection holds at most one incomplete message of this size.
     pub message_bytes_max: usize,
-    /// Connections of one address without a verified user at once (default 10); IPv6 by /64.
+    /// Connections of one address without a verified user at once (default 10); IPv6 by /64. Where
+    /// verified users or sessions of the address are there, as many more may come in to prove that
+    /// they are one of those.
     pub connections_per_ip_max: u32,
+    /// Connections of one address at once, verified ones included (default 1,000: a large office),
+    /// and as many sockets that speak HTTP.
+    pub verified_connections_per_ip_max: u32,
+    /// Connections of one verified user at once (default 100: tabs and devices).
+    pub connections_per_user_max: u32,
     /// The sliding window in which attempts of one address are counted (default 60 s).
     pub rate_limit_window: Duration,
     /// Unverified or failed attempts of one address within the window (default 60).
     pub rate_limit_attempts_max: u32,
+    /// Addresses whose attempts are remembered at once (default 32,768), up to about 600 bytes each
+    /// with the default of 60 attempts. Beyond it those that have nothing open are forgotten early.
+    pub addresses_max: usize,
     /// Whether the limits by address leave loopback out (default true: behind it is a local proxy
     /// or a developer, for whom one address stands for everybody).
     pub loopback_exempt: bool,
@@ -55,9 +66,30 @@ pub struct Config {
     /// Connections at once (default 100,000). Idle ones cost about 3 KB each and one file
     /// descriptor; further ones are refused with `overloaded`.
     pub connections_max: usize,
-    /// Connections between accept and `welcome` at once (default 1,024). Further ones are told to
+    /// Connections between upgrade and `welcome` at once (default 1,024). Further ones are told to
     /// come back (`overloaded` with `retry_after_ms`), which spreads a reconnect storm.
     pub handshakes_max: usize,
+    /// Upgrades per second on average, and as many at once after a silence (default 5,000: each
+    /// costs about 0.1 ms of a core until `welcome`). Further ones are told when to come back.
+    pub handshakes_per_second: u32,
+    /// Refused connections that are accepted, told why by a close frame, and closed, at once
+    /// (default 256), about 4 KB each for a second or two. Beyond it a refusal is plain HTTP, which
+    /// browsers can't see.
+    pub refusals_max: usize,
+    /// Sockets that speak HTTP at once, those included that have not sent a request yet (default
+    /// 4,096); up to `header_bytes_max` and a few KB each. Further ones are answered 503.
+    pub http_connections_max: usize,
+    /// Headers of a request (default 128); more are answered 431.
+    pub headers_max: usize,
+    /// Bytes of a request's head (default 16,384, of which a line may have 8,192); more are answered
+    /// 431.
+    pub header_bytes_max: usize,
+    /// Proxies whose word on the client's address is taken (default: none): the rightmost address in
+    /// `X-Forwarded-For` that is not one of these is the client.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether trusted proxies begin each connection with a PROXY header of version 2 (default
+    /// false); without it their connections are then dropped.
+    pub proxy_protocol: bool,
     /// Subscriptions of one connection (default 1,000), about 100 bytes each.
     pub subscriptions_per_connection_max: usize,
     /// Bytes that wait for one slow connection before it falls back to reading the log (default
@@ -67,16 +99,6 @@ pub struct Config {
     /// The least that a kernel's send buffer is told to hold per socket (default 131,072): unbounded
     /// it would grow to megabytes per slow connection. The kernel doubles it for its own records.
     pub socket_send_buffer_bytes: usize,
-    /// Whether permessage-deflate is agreed on with clients that offer it (default true): never with
-    /// context takeover, so an idle connection holds nothing for it. It costs about 440 KB for each
-    /// thread that uses it, and the time to compress a publication once for all who take it so.
-    /// Turn it off where messages mix secrets with what others may choose (lengths then tell), or
-    /// where processor time is scarcer than the network.
-    pub compression: bool,
-    /// Frames shorter than this many bytes are sent as they are (default 1,024): shorter ones gain
-    /// little on the wire and cost nearly as much time. `cargo run --release -p bowline-ws --example
-    /// deflate_cost` measures both by length.
-    pub compression_bytes_min: usize,
     /// Unacknowledged numbered messages of one connection (default 64): up to so many times
     /// `message_bytes_max` wait for the engine.
     pub inflight_max: usize,
@@ -137,17 +159,25 @@ impl Default for Config {
             max_reconnect_attempts: 10,
             message_bytes_max: 64 * KIB,
             connections_per_ip_max: 10,
+            verified_connections_per_ip_max: 1_000,
+            connections_per_user_max: 100,
             rate_limit_window: Duration::from_secs(60),
             rate_limit_attempts_max: 60,
+            addresses_max: 32_768,
             loopback_exempt: true,
             send_timeout: Duration::from_secs(5),
             connections_max: 100_000,
             handshakes_max: 1_024,
+            handshakes_per_second: 5_000,
+            refusals_max: 256,
+            http_connections_max: 4_096,
+            headers_max: 128,
+            header_bytes_max: 16 * KIB,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             subscriptions_per_connection_max: 1_000,
             send_queue_bytes_max: 256 * KIB,
             socket_send_buffer_bytes: 128 * KIB,
-            compression: true,
-            compression_bytes_min: KIB,
             inflight_max: 64,
             channel_bytes_max: 255,
             messages_per_second: 100,

@@ -95,7 +95,7 @@ pub(crate) async fn serve(
     let mut reading = reading::Reading {
         node: node.clone(),
         link: link.clone(),
-        decoder: Decoder::new(Role::Server, limits).with_extensions(link.extensions),
+        decoder: Decoder::new(Role::Server, limits),
         received,
         guard,
         ending: None,
@@ -114,12 +114,12 @@ pub(crate) async fn serve(
 }
 
 /// Ends a connection that never was one, with a code that its client can see.
-pub(crate) async fn refuse(node: &Node, link: &Link, code: Code) {
+pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
     let limits = Limits {
         message_bytes_max: 0,
     };
     let mut decoder = Decoder::new(Role::Server, limits);
-    closing::run(node, link, &mut decoder, End::code(code)).await;
+    closing::run(node, link, &mut decoder, End::info(error)).await;
 }
 
 /// Takes a connection out of everything it is in, however its task ends.

@@ -25,7 +25,7 @@ use bowline_proto::Code;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{AccessControl, Config};
-use error::ApiError;
+pub(crate) use error::{ApiError, json_response};
 
 /// What the rest of the server says of itself over HTTP.
 pub trait Vitals: Send + Sync + 'static {

@@ -3,6 +3,7 @@
 //! It is for Linux. The binary `bowline` is a thin shell around it.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod access;
 mod bucket;
 mod channel;
@@ -13,6 +14,7 @@ mod frames;
 mod handler;
 mod http;
 mod hub;
+mod limits;
 mod link;
 mod node;
 mod outbox;
@@ -33,4 +35,5 @@ pub use access::{
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};
 pub use http::{HttpApi, Vitals, serve_http};
+pub use limits::{Network, NetworkError};
 pub use server::{BuildError, Full, PUBLISHES_INFLIGHT_MAX, Published, Server, ServerBuilder};

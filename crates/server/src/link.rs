@@ -15,14 +15,14 @@ use bowline_proto::{
     message::ServerMessage,
     server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
 };
-use bowline_ws::Extensions;
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     channel::Channel,
-    config::Config,
-    frames::{Compression, Mode, Shared, server_frame},
+    frames::{Mode, Shared, server_frame},
+    limits::Pass,
+    node::Node,
     outbox::Outbox,
     socket::Socket,
     sync::lock,
@@ -33,12 +33,11 @@ use crate::{
 pub(crate) struct Link {
     pub(crate) id: u64,
     pub(crate) mode: Mode,
-    /// What the handshake agreed on for the frames.
-    pub(crate) extensions: Extensions,
-    compression: Compression,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Option<Box<str>>,
     pub(crate) socket: Socket,
+    /// Its place within the limits.
+    pub(crate) pass: Pass,
     queue_bytes_max: usize,
     user: OnceLock<Option<Arc<str>>>,
     inner: Mutex<Inner>,
@@ -101,23 +100,22 @@ pub(crate) struct Chores {
 
 impl Link {
     pub(crate) fn new(
-        id: u64,
+        node: &Node,
         mode: Mode,
         peer: SocketAddr,
         origin: Option<Box<str>>,
         socket: Socket,
-        queue_bytes_max: usize,
-        now: Time,
+        pass: Pass,
     ) -> Self {
+        let now = node.clock.now();
         Self {
-            id,
+            id: node.new_link_id(),
             mode,
-            extensions: Extensions::NONE,
-            compression: Compression::NONE,
             peer,
             origin,
             socket,
-            queue_bytes_max,
+            pass,
+            queue_bytes_max: node.config.send_queue_bytes_max,
             user: OnceLock::new(),
             inner: Mutex::new(Inner {
                 outbox: Outbox::default(),
@@ -133,13 +131,6 @@ impl Link {
             wake: Notify::new(),
             work: Arc::new(Semaphore::new(1)),
         }
-    }
-
-    /// The same link with what its handshake agreed on.
-    pub(crate) fn with_extensions(mut self, extensions: Extensions, config: &Config) -> Self {
-        self.extensions = extensions;
-        self.compression = Compression::new(extensions, config);
-        self
     }
 
     /// Sets the verified user, once.
@@ -169,7 +160,7 @@ impl Link {
                 .from(delivery.first)
                 .take(delivery.count)
                 .map(|(shared, _)| shared);
-            inner.queue((self.mode, self.compression), channel, &delivery, items);
+            inner.queue(self.mode, channel, &delivery, items);
             inner.flush(&self.socket, now);
         }
         delivery.fell || !inner.outbox.is_empty() || inner.broken
@@ -196,8 +187,7 @@ impl Link {
         };
         let within = delivery.within(view.first.unwrap_or(delivery.first));
         let items = page.get(within).unwrap_or_default();
-        let form = (self.mode, self.compression);
-        inner.queue(form, channel, &delivery, items.iter());
+        inner.queue(self.mode, channel, &delivery, items.iter());
         inner.flush(&self.socket, now);
     }
 
@@ -235,9 +225,8 @@ impl Link {
         }
     }
 
-    /// Queues a frame, given as it is without compression.
+    /// Queues a frame.
     pub(crate) fn send_frame(&self, frame: Bytes, now: Time) {
-        let frame = self.compression.apply(frame);
         let mut inner = lock(&self.inner);
         if inner.closed {
             return;
@@ -263,11 +252,10 @@ impl Link {
         begun: Vec<(Arc<Channel>, Subscription)>,
         now: Time,
     ) {
-        let answer = answer.map(|answer| self.compression.apply(server_frame(answer)));
         let mut inner = lock(&self.inner);
         inner.begun = true;
         if let Some(answer) = answer {
-            inner.outbox.push(answer);
+            inner.outbox.push(server_frame(answer));
             inner.flush(&self.socket, now);
         }
         for (channel, cursor) in begun {
@@ -401,7 +389,7 @@ impl Inner {
 
     fn queue<'a>(
         &mut self,
-        (mode, compression): (Mode, Compression),
+        mode: Mode,
         channel: &Channel,
         delivery: &Delivery,
         items: impl Iterator<Item = &'a Arc<Shared>>,
@@ -415,7 +403,7 @@ impl Inner {
             self.outbox.push(server_frame(&gap));
         }
         for shared in items {
-            self.outbox.push(shared.frame(mode, compression).clone());
+            self.outbox.push(shared.frame(mode).clone());
         }
         self.counts.messages_out += delivery.count as u64;
     }

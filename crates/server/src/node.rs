@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     access::AccessControl, clock::Clock, config::Config, handler::MessageHandler, hub::Hub,
-    link::Link, sync::lock,
+    limits::Limits, link::Link, sync::lock,
 };
 
 /// One server process's shared parts.
@@ -29,6 +29,10 @@ pub(crate) struct Node {
     pub(crate) handler: Option<Arc<dyn MessageHandler>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Clock,
+    /// Who may come in.
+    pub(crate) limits: Arc<Limits>,
+    /// One permit per refused peer that is told why.
+    pub(crate) refusals: Arc<Semaphore>,
     /// Who holds each session; an entry per connection at most.
     pub(crate) sessions: Mutex<Sessions<SessionKey, u64>>,
     /// Slots for reading pages, so that a herd of readers takes turns.
@@ -103,6 +107,8 @@ impl Node {
         hub: Arc<Hub>,
         clock: Clock,
     ) -> Self {
+        let limits = Arc::new(Limits::new(config.clone(), clock));
+        let refusals = Arc::new(Semaphore::new(config.refusals_max));
         let page_slots = Semaphore::new(config.catchup_slots);
         Self {
             name,
@@ -112,6 +118,8 @@ impl Node {
             handler,
             hub,
             clock,
+            limits,
+            refusals,
             sessions: Mutex::new(Sessions::new()),
             page_slots,
             links: Mutex::new(BTreeMap::new()),
@@ -126,11 +134,11 @@ impl Node {
         self.next_link.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a connection; false where the bound is reached or the server shuts down.
+    /// Adds a connection; false where the server shuts down.
     pub(crate) fn register(&self, link: &Arc<Link>) -> bool {
         let mut links = lock(&self.links);
         // Judged under the lock, so that no connection slips in after the drain has listed them.
-        if links.len() >= self.config.connections_max || self.is_draining() {
+        if self.is_draining() {
             return false;
         }
         links.insert(link.id, link.clone());
@@ -141,6 +149,7 @@ impl Node {
     /// Removes a connection.
     pub(crate) fn forget(&self, link: &Link) {
         lock(&self.links).remove(&link.id);
+        link.pass.release();
         let counts = link.counts();
         count(&self.counters.messages_out, counts.messages_out);
         count(&self.counters.bytes_out, counts.bytes_out);

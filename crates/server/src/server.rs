@@ -2,25 +2,16 @@
 //!
 //! Owns construction, the accept loop and the shutdown. Must not know what connections do.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::Router;
 use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
 use bowline_proto::{
     Data,
     message::{ReconnectReason, ServerMessage},
 };
-use hyper::{
-    body::Incoming,
-    server::conn::http1,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
@@ -28,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    accept::Acceptor,
     access::{AccessControl, OpenAccess},
     channel::TailBounds,
     clock::Clock,
@@ -180,7 +172,9 @@ impl Server {
         ServerBuilder::default()
     }
 
-    /// All routes, WebSocket and HTTP, to be merged into an axum program.
+    /// All routes, WebSocket and HTTP, to be merged into an axum program. It should be served with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`: else addresses behind a trusted proxy
+    /// stay unknown, and HTTP requests have none.
     pub fn router(&self) -> Router {
         upgrade::router(self.node.clone()).merge(self.http.routes())
     }
@@ -195,7 +189,7 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let router = self.http.complete(self.router());
+        let acceptor = Acceptor::new(self.node.clone(), self.http.complete(self.router()));
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -203,7 +197,7 @@ impl Server {
                 // Once the server goes, nobody new is let in.
                 () = &mut shutdown => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, peer)) => self.answer(socket, peer, router.clone()),
+                    Ok((socket, peer)) => acceptor.accept(socket, peer),
                     Err(error) => {
                         tracing::warn!(%error, "a connection can't be accepted");
                         sleep(ACCEPT_RETRY).await;
@@ -212,8 +206,13 @@ impl Server {
             }
         }
         drop(listener);
-        self.drain().await;
+        self.drain(Some(&acceptor)).await;
         Ok(())
+    }
+
+    /// How many WebSocket connections are open.
+    pub fn connections(&self) -> usize {
+        self.node.links().len()
     }
 
     /// Publishes, waiting for room if too many are on their way.
@@ -274,27 +273,8 @@ impl Server {
         })
     }
 
-    fn answer(&self, socket: TcpStream, peer: SocketAddr, router: Router) {
-        let deadline = self.node.config.connection_timeout;
-        tokio::spawn(async move {
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(deadline);
-            let routes = TowerToHyperService::new(router);
-            let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(peer));
-                routes.call(request)
-            });
-            let serving = http
-                .serve_connection(TokioIo::new(socket), service)
-                .with_upgrades();
-            if let Err(error) = serving.await {
-                tracing::debug!(%error, "an HTTP connection ends");
-            }
-        });
-    }
-
     /// Tells the clients, then closes their links, and waits until they are gone.
-    pub(crate) async fn drain(&self) {
+    pub(crate) async fn drain(&self, acceptor: Option<&Acceptor>) {
         let end = Instant::now() + self.node.config.shutdown_timeout;
         let window = self.node.config.shutdown_timeout / 4;
         let after_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
@@ -309,7 +289,11 @@ impl Server {
             }
             link.end(Ending::Draining);
         }
-        while !self.node.links().is_empty() && Instant::now() < end {
+        if let Some(acceptor) = acceptor {
+            acceptor.close();
+        }
+        let is_idle = || acceptor.is_none_or(Acceptor::is_idle);
+        while !(self.node.links().is_empty() && is_idle()) && Instant::now() < end {
             sleep(Duration::from_millis(10)).await;
         }
     }

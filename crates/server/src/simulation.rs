@@ -9,10 +9,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use bowline_ws::Extensions;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
-use crate::{Server, connection::PlainRequest, frames::Mode, socket::Socket, upgrade};
+use crate::{
+    Server,
+    connection::PlainRequest,
+    frames::Mode,
+    socket::Socket,
+    upgrade::{self, Arrival},
+};
 
 /// A connected stream of bytes, as a non-blocking socket is one.
 pub trait Stream: fmt::Debug + Send + Sync {
@@ -45,26 +50,27 @@ pub trait Stream: fmt::Debug + Send + Sync {
 impl Server {
     /// Serves a client of `bowline.v1` from right behind its upgrade on.
     pub fn attach(&self, stream: Box<dyn Stream>, peer: SocketAddr) -> JoinHandle<()> {
-        let plain = PlainRequest {
-            token: None,
-            channels: Vec::new(),
-        };
-        let socket = Socket::Simulated(stream);
         let node = self.node().clone();
-        tokio::spawn(upgrade::attend(
-            node,
-            (Mode::Bowline, Extensions::NONE),
+        let arrival = Arrival {
+            mode: Mode::Bowline,
             peer,
-            None,
-            plain,
-            socket,
-            Vec::new(),
-        ))
+            origin: None,
+            plain: PlainRequest {
+                token: None,
+                channels: Vec::new(),
+                deadline: Instant::now() + node.config.connection_timeout,
+            },
+            socket: Socket::Simulated(stream),
+            received: Vec::new(),
+        };
+        // Simulated clients have no addresses by which to limit them.
+        let outcome = node.limits.enter(None, true);
+        tokio::spawn(upgrade::attend(node, arrival, outcome))
     }
 
     /// Lets the clients go as at the end of [`serve`](Self::serve), within `shutdown_timeout`.
     pub async fn shut_down(&self) {
-        self.drain().await;
+        self.drain(None).await;
     }
 
     /// Each total of the node with its name, as `/ws/stats` shows it.

@@ -1,27 +1,42 @@
 //! The WebSocket entrance: from an HTTP request to a connection.
 //!
 //! Owns `/ws` and its plain variants. After the upgrade hyper's buffers are gone and the socket is
-//! the connection's own.
+//! the connection's own. A refusal is told by a close frame while the budget for that lasts.
 
-use std::{collections::HashMap, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+mod verdict;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use axum::{
     Router,
     body::Body,
     extract::{Path, Query, Request, State},
-    http::{HeaderValue, Response, StatusCode, Version, header},
-    routing::get,
+    handler::Handler,
+    http::{HeaderName, HeaderValue, Response, StatusCode, Version, header},
+    response::IntoResponse,
+    routing::{MethodRouter, get},
 };
 use bowline_proto::{Code, SUBPROTOCOL, message::ErrorInfo};
-use bowline_ws::{Accepted, Extensions, UpgradeRequest, accept};
+use bowline_ws::{Accepted, UpgradeRequest, accept};
 use futures_util::FutureExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use crate::{
+    accept::{Deadline, Stream, client_of},
     connection::{self, PlainRequest},
     frames::Mode,
+    http::ApiError,
+    limits::{Pass, Refusal},
     link::Link,
     node::{Node, count},
     socket::Socket,
@@ -32,10 +47,40 @@ type Params = Query<HashMap<String, String>>;
 /// The routes that end in a WebSocket.
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()
-        .route("/ws", get(any))
-        .route("/ws/general", get(any))
-        .route("/ws/session/{id}", get(session))
+        .route("/ws", entrance(any))
+        .route("/ws/general", entrance(any))
+        .route("/ws/session/{id}", entrance(session))
         .with_state(node)
+}
+
+fn entrance<H, T>(handler: H) -> MethodRouter<Arc<Node>>
+where
+    H: Handler<T, Arc<Node>>,
+    T: 'static,
+{
+    get(handler)
+        .options(async || verdict::preflight())
+        .fallback(async || ApiError::from(Code::MethodNotAllowed))
+}
+
+/// A request for an upgrade that is a valid one.
+struct Entry {
+    mode: Mode,
+    origin: Option<Box<str>>,
+    ip: Option<IpAddr>,
+    plain: PlainRequest,
+    upgraded: OnUpgrade,
+}
+
+/// A connection right behind its upgrade.
+pub(crate) struct Arrival {
+    pub(crate) mode: Mode,
+    pub(crate) peer: SocketAddr,
+    pub(crate) origin: Option<Box<str>>,
+    pub(crate) plain: PlainRequest,
+    pub(crate) socket: Socket,
+    /// What came with the handshake.
+    pub(crate) received: Vec<u8>,
 }
 
 async fn any(
@@ -52,14 +97,7 @@ async fn any(
         .filter(|name| !name.is_empty())
         .map(Arc::from)
         .collect();
-    upgrade(
-        node,
-        PlainRequest {
-            token: params.get("token").cloned(),
-            channels,
-        },
-        request,
-    )
+    upgrade(node, params.get("token"), channels, request).await
 }
 
 async fn session(
@@ -69,57 +107,105 @@ async fn session(
     request: Request,
 ) -> Response<Body> {
     let channels = vec![Arc::from(format!("session:{id}"))];
-    upgrade(
-        node,
-        PlainRequest {
-            token: params.get("token").cloned(),
-            channels,
-        },
-        request,
-    )
+    upgrade(node, params.get("token"), channels, request).await
 }
 
-fn upgrade(node: Arc<Node>, plain: PlainRequest, mut request: Request) -> Response<Body> {
-    let headers = request.headers();
-    let fields: Vec<(&str, &[u8])> = headers
+async fn upgrade(
+    node: Arc<Node>,
+    token: Option<&String>,
+    channels: Vec<Arc<str>>,
+    mut request: Request,
+) -> Response<Body> {
+    let upgraded = hyper::upgrade::on(&mut request);
+    let (parts, _) = request.into_parts();
+    let ip = client_of(&node.config, &parts);
+    if !parts.headers.contains_key(header::UPGRADE) {
+        return verdict::answer(&node, &parts, ip, token.map(String::as_str)).await;
+    }
+    let fields: Vec<(&str, &[u8])> = parts
+        .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
-    let verdict = accept(
+    let judged = accept(
         UpgradeRequest {
-            method: request.method().as_str(),
-            is_http_1_1: request.version() == Version::HTTP_11,
+            method: parts.method.as_str(),
+            is_http_1_1: parts.version == Version::HTTP_11,
             headers: fields.iter().copied(),
         },
         &[SUBPROTOCOL],
     );
-    let mut accepted = match verdict {
+    let accepted = match judged {
         Ok(accepted) => accepted,
         Err(error) => return refuse(error.status(), error.header(), &error.to_string()),
     };
-    let origin = headers
-        .get(header::ORIGIN)
-        .and_then(|origin| origin.to_str().ok());
-    let origin: Option<Box<str>> = origin.map(Into::into);
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    if !node.config.allows_origin(origin.as_deref(), host) {
-        let row = Code::OriginNotAllowed.row();
-        return refuse(row.http.unwrap_or(403), None, row.meaning);
-    }
     let mode = if accepted.protocol.is_some() {
         Mode::Bowline
     } else {
         Mode::Plain
     };
-    if !node.config.compression {
-        accepted.extensions = Extensions::NONE;
+    let text = |name: HeaderName| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let origin: Option<Box<str>> = text(header::ORIGIN).map(Into::into);
+    let from = (origin.as_deref(), text(header::HOST));
+    let outcome = judge(&node, from, ip, mode);
+    let deadline = parts.extensions.get().copied();
+    let Deadline(deadline) =
+        deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
+    let entry = Entry {
+        mode,
+        origin,
+        ip,
+        plain: PlainRequest {
+            token: token.cloned(),
+            channels,
+            deadline,
+        },
+        upgraded,
+    };
+    match begin(node, entry, outcome) {
+        Ok(()) => answer(&accepted),
+        Err(refusal) => ApiError::from(refusal.info()).into_response(),
     }
-    let agreed = (mode, accepted.extensions);
-    let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(run(node, agreed, origin, plain, upgraded));
-    answer(&accepted)
+}
+
+/// Whether the connection may come in, by all that is known before it speaks.
+fn judge(
+    node: &Node,
+    (origin, host): (Option<&str>, Option<&str>),
+    ip: Option<IpAddr>,
+    mode: Mode,
+) -> Result<Pass, Refusal> {
+    if !node.config.allows_origin(origin, host) {
+        return Err(Refusal::now(Code::OriginNotAllowed));
+    }
+    if node.is_draining() {
+        return Err(Refusal::now(Code::Draining));
+    }
+    node.limits.enter(ip, mode == Mode::Bowline)
+}
+
+/// Begins to serve, or to say why not in a form that browsers can see.
+///
+/// # Errors
+/// The budget for that is spent: the refusal is to be told in plain HTTP.
+fn begin(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Result<(), Refusal> {
+    let permit = match outcome {
+        Ok(_) => None,
+        Err(refusal) => {
+            let permit = node.refusals.clone().try_acquire_owned();
+            Some(permit.map_err(|_| refusal)?)
+        }
+    };
+    tokio::spawn(async move {
+        run(node, entry, outcome).await;
+        drop(permit);
+    });
+    Ok(())
 }
 
 fn answer(accepted: &Accepted<'_>) -> Response<Body> {
@@ -135,10 +221,6 @@ fn answer(accepted: &Accepted<'_>) -> Response<Body> {
             header::SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(SUBPROTOCOL),
         );
-    }
-    if let Some(extensions) = accepted.extensions_header() {
-        let value = HeaderValue::from_str(&extensions).expect("names and numbers are ASCII");
-        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
     }
     response
 }
@@ -167,83 +249,77 @@ fn refuse(
     response
 }
 
-/// Takes the socket over and serves it.
-async fn run(
-    node: Arc<Node>,
-    agreed: (Mode, Extensions),
-    origin: Option<Box<str>>,
-    plain: PlainRequest,
-    upgraded: OnUpgrade,
-) {
-    let Ok(Ok(upgraded)) = timeout(node.config.connection_timeout, upgraded).await else {
-        return;
-    };
-    let Some((socket, received)) = socket_of(upgraded) else {
-        tracing::error!("the upgraded connection is not a TCP socket; Bowline serves those only");
+/// Takes the socket over and serves it, or says why it is refused.
+async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) {
+    let Some((socket, received)) = take_over(&node, entry.upgraded).await else {
         return;
     };
     let Ok(peer) = socket.peer_addr() else { return };
     let _ = socket.set_nodelay(true);
     let buffer = node.config.socket_send_buffer_bytes;
     let _ = socket2::SockRef::from(&socket).set_send_buffer_size(buffer);
-    attend(
-        node,
-        agreed,
-        peer,
-        origin,
-        plain,
-        Socket::Tcp(socket),
+    // An embedding program may not tell addresses; the socket knows its own.
+    let outcome = match (outcome, entry.ip) {
+        (Ok(pass), None) => pass
+            .locate(peer.ip(), entry.mode == Mode::Bowline)
+            .map(|()| pass),
+        (outcome, _) => outcome,
+    };
+    let arrival = Arrival {
+        mode: entry.mode,
+        peer: SocketAddr::new(entry.ip.unwrap_or(peer.ip()), peer.port()),
+        origin: entry.origin,
+        plain: entry.plain,
+        socket: Socket::Tcp(socket),
         received,
-    )
-    .await;
+    };
+    attend(node, arrival, outcome).await;
 }
 
-/// Serves a connection from right behind its upgrade on, within the bound of connections; a panic
-/// ends this one only.
-pub(crate) async fn attend(
-    node: Arc<Node>,
-    agreed: (Mode, Extensions),
-    peer: SocketAddr,
-    origin: Option<Box<str>>,
-    plain: PlainRequest,
-    socket: Socket,
-    received: Vec<u8>,
-) {
-    let (mode, extensions) = agreed;
-    let link = Link::new(
-        node.new_link_id(),
-        mode,
-        peer,
-        origin,
-        socket,
-        node.config.send_queue_bytes_max,
-        node.clock.now(),
-    );
-    let link = Arc::new(link.with_extensions(extensions, &node.config));
-    if !node.register(&link) {
-        let code = if node.is_draining() {
-            Code::Draining
-        } else {
-            Code::Overloaded
-        };
-        tracing::warn!(%peer, %code, "a connection is refused");
-        connection::refuse(&node, &link, code).await;
+/// Serves a connection from right behind its upgrade on, or says why it is refused; a panic ends
+/// this one only.
+pub(crate) async fn attend(node: Arc<Node>, arrival: Arrival, outcome: Result<Pass, Refusal>) {
+    let Arrival { peer, mode, .. } = arrival;
+    let (pass, refusal) = match outcome {
+        Ok(pass) => (pass, None),
+        Err(refusal) => (node.limits.no_pass(), Some(refusal)),
+    };
+    let link = Link::new(&node, mode, peer, arrival.origin, arrival.socket, pass);
+    let link = Arc::new(link);
+    let refusal = refusal.or_else(|| {
+        let registered = node.register(&link);
+        (!registered).then_some(Refusal::now(Code::Draining))
+    });
+    if let Some(refusal) = refusal {
+        tracing::info!(peer = %peer.ip(), code = %refusal.code, "a connection is refused");
+        connection::refuse(&node, &link, &refusal.info()).await;
         return;
     }
     let id = link.id;
     tracing::debug!(connection = id, %peer, "connected");
-    let serving = AssertUnwindSafe(connection::serve(node.clone(), link, received, plain));
-    if serving.catch_unwind().await.is_err() {
+    let serving = connection::serve(node.clone(), link, arrival.received, arrival.plain);
+    if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
         count(&node.counters.connections_panicked, 1);
         tracing::error!(connection = id, "the connection's task panicked");
     }
 }
 
-/// The socket below an upgraded connection, and what came with the handshake: of Bowline's own
-/// accept loop, or of `axum::serve`, which wraps it once more.
+/// The socket, and what came with the handshake, once HTTP has left it.
+async fn take_over(node: &Node, upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+    let upgraded = timeout(node.config.connection_timeout, upgraded).await;
+    let upgraded = upgraded.ok()?.ok()?;
+    let socket = socket_of(upgraded);
+    if socket.is_none() {
+        tracing::error!("the upgraded connection is not a TCP socket; Bowline serves those only");
+    }
+    socket
+}
+
+/// The socket below an upgraded connection: of Bowline's own accept loop, or of `axum::serve`,
+/// which wraps it once more.
 fn socket_of(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf.to_vec())),
+    match upgraded.downcast::<TokioIo<Stream>>() {
+        Ok(parts) => Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec())),
         Err(upgraded) => {
             let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
             Some((parts.io.into_inner(), parts.read_buf.to_vec()))

@@ -506,10 +506,10 @@ async fn beyond_the_bound_a_connection_is_told_why() {
     let (_server, address) = start(config).await;
     let (_first, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
     let mut second = Client::dial(&address, "/ws", &["bowline.v1"]).await;
-    assert_eq!(
-        second.closed().await,
-        (4503, "{\"code\":\"overloaded\"}".to_owned())
-    );
+    let (close, reason) = second.closed().await;
+    let reason: Value = serde_json::from_str(&reason).expect("JSON");
+    assert_eq!((close, &reason["code"]), (4503, &json!("overloaded")));
+    assert!(reason["retry_after_ms"].is_u64(), "{reason}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use bowline::{AllowedOrigins, ApiKey};
+use bowline::{AllowedOrigins, ApiKey, Network, NetworkError};
 use toml::Value;
 
 /// A value as it was written.
@@ -24,6 +24,7 @@ pub(super) enum Slot<'a> {
     Address(&'a mut SocketAddr),
     Path(&'a mut PathBuf),
     Origins(&'a mut AllowedOrigins),
+    Networks(&'a mut Vec<Network>),
     Level(&'a mut tracing::Level),
     Format(&'a mut LogFormat),
     Kind(&'a mut EngineKind),
@@ -110,6 +111,14 @@ impl Slot<'_> {
                 *path = text.into();
             }
             Self::Origins(origins) => *origins = parse_origins(raw),
+            Self::Networks(networks) => {
+                let list = raw.list();
+                let parsed = list
+                    .iter()
+                    .map(|text| text.parse())
+                    .collect::<Result<_, _>>();
+                *networks = parsed.map_err(|error: NetworkError| format!("each {error}"))?;
+            }
             Self::Level(level) => {
                 let problem = |_| "must be error, warn, info, debug or trace".to_owned();
                 *level = raw.one()?.parse().map_err(problem)?;
@@ -152,6 +161,10 @@ impl Slot<'_> {
             Self::Origins(AllowedOrigins::Any) => quoted("*"),
             Self::Origins(AllowedOrigins::SameHost) => quoted("same-host"),
             Self::Origins(AllowedOrigins::List(list)) => Value::from(list.clone()).to_string(),
+            Self::Networks(networks) => {
+                let texts = networks.iter().map(ToString::to_string);
+                Value::from(texts.collect::<Vec<_>>()).to_string()
+            }
             Self::Level(level) => quoted(&level.as_str().to_ascii_lowercase()),
             Self::Format(LogFormat::Text) => quoted("text"),
             Self::Format(LogFormat::Json) => quoted("json"),

@@ -47,6 +47,11 @@ settings! {
     "server" "http_requests" "http_requests_max" Size server.http_requests_max;
     "server" "batch_messages" "batch_messages_max" Size server.batch_messages_max;
     "server" "history_bytes" "history_bytes_max" Size server.history_bytes_max;
+    "server" "http_connections" "http_connections_max" Size server.http_connections_max;
+    "server" "max_headers" "headers_max" Size server.headers_max;
+    "server" "header_bytes" "header_bytes_max" Size server.header_bytes_max;
+    "server" "trusted_proxies" "trusted_proxies" Networks server.trusted_proxies;
+    "server" "proxy_protocol" "proxy_protocol" Flag server.proxy_protocol;
     "log" "level" "log_level" Level log_level;
     "log" "format" "log_format" Format log_format;
     "access" "api_keys" "api_keys" Keys api_keys;
@@ -56,19 +61,24 @@ settings! {
     "websocket" "max_reconnect_attempts" "max_reconnect_attempts" Count server.max_reconnect_attempts;
     "websocket" "max_message_size" "message_bytes_max" Size server.message_bytes_max;
     "websocket" "max_connections_per_ip" "connections_per_ip_max" Count server.connections_per_ip_max;
+    "websocket" "max_verified_connections_per_ip" "verified_connections_per_ip_max"
+        Count server.verified_connections_per_ip_max;
+    "websocket" "max_connections_per_user" "connections_per_user_max"
+        Count server.connections_per_user_max;
+    "websocket" "max_addresses" "addresses_max" Size server.addresses_max;
     "websocket" "rate_limit_window" "rate_limit_window" Span server.rate_limit_window;
     "websocket" "rate_limit_attempts" "rate_limit_attempts_max" Count server.rate_limit_attempts_max;
     "websocket" "loopback_exempt" "loopback_exempt" Flag server.loopback_exempt;
     "websocket" "send_timeout" "send_timeout" Span server.send_timeout;
     "websocket" "max_connections" "connections_max" Size server.connections_max;
     "websocket" "max_handshakes" "handshakes_max" Size server.handshakes_max;
+    "websocket" "handshakes_per_second" "handshakes_per_second" Count server.handshakes_per_second;
+    "websocket" "max_refusals" "refusals_max" Size server.refusals_max;
     "websocket" "max_subscriptions" "subscriptions_per_connection_max"
         Size server.subscriptions_per_connection_max;
     "websocket" "send_queue_bytes" "send_queue_bytes_max" Size server.send_queue_bytes_max;
     "websocket" "socket_send_buffer_bytes" "socket_send_buffer_bytes"
         Size server.socket_send_buffer_bytes;
-    "websocket" "compression" "compression" Flag server.compression;
-    "websocket" "compression_min_bytes" "compression_bytes_min" Size server.compression_bytes_min;
     "websocket" "max_inflight" "inflight_max" Size server.inflight_max;
     "websocket" "max_channel_bytes" "channel_bytes_max" Size server.channel_bytes_max;
     "websocket" "messages_per_second" "messages_per_second" Count server.messages_per_second;

@@ -1,14 +1,10 @@
 //! What a run consists of: the server, the links, the drivers, the ledger.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 
-use super::{
-    ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, theme::Theme,
-    upstream::Upstream,
-};
+use super::{ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, upstream::Upstream};
 use crate::{
     driver::Driver,
     log::Record,
@@ -54,9 +50,7 @@ const ATTEMPTS_MAX: u32 = 1_000_000;
 
 #[derive(Debug)]
 pub(super) struct World {
-    pub(super) server: Mutex<Server>,
-    /// The server's.
-    address: SocketAddr,
+    pub(super) server: Server,
     pub(super) links: Proxy,
     pub(super) http_links: Proxy,
     pub(super) drivers: Vec<Driver>,
@@ -85,12 +79,8 @@ impl World {
             &SERVER_ENVIRONMENT,
         )
         .await?;
-        let address = server.address();
-        let links = match options.theme {
-            Theme::Frames => Proxy::start_framed(address, load.clients, &rng.fork(10)).await?,
-            _ => Proxy::start(address, load.clients, &rng.fork(10)).await?,
-        };
-        let http_links = Proxy::start(address, HTTP_LINKS, &rng.fork(11)).await?;
+        let links = Proxy::start(server.address(), load.clients, &rng.fork(10)).await?;
+        let http_links = Proxy::start(server.address(), HTTP_LINKS, &rng.fork(11)).await?;
         let progress = Arc::new(Progress::new(load.clients));
         let mut drivers = Vec::with_capacity(options.driver_processes);
         for index in 0..options.driver_processes {
@@ -100,8 +90,7 @@ impl World {
         }
         let channels: Vec<String> = (0..load.channels).map(channel_name).collect();
         let mut world = Self {
-            server: Mutex::new(server),
-            address,
+            server,
             links,
             http_links,
             drivers,
@@ -118,7 +107,7 @@ impl World {
 
     pub(super) fn publisher(&self) -> Publisher<'_> {
         Publisher {
-            server: self.address,
+            server: self.server.address(),
             links: self.http_links.links(),
             channels: &self.channels,
             ledger: &self.ledger,
@@ -144,9 +133,6 @@ impl World {
                 felt: self.links.felt(kind),
             })?;
         }
-        for (kind, felt) in self.links.struck() {
-            self.ledger.write(&Record::Fault { kind, felt })?;
-        }
         for (index, link) in self.links.links().iter().enumerate() {
             self.ledger.write(&Record::Link {
                 client: Progress::client_name(index),
@@ -161,7 +147,7 @@ impl World {
         for driver in self.drivers {
             driver.quit().await?;
         }
-        match self.server.into_inner().stop(STOP_DEADLINE).await {
+        match self.server.stop(STOP_DEADLINE).await {
             Some(status) if status.success() => {}
             Some(status) => {
                 return Err(RunError::Failed(format!("the server ended with {status}")));

@@ -124,10 +124,8 @@ pub(super) struct Conditions {
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From client to server.
+pub(super) enum Direction {
     ToServer,
-    /// From server to client.
     ToClient,
 }
 

@@ -1,7 +1,6 @@
 //! One link: a listening port, its conditions, its armed cut and its counters.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -18,8 +17,7 @@ use tokio::{
 };
 
 use super::{
-    fault::{Conditions, Direction, Ending, Fault, FaultKind},
-    frames::{FrameAction, FrameRule, Rules},
+    fault::{Conditions, Ending, Fault, FaultKind},
     relay,
 };
 use crate::rng::Rng;
@@ -36,9 +34,6 @@ pub struct Link {
     upstream: SocketAddr,
     pub(super) conditions: watch::Sender<Conditions>,
     armed: Mutex<Option<ArmedCut>>,
-    /// Its WebSocket frames are told apart.
-    pub(super) framed: bool,
-    rules: Mutex<Rules>,
     /// One bit per kind of fault that has begun and has not taken hold yet.
     waiting: AtomicU32,
     felt: [AtomicU64; FaultKind::ALL.len()],
@@ -74,11 +69,7 @@ pub(super) struct Listener {
 }
 
 /// Binds a port and makes its link.
-pub(super) fn open(
-    ip: IpAddr,
-    upstream: SocketAddr,
-    framed: bool,
-) -> io::Result<(Arc<Link>, Listener)> {
+pub(super) fn open(ip: IpAddr, upstream: SocketAddr) -> io::Result<(Arc<Link>, Listener)> {
     let reservation = bind(SocketAddr::new(ip, 0))?;
     let address = reservation
         .local_addr()?
@@ -90,8 +81,6 @@ pub(super) fn open(
         upstream,
         conditions: watch::Sender::new(Conditions::default()),
         armed: Mutex::new(None),
-        framed,
-        rules: Mutex::default(),
         waiting: AtomicU32::new(0),
         felt: Default::default(),
         cuts: AtomicU64::new(0),
@@ -140,20 +129,9 @@ impl Link {
             .send_modify(|conditions| conditions.end(kind));
     }
 
-    /// Adds a rule for frames, which strikes once. Links that are not framed never meet it.
-    pub fn add_rule(&self, rule: FrameRule) {
-        self.rules().add(rule);
-    }
-
-    /// How often each rule has struck, by its name.
-    pub fn struck(&self) -> BTreeMap<String, u64> {
-        self.rules().struck().clone()
-    }
-
-    /// Ends all faults and disarms the cut and the rules that wait.
+    /// Ends all faults and disarms the cut that waits.
     pub fn heal(&self) {
         *self.armed() = None;
-        self.rules().clear();
         self.waiting.store(0, Relaxed);
         self.conditions.send_replace(Conditions::default());
     }
@@ -212,19 +190,6 @@ impl Link {
     pub(super) fn count_down(&self, cut: bool) {
         self.up.fetch_sub(1, Relaxed);
         self.cuts.fetch_add(u64::from(cut), Relaxed);
-    }
-
-    /// What happens to a frame with messages of these types.
-    pub(super) fn take_rule(
-        &self,
-        direction: Direction,
-        messages: &[String],
-    ) -> Option<FrameAction> {
-        self.rules().take(direction, messages)
-    }
-
-    fn rules(&self) -> MutexGuard<'_, Rules> {
-        self.rules.lock().expect("no holder of this lock can panic")
     }
 
     fn armed(&self) -> MutexGuard<'_, Option<ArmedCut>> {

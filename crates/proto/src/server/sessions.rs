@@ -41,16 +41,17 @@ impl<K: Ord, C: Copy + PartialEq> Sessions<K, C> {
             self.holders.insert(session, (link, connection));
             return Claim::Free;
         };
-        let newer = match (link, *held) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(link), Some(held)) => link > held,
-        };
-        if !newer {
+        if !is_newer(link, *held) {
             return Claim::Refused;
         }
         *held = link;
         Claim::TakesOver(std::mem::replace(holder, connection))
+    }
+
+    /// The connection that such a claim would take the session over from.
+    pub fn holder_below(&self, session: &K, link: Option<u64>) -> Option<C> {
+        let (held, holder) = self.holders.get(session)?;
+        is_newer(link, *held).then_some(*holder)
     }
 
     /// Gives a session up, if this connection still holds it.
@@ -72,6 +73,14 @@ impl<K: Ord, C: Copy + PartialEq> Sessions<K, C> {
     /// Whether no session has a live link.
     pub fn is_empty(&self) -> bool {
         self.holders.is_empty()
+    }
+}
+
+const fn is_newer(link: Option<u64>, held: Option<u64>) -> bool {
+    match (link, held) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(link), Some(held)) => link > held,
     }
 }
 

@@ -15,6 +15,10 @@ const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 const SPAN_MIN: Duration = Duration::from_millis(1);
 /// No size or count is above 2^30: frames and places of that size are a mistake in the unit.
 const SIZE_MAX: usize = 1 << 30;
+/// Each attempt within the window is remembered by its time.
+const ATTEMPTS_MAX: u32 = 10_000;
+/// Below it the map of addresses would forget at once.
+const ADDRESSES_MIN: usize = 16;
 /// A channel's name stands in every message, so it must stay far below one.
 const CHANNEL_BYTES_LIMIT: usize = 1_024;
 
@@ -24,6 +28,7 @@ impl Config {
         let mut problems = Problems(Vec::new());
         self.check_spans(&mut problems);
         self.check_sizes(&mut problems);
+        self.check_limits(&mut problems);
         self.check_relations(&mut problems);
         if problems.0.is_empty() {
             Ok(())
@@ -55,12 +60,14 @@ impl Config {
             ("message_bytes_max", self.message_bytes_max),
             ("connections_max", self.connections_max),
             ("handshakes_max", self.handshakes_max),
+            ("http_connections_max", self.http_connections_max),
+            ("headers_max", self.headers_max),
+            ("header_bytes_max", self.header_bytes_max),
             (
                 "subscriptions_per_connection_max",
                 self.subscriptions_per_connection_max,
             ),
             ("socket_send_buffer_bytes", self.socket_send_buffer_bytes),
-            ("compression_bytes_min", self.compression_bytes_min),
             ("inflight_max", self.inflight_max),
             ("channel_bytes_max", self.channel_bytes_max),
             ("catchup_slots", self.catchup_slots),
@@ -77,11 +84,40 @@ impl Config {
         for (key, count) in [
             ("max_reconnect_attempts", self.max_reconnect_attempts),
             ("connections_per_ip_max", self.connections_per_ip_max),
-            ("rate_limit_attempts_max", self.rate_limit_attempts_max),
+            ("connections_per_user_max", self.connections_per_user_max),
+            ("handshakes_per_second", self.handshakes_per_second),
             ("messages_per_second", self.messages_per_second),
         ] {
             problems.demand(count > 0, key, "must be at least 1");
         }
+    }
+
+    fn check_limits(&self, problems: &mut Problems) {
+        problems.demand(
+            (1..=ATTEMPTS_MAX).contains(&self.rate_limit_attempts_max),
+            "rate_limit_attempts_max",
+            "must be between 1 and 10,000",
+        );
+        problems.demand(
+            self.verified_connections_per_ip_max >= self.connections_per_ip_max,
+            "verified_connections_per_ip_max",
+            "must be at least connections_per_ip_max",
+        );
+        problems.demand(
+            (ADDRESSES_MIN..=SIZE_MAX).contains(&self.addresses_max),
+            "addresses_max",
+            "must be between 16 and 2^30",
+        );
+        problems.demand(
+            self.refusals_max <= SIZE_MAX,
+            "refusals_max",
+            "must be at most 2^30",
+        );
+        problems.demand(
+            !self.proxy_protocol || !self.trusted_proxies.is_empty(),
+            "proxy_protocol",
+            "needs trusted_proxies: only their word is taken",
+        );
     }
 
     fn check_relations(&self, problems: &mut Problems) {

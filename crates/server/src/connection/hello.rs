@@ -34,6 +34,11 @@ pub(super) async fn answer(
     hello: Hello,
 ) -> Result<Peer, End> {
     let identity = authenticate(node, link, hello.token.as_deref()).await?;
+    let old = takes_over(node, &identity, &hello);
+    let settled = link
+        .pass
+        .settle(identity.user.as_ref(), old.as_deref().map(|old| &old.pass));
+    settled.map_err(|refusal| End::info(&refusal.info()))?;
     let opened = open_session(node, link, guard, &identity, &hello).await?;
     let mut subscriptions = Vec::new();
     let mut entries = Vec::new();
@@ -81,6 +86,7 @@ pub(super) async fn answer(
         subscriptions,
     }));
     link.subscribe(Some(&welcome), entries, node.clock.now());
+    link.pass.welcomed();
     let key = session_key(identity.user.as_deref(), &opened.session);
     Ok(Peer {
         identity,
@@ -88,6 +94,13 @@ pub(super) async fn answer(
         upstream: Upstream::new(opened.acked, node.config.inflight_max as u64),
         bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
     })
+}
+
+/// The connection whose session, and so whose place within the limits, this one takes over.
+fn takes_over(node: &Node, identity: &Identity, hello: &Hello) -> Option<Arc<Link>> {
+    let key = session_key(identity.user.as_deref(), hello.session.as_deref()?);
+    let holder = lock(&node.sessions).holder_below(&key, hello.link)?;
+    node.link(holder)
 }
 
 /// Finds out who the client is, within `access_timeout`.

@@ -22,12 +22,14 @@ use crate::{
 };
 
 /// What the URL of a plain connection asks for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlainRequest {
     /// `?token=`: the only place where a client without protocol can put it.
     pub(crate) token: Option<String>,
     /// `?channels=a,b`, or the channel of the path.
     pub(crate) channels: Vec<Arc<str>>,
+    /// By when the client must be welcomed.
+    pub(crate) deadline: tokio::time::Instant,
 }
 
 /// The one message of plain mode that the server itself understands.
@@ -48,6 +50,8 @@ impl Reading {
         let node = self.node.clone();
         let token = request.token.as_deref();
         let identity = hello::authenticate(&node, &self.link, token).await?;
+        let settled = self.link.pass.settle(identity.user.as_ref(), None);
+        settled.map_err(|refusal| End::info(&refusal.info()))?;
         let personal = identity.user.as_deref().map(hello::personal_channel);
         let mut entries = Vec::new();
         let max = node.config.subscriptions_per_connection_max;
@@ -65,6 +69,7 @@ impl Reading {
             entries.push((channel, cursor));
         }
         self.link.subscribe(None, entries, node.clock.now());
+        self.link.pass.welcomed();
         Ok(Peer {
             identity,
             session: None,

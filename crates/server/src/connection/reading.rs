@@ -1,6 +1,6 @@
 //! The reading half: bytes to messages, one buffer at a time.
 //!
-//! Owns the read buffer and the inflater, which belong to the thread and not to the connection, and the order of
+//! Owns the read buffer, which belongs to the thread and not to the connection, and the order of
 //! requests. While an append is on its way it goes on reading.
 
 use std::{cell::RefCell, io::ErrorKind, sync::Arc};
@@ -10,7 +10,7 @@ use bowline_proto::{
     codec::{DecodeError, Incoming, decode_client},
     message::{ClientMessage, ErrorInfo},
 };
-use bowline_ws::{Closing, ControlPayload, Decoder, Event, Inflater, Role, encode_pong};
+use bowline_ws::{Closing, ControlPayload, Decoder, Event, Role, encode_pong};
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
@@ -25,8 +25,6 @@ const READ_BYTES: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
-    /// About 56 KB once a compressed message came.
-    static INFLATER: RefCell<Inflater> = const { RefCell::new(Inflater::new()) };
 }
 
 /// The state of the reading half.
@@ -64,7 +62,7 @@ impl Reading {
 
     async fn serve(&mut self, plain: PlainRequest) -> Result<std::convert::Infallible, End> {
         let mut arrived = Vec::new();
-        let deadline = tokio::time::Instant::now() + self.node.config.connection_timeout;
+        let deadline = plain.deadline;
         let mut peer = if speaks_bowline(&self.link) {
             let hello = timeout_at(deadline, Box::pin(self.hello(&mut arrived))).await;
             hello.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
@@ -161,9 +159,7 @@ impl Reading {
         count(&self.node.counters.bytes_in, input.len() as u64);
         let mut closing = Closing::new(Role::Server);
         while self.ending.is_none() {
-            let decoded =
-                INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(&mut input, inflater));
-            match decoded {
+            match self.decoder.decode(&mut input) {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text), arrived),
                 Ok(Some(Event::Binary(bytes))) => self.arrive(Incoming::Binary(&bytes), arrived),

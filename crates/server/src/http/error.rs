@@ -17,14 +17,14 @@ const STORAGE_RETRY_MS: u64 = 1_000;
 
 /// A request that failed as a whole, or one publication of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     pub(super) info: ErrorInfo,
 }
 
 impl ApiError {
     /// With a more precise sentence than the code's own.
-    pub(super) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self::from(code).with_message(message)
     }
 
@@ -33,7 +33,7 @@ impl ApiError {
         self
     }
 
-    pub(super) fn with_retry_after_ms(mut self, retry_after_ms: u64) -> Self {
+    pub(crate) fn with_retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.info = self.info.with_retry_after_ms(retry_after_ms);
         self
     }
@@ -48,6 +48,16 @@ impl From<Code> for ApiError {
         Self {
             status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             info: code.into(),
+        }
+    }
+}
+
+impl From<ErrorInfo> for ApiError {
+    fn from(info: ErrorInfo) -> Self {
+        let code = Code::from_name(&info.code).unwrap_or(Code::Internal);
+        Self {
+            info,
+            ..Self::from(code)
         }
     }
 }
@@ -95,7 +105,7 @@ impl IntoResponse for ApiError {
 }
 
 /// An answer with this JSON text, which no cache keeps.
-pub(super) fn json_response(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
+pub(crate) fn json_response(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),

@@ -3,11 +3,10 @@
 //! Owns the order of these steps: a request is known before it gets a place, and has a place before
 //! its body is read. Must not know what the body means.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
-    extract::ConnectInfo,
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use bowline_proto::Code;
@@ -16,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{HttpApi, error::ApiError};
-use crate::{Credentials, Entrance, Identity, Operation};
+use crate::{Credentials, Entrance, Identity, Operation, accept::client_of};
 
 /// A body over the limit is read and thrown away up to so many times the limit, so that the
 /// refusal reaches a client that is still writing; beyond, the connection is cut.
@@ -31,10 +30,7 @@ impl HttpApi {
         let credentials = Credentials {
             token: token(&parts.headers)?,
             entrance: Entrance::Http,
-            remote_addr: parts
-                .extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|ConnectInfo(address)| address.ip()),
+            remote_addr: client_of(&self.config, parts),
             origin: text(header::ORIGIN),
         };
         let question = self.access.authenticate(credentials);

@@ -1,0 +1,234 @@
+//! From an accepted TCP connection to HTTP requests.
+//!
+//! Owns what happens before a request is known: the deadline that runs from the accept, the PROXY
+//! protocol, the bound of sockets that speak HTTP, the bounds of a request's head, and the end of
+//! idle connections. Must not know routes.
+
+mod proxy_header;
+mod stream;
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderMap, Response, request::Parts},
+    response::IntoResponse,
+};
+use bowline_proto::Code;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Semaphore, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    config::Config,
+    http::ApiError,
+    limits::{client_address, is_trusted},
+    node::Node,
+};
+pub(crate) use stream::Stream;
+
+/// The longest line of a request's head: common servers take 8 KB.
+const HEADER_LINE_BYTES_MAX: usize = 8 << 10;
+/// hyper refuses a buffer below it.
+const BUFFER_BYTES_MIN: usize = 8 << 10;
+/// How long a socket that is turned away is given to take the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// What is read and thrown away of it meanwhile.
+const LINGER_BYTES: usize = 16 << 10;
+
+/// By when the connection of this request must be welcomed, if it becomes one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(pub(crate) Instant);
+
+/// Serves accepted sockets; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    node: Arc<Node>,
+    router: Router,
+    sockets: Arc<Semaphore>,
+    /// True once idle connections must go.
+    closing: Arc<watch::Sender<bool>>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(node: Arc<Node>, router: Router) -> Self {
+        let sockets = Arc::new(Semaphore::new(node.config.http_connections_max));
+        Self {
+            node,
+            router,
+            sockets,
+            closing: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// Serves the socket in a task of its own, or turns it away.
+    pub(crate) fn accept(&self, socket: TcpStream, peer: SocketAddr) {
+        let deadline = Instant::now() + self.node.config.connection_timeout;
+        let Ok(place) = self.sockets.clone().try_acquire_owned() else {
+            tracing::debug!(%peer, "too many sockets speak HTTP");
+            self.turn_away(socket);
+            return;
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            this.serve(socket, peer, deadline).await;
+            drop(place);
+        });
+    }
+
+    /// Ends what is idle, and lets what is under way finish.
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Whether no socket speaks HTTP any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sockets.available_permits() == self.node.config.http_connections_max
+    }
+
+    async fn serve(&self, mut socket: TcpStream, mut peer: SocketAddr, deadline: Instant) {
+        let config = &self.node.config;
+        if config.proxy_protocol && is_trusted(&config.trusted_proxies, peer.ip()) {
+            match timeout_at(deadline, proxy_header::read(&mut socket)).await {
+                Ok(Ok(source)) => peer = source.unwrap_or(peer),
+                _ => {
+                    tracing::debug!(%peer, "a trusted proxy sent no PROXY header of version 2");
+                    return;
+                }
+            }
+        }
+        let Some(_place) = self.node.limits.socket(peer.ip()) else {
+            tracing::debug!(%peer, "too many sockets of one address speak HTTP");
+            self.turn_away(socket);
+            return;
+        };
+        let first = AtomicBool::new(true);
+        let routes = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let deadline = if first.swap(false, Ordering::Relaxed) {
+                deadline
+            } else {
+                Instant::now() + config.connection_timeout
+            };
+            let refused = check_head(config, request.headers(), request.uri().path_and_query());
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(Deadline(deadline));
+            let answer = refused.is_ok().then(|| routes.call(request));
+            async move {
+                match (answer, refused) {
+                    (Some(answer), _) => answer.await,
+                    (None, refused) => Ok::<Response<Body>, Infallible>(refused.into_response()),
+                }
+            }
+        });
+        let io = TokioIo::new(Stream::new(socket, config.send_timeout));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(deadline - Instant::now())
+            .max_headers(config.headers_max.saturating_mul(2))
+            .max_header_size(config.header_bytes_max)
+            .max_buf_size(config.header_bytes_max.max(BUFFER_BYTES_MIN));
+        let serving = http.serve_connection(io, service).with_upgrades();
+        tokio::pin!(serving);
+        let mut closing = self.closing.subscribe();
+        let ended = tokio::select! {
+            biased;
+            // The requests first: what has come is answered.
+            ended = &mut serving => ended,
+            // Then the server's end, which idle connections share at once.
+            () = async { drop(closing.wait_for(|closing| *closing).await) } => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "an HTTP connection ends");
+        }
+    }
+
+    /// Says in HTTP that there is no room, as far as the budget for refusals reaches.
+    fn turn_away(&self, mut socket: TcpStream) {
+        let Ok(permit) = self.node.refusals.clone().try_acquire_owned() else {
+            return;
+        };
+        tokio::spawn(async move {
+            let body = format!(
+                "{{\"code\":\"{code}\",\"message\":\"{message}\",\"retry\":true,\"retry_after_ms\":1000}}",
+                code = Code::Overloaded,
+                message = Code::Overloaded.row().meaning,
+            );
+            let answer = format!(
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let told = async {
+                socket.write_all(answer.as_bytes()).await?;
+                socket.shutdown().await?;
+                // Unread bytes would make the kernel reset the connection, and the answer with it.
+                let mut sink = vec![0; 1_024];
+                let mut discarded = 0;
+                while discarded < LINGER_BYTES {
+                    match socket.read(&mut sink).await? {
+                        0 => break,
+                        read => discarded += read,
+                    }
+                }
+                Ok::<(), std::io::Error>(())
+            };
+            let _ = timeout(LINGER, told).await;
+            drop(permit);
+        });
+    }
+}
+
+/// The client's address, as far as the program that serves the request tells: behind trusted
+/// proxies it is the one that they name.
+pub(crate) fn client_of(config: &Config, parts: &Parts) -> Option<IpAddr> {
+    let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(client_address(
+        &config.trusted_proxies,
+        peer.ip(),
+        &parts.headers,
+    ))
+}
+
+/// hyper bounds the whole head, and the headers at twice the number, with an answer that has no
+/// body; within that the refusal says why.
+fn check_head(
+    config: &Config,
+    headers: &HeaderMap,
+    target: Option<&axum::http::uri::PathAndQuery>,
+) -> Result<(), ApiError> {
+    let target = target.map_or(0, |target| target.as_str().len());
+    let longest = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .fold(target, usize::max);
+    if headers.len() > config.headers_max || longest > HEADER_LINE_BYTES_MAX {
+        return Err(Code::HeadersTooLarge.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The server's edge over real sockets: who comes in, who is refused and how they are told, who is
+//! believed, and what the server says of itself.
+
+mod edge {
+    pub(crate) mod client;
+    mod http;
+    mod limits;
+    mod proxies;
+}

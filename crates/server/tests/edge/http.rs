@@ -1,0 +1,231 @@
+//! Plain HTTP at the edge: heads, idle sockets, and the verdict.
+
+use std::time::Duration;
+
+use bowline::{Config, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    client::{HERE, World, hello, strict, until},
+    limits::Names,
+};
+
+#[tokio::test]
+async fn too_many_and_too_large_headers_are_refused() {
+    let world = World::start(strict()).await;
+    let many = |count: usize| (0..count).map(|n| format!("X-{n}: 1")).collect::<Vec<_>>();
+    // Host and Connection are two of them.
+    for (count, status) in [(126, 200), (127, 431), (250, 431), (300, 431)] {
+        let lines = many(count);
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let answer = world.get("/health/live", &lines).await;
+        assert_eq!(answer.status, status, "{count}");
+        if count == 127 {
+            assert_eq!(answer.code(), (431, "headers_too_large".to_owned()));
+        }
+    }
+    for (bytes, status) in [(8_000, 200), (8_300, 431), (16_384, 431)] {
+        let line = format!("X-Long: {}", "a".repeat(bytes));
+        assert_eq!(
+            world.get("/health/live", &[&line]).await.status,
+            status,
+            "{bytes}"
+        );
+    }
+    let target = format!("/ws?token={}", "a".repeat(8_300));
+    assert_eq!(world.get(&target, &[]).await.status, 431);
+}
+
+#[tokio::test]
+async fn idle_sockets_are_closed_and_their_number_is_bounded() {
+    let world = World::start(Config {
+        http_connections_max: 2,
+        connection_timeout: Duration::from_millis(300),
+        access_timeout: Duration::from_millis(300),
+        ..strict()
+    })
+    .await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut socket = world.socket(HERE).await;
+        socket
+            .write_all(b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
+            .await
+            .expect("it is taken");
+        let mut answer = vec![0; 512];
+        let read = socket.read(&mut answer).await.expect("an answer");
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{answer:?}");
+        idle.push(socket);
+    }
+    let refused = world.get("/health/live", &[]).await;
+    assert_eq!(refused.code(), (503, "overloaded".to_owned()));
+    for socket in &mut idle {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest));
+        end.await.expect("it is closed").expect("it is closed");
+    }
+    until("there is room again", async || {
+        world.get("/health/live", &[]).await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_frees_its_place_among_http_sockets() {
+    let world = World::start(Config {
+        http_connections_max: 1,
+        ..strict()
+    })
+    .await;
+    let _first = world.welcomed(HERE, hello("a", 1)).await.expect("room");
+    until("the place is free", async || {
+        world.get("/health/live", &[]).await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sockets_of_one_address_are_bounded_before_they_say_anything() {
+    let world = World::start(Config {
+        connections_per_ip_max: 2,
+        verified_connections_per_ip_max: 2,
+        ..strict()
+    })
+    .await;
+    let _first = world.socket(HERE).await;
+    let _second = world.socket(HERE).await;
+    until("both are accepted", async || {
+        world.get("/health/live", &[]).await.status == 503
+    })
+    .await;
+    assert_eq!(
+        world
+            .get_from("127.0.0.2", "/health/live", &[])
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn the_verdict_says_what_would_become_of_an_upgrade() {
+    let config = Config {
+        connections_per_ip_max: 1,
+        ..strict()
+    };
+    let world = World::with(Server::builder().config(config).access(Names)).await;
+    let verdict = world.get("/ws", &[]).await;
+    assert_eq!(
+        (verdict.status, verdict.text.as_str()),
+        (200, r#"{"code":"ok"}"#)
+    );
+    assert_eq!(
+        verdict.header("access-control-allow-origin").as_deref(),
+        Some("*")
+    );
+    assert!(!verdict.head.contains("set-cookie"));
+    let foreign = world.get("/ws", &["Origin: https://evil.example"]).await;
+    assert_eq!(foreign.code(), (403, "origin_not_allowed".to_owned()));
+    assert_eq!(
+        foreign.header("access-control-allow-origin").as_deref(),
+        Some("*")
+    );
+    for target in [
+        "/ws?token=bad",
+        "/ws/general?token=bad",
+        "/ws/session/x?token=bad",
+    ] {
+        assert_eq!(
+            world.get(target, &[]).await.code(),
+            (401, "unauthorized".to_owned())
+        );
+    }
+    let header = world.get("/ws", &["Authorization: Bearer bad"]).await;
+    assert_eq!(header.code(), (401, "unauthorized".to_owned()));
+    assert_eq!(
+        world
+            .get("/ws", &["Authorization: Bearer ana"])
+            .await
+            .status,
+        200
+    );
+    let _open = world.welcomed(HERE, hello("s", 1)).await.expect("room");
+    assert_eq!(
+        world.get("/ws", &[]).await.code(),
+        (429, "too_many_connections".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn the_verdict_has_a_bucket_of_its_own_and_its_preflight_is_cached() {
+    let world = World::start(strict()).await;
+    let mut limited = None;
+    for _ in 0..20 {
+        let verdict = world.get("/ws", &[]).await;
+        if verdict.status != 200 {
+            limited = Some(verdict);
+        }
+    }
+    let limited = limited.expect("twenty in a row are too many");
+    assert_eq!(limited.code(), (429, "rate_limited".to_owned()));
+    assert_eq!(world.get_from("127.0.0.2", "/ws", &[]).await.status, 200);
+    world
+        .welcomed(HERE, hello("s", 1))
+        .await
+        .expect("asking costs no attempts");
+    let head = format!(
+        "OPTIONS /ws HTTP/1.1\r\nHost: {}\r\nOrigin: https://a.example",
+        world.address
+    );
+    let preflight = world.raw(HERE, &head, b"").await;
+    assert_eq!(preflight.status, 204);
+    assert_eq!(
+        preflight.header("access-control-max-age").as_deref(),
+        Some("86400")
+    );
+    assert_eq!(
+        preflight.header("access-control-allow-headers").as_deref(),
+        Some("authorization")
+    );
+    let head = format!(
+        "POST /ws HTTP/1.1\r\nHost: {}\r\nContent-Length: 0",
+        world.address
+    );
+    assert_eq!(
+        world.raw(HERE, &head, b"").await.code(),
+        (405, "method_not_allowed".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_requests_and_ends_idle_sockets() {
+    let server = Server::builder()
+        .config(strict())
+        .build()
+        .expect("it is built");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = server.clone();
+    let serving =
+        tokio::spawn(async move { serving.serve(listener, async { drop(stopped.await) }).await });
+    let world = World { server, address };
+    let mut idle = world.socket(HERE).await;
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
+        .await
+        .expect("taken");
+    let mut answer = vec![0; 512];
+    assert!(idle.read(&mut answer).await.expect("an answer") > 0);
+    let begun = tokio::time::Instant::now();
+    stop.send(()).expect("it runs");
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.expect("it ends");
+    serving.await.expect("it ends").expect("it ends");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+}
