@@ -241,12 +241,20 @@ async fn a_lost_session_begins_anew() {
     let mut asked = hello("s-1", 1, json!({}));
     asked["first"] = json!(5);
     asked["next"] = json!(9);
-    let (_client, welcome) = Client::bowline(&address, asked).await;
+    let (mut client, welcome) = Client::bowline(&address, asked).await;
     assert_eq!(
         (&welcome["resumed"], &welcome["reason"]),
         (&json!(false), &json!("session_lost"))
     );
     assert_ne!(welcome["session"], "s-1");
+    // Its next link takes the fresh session over, whether or not the server has missed the first.
+    let fresh = welcome["session"].as_str().expect("a session").to_owned();
+    let (_next, welcome) = Client::bowline(&address, hello(&fresh, 2, json!({}))).await;
+    assert_eq!(
+        (&welcome["resumed"], &welcome["session"]),
+        (&json!(true), &json!(fresh))
+    );
+    assert_eq!(client.closed().await.0, 4409);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ import type { ClientMessage, ErrorInfo, Payload } from '../codec/messages.ts'
 const RETRY_MS = 250
 /** The ceiling of those waits. */
 const RETRY_MS_MAX = 30_000
+/** Refusals after which the message may still take effect. */
+const UNKNOWN_FATES = ['fate_unknown', 'handler_timeout']
 /** What is resent at once the first time: it says no more than from where. */
 const AT_ONCE = ['out_of_order', 'too_many_inflight']
 
@@ -55,6 +57,8 @@ export interface Entry {
   queuedAt: number
   /** The reply of a `send` came before its ack. */
   replied: boolean
+  /** It was on its way when the server lost track: a later refusal says nothing of that attempt. */
+  doubtful: boolean
 }
 
 /** How many bytes of payload a message has. */
@@ -98,7 +102,15 @@ export class Outbox {
       return 'outbox_full'
     }
     this.#bytes += bytes
-    this.entries.push({ key, item, bytes, seq: undefined, queuedAt: now, replied: false })
+    this.entries.push({
+      key,
+      item,
+      bytes,
+      seq: undefined,
+      queuedAt: now,
+      replied: false,
+      doubtful: false,
+    })
     return undefined
   }
 
@@ -188,12 +200,16 @@ export class Outbox {
     const entry = this.entries[0]
     if (entry?.seq !== seq) return resolved
     this.#cursor = 0
+    if (UNKNOWN_FATES.includes(error.code)) {
+      // What followed it may have been in the same commit.
+      for (const entry of this.entries) if (entry.seq !== undefined) entry.doubtful = true
+    }
     if (error.retry) {
       const waitMs = this.#waitMs(error, jitter)
       this.#refusals++
       this.pausedUntil = now + waitMs * 1000
     } else if (entry.item) {
-      resolved.push(this.#drop(entry, 'refused', error.code))
+      resolved.push(this.#drop(entry, entry.doubtful ? 'unknown' : 'refused', error.code))
     }
     return resolved
   }

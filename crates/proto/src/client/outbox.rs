@@ -21,6 +21,9 @@ const RETRY_MS: u64 = 250;
 /// The ceiling of those waits.
 const RETRY_MS_MAX: u64 = 30_000;
 
+/// Refusals after which the message may still take effect.
+const UNKNOWN_FATES: [Code; 2] = [Code::FateUnknown, Code::HandlerTimeout];
+
 /// The bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxConfig {
@@ -76,6 +79,8 @@ struct Entry {
     queued_at: Time,
     /// The reply of a `send` came before its ack.
     replied: bool,
+    /// It was on its way when the server lost track: a later refusal says nothing of that attempt.
+    doubtful: bool,
 }
 
 /// The outbox of one client.
@@ -140,6 +145,7 @@ impl Outbox {
             seq: None,
             queued_at: now,
             replied: false,
+            doubtful: false,
         });
         Ok(())
     }
@@ -250,6 +256,11 @@ impl Outbox {
             return resolved;
         }
         self.cursor = 0;
+        if UNKNOWN_FATES.iter().any(|code| code.as_str() == error.code) {
+            // What followed it may have been in the same commit.
+            let written = self.entries.iter_mut().filter(|entry| entry.seq.is_some());
+            written.for_each(|entry| entry.doubtful = true);
+        }
         if error.retry {
             let immediately = [Code::OutOfOrder.as_str(), Code::TooManyInflight.as_str()];
             let wait_ms = match error.retry_after_ms {
@@ -264,11 +275,12 @@ impl Outbox {
             if entry.item.take().is_some() {
                 self.bytes -= entry.bytes;
                 entry.bytes = 0;
-                resolved.push(Resolved::Dropped(
-                    entry.key,
-                    Fate::Refused,
-                    error.code.clone(),
-                ));
+                let fate = if entry.doubtful {
+                    Fate::Unknown
+                } else {
+                    Fate::Refused
+                };
+                resolved.push(Resolved::Dropped(entry.key, fate, error.code.clone()));
             }
         }
         resolved

@@ -140,7 +140,7 @@ async fn open_session(
     hello: &Hello,
 ) -> Result<Opened, End> {
     let Some(session) = &hello.session else {
-        let session = claim_fresh(node, link, guard, identity)?;
+        let session = claim_fresh(node, link, guard, identity, hello.link)?;
         return Ok(Opened {
             session,
             acked: 0,
@@ -182,7 +182,7 @@ async fn open_session(
         }),
         Err(reason) => {
             lock(&node.sessions).release(&key, link.id);
-            let session = claim_fresh(node, link, guard, identity)?;
+            let session = claim_fresh(node, link, guard, identity, hello.link)?;
             Ok(Opened {
                 session,
                 acked: 0,
@@ -198,12 +198,15 @@ fn claim_fresh(
     link: &Link,
     guard: &mut Guard,
     identity: &Identity,
+    number: Option<u64>,
 ) -> Result<Box<str>, End> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| End::code(Code::Internal))?;
     let session: Box<str> = format!("{:032x}", u128::from_be_bytes(random)).into();
     let key = session_key(identity.user.as_deref(), &session);
-    lock(&node.sessions).claim(key, None, link.id);
+    // Under the client's own number: without one it would count as the highest, and the client's
+    // next dial would be refused as another's.
+    lock(&node.sessions).claim(key, number, link.id);
     guard.session = Some(key);
     Ok(session)
 }
