@@ -16,6 +16,9 @@ use crate::{
 /// The longest `id` and `ts`, in bytes of JSON: they are echoed, so they must stay small.
 pub const ECHO_BYTES_MAX: usize = 128;
 
+/// The longest `tag`, in bytes: it is kept with the message and echoed to every subscriber.
+pub const TAG_BYTES_MAX: usize = 255;
+
 /// A value that its sender chose and the answer echoes: the JSON text of a string or a number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Echo(Box<str>);

@@ -231,7 +231,8 @@ export class Client extends Dialer<ClientOptions> {
       }
       case 'gap': {
         const { type, ...gap } = message
-        if (this.subscriptions.gap(gap.channel, gap.position)) this.emit({ event: 'gap', ...gap })
+        if (this.subscriptions.gap(gap.channel, gap.position, gap.reason))
+          this.emit({ event: 'gap', ...gap })
         break
       }
       default:
@@ -286,9 +287,11 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #begin(channel: string, id: number | undefined, recovery: Recovery): void {
-    const lossy = this.subscriptions.begin(channel, id, recovery)
-    if (lossy !== undefined) {
-      this.emit({ event: 'subscribed', channel, ...recovery })
+    const begun = this.subscriptions.begin(channel, id, recovery)
+    if (begun) {
+      const { lossy, ahead } = begun
+      if (ahead) this.emit({ event: 'subscribed', channel, recovered: true, position: ahead })
+      else this.emit({ event: 'subscribed', channel, ...recovery })
       if (lossy) this.emit({ event: 'gap', channel, reason: 'slow' })
       // Paused since `hello` asked for it: the server must stop.
     } else if (id === undefined) this.#writeUnsubscribe(channel)

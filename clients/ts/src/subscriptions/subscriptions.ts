@@ -25,6 +25,14 @@ interface Subscription {
   lossy: boolean
 }
 
+/** How a subscription goes on after an answer. */
+interface Begun {
+  /** Messages are known to be lost before it: it was paused on a channel without positions. */
+  lossy: boolean
+  /** The cursor, where it is ahead of the answer and stays: nothing in between is missing. */
+  ahead: Position | undefined
+}
+
 /** All subscriptions of one client, in order of channel name. */
 export class Subscriptions {
   #all = new Map<string, Subscription>()
@@ -89,10 +97,9 @@ export class Subscriptions {
   }
 
   /**
-   * An answer came; whether messages are known to be lost before it, or nothing where it is not the
-   * one that is waited for. `id` is none within `welcome` and for what the server added by itself.
+   * An answer came; nothing where it is not the one that is waited for. `id` is none within `welcome` and for what the server added by itself.
    */
-  begin(channel: string, id: number | undefined, recovery: Recovery): boolean | undefined {
+  begin(channel: string, id: number | undefined, recovery: Recovery): Begun | undefined {
     if (id === undefined) this.add(channel, null)
     const subscription = this.#all.get(channel)
     if (!subscription) return undefined
@@ -100,11 +107,12 @@ export class Subscriptions {
     if (!expected) return undefined
     subscription.phase = LIVE
     // An older link may have delivered more since `hello` told the position; what comes again is
-    // then known. Where the log was rewound only the answer counts.
+    // then known, and so is what retention has taken below it. Where the log was rewound only the
+    // answer counts.
     const cursor = readPosition(subscription.cursor)
     const answer = readPosition(recovery.position)
     const ahead =
-      recovery.recovered &&
+      (recovery.recovered || recovery.reason === 'expired') &&
       cursor &&
       answer &&
       cursor.epoch === answer.epoch &&
@@ -114,7 +122,7 @@ export class Subscriptions {
     subscription.loose = false
     const { lossy } = subscription
     subscription.lossy = false
-    return lossy
+    return { lossy, ahead: ahead ? subscription.cursor : undefined }
   }
 
   /** It was refused: for good, or until a time. */
@@ -150,10 +158,15 @@ export class Subscriptions {
     return judgement
   }
 
-  /** A gap was announced; whether the subscription is live. */
-  gap(channel: string, position: Position | undefined): boolean {
+  /** A gap was announced; whether it is one for this client. */
+  gap(channel: string, position: Position | undefined, reason: string): boolean {
     const subscription = this.#all.get(channel)
     if (subscription?.phase !== LIVE) return false
+    // An older link has delivered what retention took from this one.
+    const cursor = readPosition(subscription.cursor)
+    const gap = readPosition(position)
+    const known = cursor && gap && cursor.epoch === gap.epoch && cursor.offset >= gap.offset
+    if (known && reason === 'expired') return false
     if (position === undefined) subscription.loose = true
     else subscription.cursor = position
     return true

@@ -9,7 +9,7 @@ use crate::{
     client::{
         contract::{Event, Output, State},
         machine::{Active, Client, Probe, report},
-        subscriptions::Judgement,
+        subscriptions::{Begun, Judgement},
     },
     close,
     code::Code,
@@ -118,7 +118,7 @@ impl Client {
                 reason,
                 missed,
             } => {
-                if self.subscriptions.gap(&channel, position) {
+                if self.subscriptions.gap(&channel, position, reason) {
                     let gap = Event::Gap {
                         channel,
                         position,
@@ -300,7 +300,15 @@ impl Client {
         out: &mut Vec<Output>,
     ) {
         match self.subscriptions.begin(&channel, id, &recovery) {
-            Some(lossy) => {
+            Some(Begun { lossy, ahead }) => {
+                let recovery = match ahead {
+                    Some(_) => Recovery {
+                        recovered: true,
+                        reason: None,
+                        position: ahead,
+                    },
+                    None => recovery,
+                };
                 out.push(Output::Event(Event::Subscribed {
                     channel: channel.clone(),
                     recovery,

@@ -6,9 +6,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    message::Message,
+    message::{GapReason, Message},
     position::Position,
-    recovery::{From, Recovery},
+    recovery::{From, Recovery, RecoveryReason},
     time::Time,
 };
 
@@ -45,6 +45,15 @@ struct Subscription {
     loose: bool,
     /// Paused on a channel without positions: what was published meanwhile is lost.
     lossy: bool,
+}
+
+/// How a subscription goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Messages are known to be lost before it: it was paused on a channel without positions.
+    pub lossy: bool,
+    /// The cursor, where it is ahead of the answer and stays: nothing in between is missing.
+    pub ahead: Option<Position>,
 }
 
 /// All subscriptions of one client, in order of channel name.
@@ -103,14 +112,14 @@ impl Subscriptions {
         Some((channel.clone(), subscription.start()))
     }
 
-    /// An answer came; whether it is the one that is waited for, and whether messages are known to
-    /// be lost before it. `id` is none within `welcome` and for what the server added by itself.
+    /// An answer came; none where it is not the one that is waited for. `id` is none within `welcome`
+    /// and for what the server added by itself.
     pub fn begin(
         &mut self,
         channel: &Arc<str>,
         id: Option<u64>,
         recovery: &Recovery,
-    ) -> Option<bool> {
+    ) -> Option<Begun> {
         if id.is_none() {
             self.add(channel.clone(), From::Now);
         }
@@ -125,16 +134,22 @@ impl Subscriptions {
         }
         subscription.phase = Phase::Live;
         // An older link may have delivered more since `hello` told the position; what comes again
-        // is then known. Where the log was rewound only the answer counts.
-        let ahead = recovery.recovered
-            && matches!((subscription.cursor, recovery.position), (Some(cursor), Some(answer))
-                if cursor.epoch == answer.epoch && cursor.offset > answer.offset);
-        if !ahead {
+        // is then known, and so is what retention has taken below it. Where the log was rewound only
+        // the answer counts.
+        let same_log = recovery.recovered || recovery.reason == Some(RecoveryReason::Expired);
+        let ahead = subscription.cursor.filter(|cursor| {
+            let answer = recovery.position.filter(|at| at.epoch == cursor.epoch);
+            same_log && answer.is_some_and(|answer| cursor.offset > answer.offset)
+        });
+        if ahead.is_none() {
             subscription.cursor = recovery.position;
         }
         subscription.from = From::Now;
         subscription.loose = false;
-        Some(std::mem::take(&mut subscription.lossy))
+        Some(Begun {
+            lossy: std::mem::take(&mut subscription.lossy),
+            ahead,
+        })
     }
 
     /// It was refused: for good, or until a time.
@@ -192,12 +207,18 @@ impl Subscriptions {
         judgement
     }
 
-    /// A gap was announced; whether the subscription is live.
-    pub fn gap(&mut self, channel: &str, position: Option<Position>) -> bool {
+    /// A gap was announced; whether it is one for this client.
+    pub fn gap(&mut self, channel: &str, position: Option<Position>, reason: GapReason) -> bool {
         let Some(subscription) = self.0.get_mut(channel) else {
             return false;
         };
         if subscription.phase != Phase::Live {
+            return false;
+        }
+        // An older link has delivered what retention took from this one.
+        let known = matches!((subscription.cursor, position), (Some(cursor), Some(gap))
+            if cursor.epoch == gap.epoch && cursor.offset >= gap.offset);
+        if known && reason == GapReason::Expired {
             return false;
         }
         match position {

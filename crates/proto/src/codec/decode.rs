@@ -15,7 +15,8 @@ use crate::{
     codec::{Incoming, NESTING_MAX},
     message::{
         ClientInfo, ClientMessage, Echo, ErrorInfo, GapReason, Hello, History, Message, Publish,
-        ReconnectReason, Send, ServerMessage, SessionReason, Subject, Subscribe, Welcome,
+        ReconnectReason, Send, ServerMessage, SessionReason, Subject, Subscribe, TAG_BYTES_MAX,
+        Welcome,
     },
     position::Position,
     publication::Data,
@@ -297,7 +298,11 @@ fn too_deep(json: &[u8]) -> bool {
 #[serde(untagged)]
 enum FromField {
     Text(String),
-    Last { last: u64 },
+    Last {
+        last: u64,
+    },
+    /// No form of a position; the channel is refused, not the message.
+    Other(serde::de::IgnoredAny),
 }
 
 impl FromField {
@@ -306,6 +311,7 @@ impl FromField {
             Self::Text(text) if text == "first" => Some(From::First),
             Self::Text(text) => text.parse().ok().map(From::After),
             Self::Last { last } => Some(From::Last(last)),
+            Self::Other(_) => None,
         }
     }
 }
@@ -382,6 +388,10 @@ fn client_message(
         "publish" => {
             let found: ChannelFields = fields(raw)?;
             let (channel, tag) = (found.channel, found.tag);
+            if tag.as_ref().is_some_and(|tag| tag.len() > TAG_BYTES_MAX) {
+                let sentence = "the tag has more than 255 bytes";
+                return Err(ErrorInfo::new(Code::Malformed).with_message(sentence));
+            }
             let data = data(raw, payload)?;
             ClientMessage::Publish(Publish {
                 seq: seq(found.seq)?,
