@@ -1,38 +1,50 @@
 #!/usr/bin/env bash
-# Runs the scenario `chaos`: many clients on many channels, through links that break at random.
+# Runs real processes under faults and judges their logs:
 #
-#   scripts/chaos.sh [--short] [--seed N] [--logs FOLDER] …
+#   scripts/chaos.sh [--short] [--embedded] [SCENARIO …] [--seed N] [--logs FOLDER] …
 #
-# With --short, a run of half a minute with Rust and Python clients, as built for the tests. Else the full
-# run: 200 Rust clients, 100,000 publications, a release build. Further options are those of
-# `harness run chaos --help`. Exit code 0 means that no checker found anything and that every fault
-# was met as often as is owed.
+# Scenarios are those of `harness list`; without one it is `chaos`. With --short, runs of half a minute
+# with Rust and Python clients, as built for the tests. Else the full runs, with Rust clients and a
+# release build. With --embedded the server keeps its logs on disk. Options are those of `harness run --help`. Exit code 0 means that no checker found
+# anything and that every fault was met as often as is owed.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 target="${CARGO_TARGET_DIR:-$root/target}"
-arguments=("$@")
-python=(python3 "$root/examples/python/driver.py")
 
 profile=release
 folder=release
-for argument in "$@"; do
-    if [[ "$argument" == --short ]]; then
+scenarios=()
+options=()
+while (($#)); do
+    case "$1" in
+    --short)
         profile=dev
         folder=debug
-    fi
+        options+=("$1")
+        ;;
+    --embedded) options+=("$1") ;;
+    -*)
+        options+=("$1" "${2?$1 needs a value}")
+        shift
+        ;;
+    *) scenarios+=("$1") ;;
+    esac
+    shift
 done
 
 cargo build --locked --profile "$profile" -p bowline-cli -p bowline-harness
 cargo build --locked --profile "$profile" -p bowline-client --example driver
-drivers=(--driver "$target/$folder/examples/driver")
+options+=(--server "$target/$folder/bowline" --driver "$target/$folder/examples/driver")
 if [[ "$profile" == dev ]]; then
     if python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
-        drivers+=(--driver "${python[*]}")
+        options+=(--driver "python3 $root/examples/python/driver.py")
     else
-        echo "NOT RUN: chaos with Python clients, because there is no python3 of at least 3.9"
+        echo "NOT RUN: Python clients, because there is no python3 of at least 3.9"
     fi
 fi
-echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), on $(nproc) cores"
-exec "$target/$folder/harness" run chaos --server "$target/$folder/bowline" "${drivers[@]}" "${arguments[@]}"
+echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nproc) cores"
+for scenario in "${scenarios[@]:-chaos}"; do
+    "$target/$folder/harness" run "$scenario" "${options[@]}"
+done

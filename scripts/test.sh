@@ -15,8 +15,8 @@ for target in x86_64-pc-windows-gnu x86_64-apple-darwin; do
     cargo check --locked --target "$target" -p bowline-ws -p bowline-proto -p bowline-client
 done
 
-step "Chaos"
-scripts/chaos.sh --short
+step "Real processes under faults"
+scripts/chaos.sh --short chaos frames network pauses restarts
 
 step "Autobahn"
 python3 -m unittest discover -s scripts/autobahn -p 'test_*.py'

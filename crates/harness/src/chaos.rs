@@ -18,22 +18,51 @@ use crate::{
 mod faults;
 mod judge;
 mod ledger;
+mod paths;
+mod processes;
 mod publish;
+mod rules;
+mod theme;
 mod upstream;
 mod world;
 
+use theme::Theme;
 use world::World;
 
 /// The scenarios of this module.
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "chaos",
-    what: "many clients on many channels through links that break at random from a seed",
-    run: |options| Box::pin(async move { run(&ChaosOptions::new(options)?).await }),
-    judge: |folder| Ok(judge::judge(folder)?),
-}];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "chaos",
+        what: "many clients on many channels through links that break at random from a seed",
+        run: |options| Box::pin(run(options, Theme::Links)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Links)?),
+    },
+    Scenario {
+        name: "frames",
+        what: "frames of certain messages are left out, doubled, late, or the last of their link",
+        run: |options| Box::pin(run(options, Theme::Frames)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Frames)?),
+    },
+    Scenario {
+        name: "network",
+        what: "packets are lost and links go down between hosts of their own (needs root, nft)",
+        run: |options| Box::pin(run(options, Theme::Paths)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Paths)?),
+    },
+    Scenario {
+        name: "pauses",
+        what: "server and clients stand still for a while (SIGSTOP)",
+        run: |options| Box::pin(run(options, Theme::Pauses)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Pauses)?),
+    },
+    Scenario {
+        name: "restarts",
+        what: "the server is killed (SIGKILL) and comes back with an empty memory",
+        run: |options| Box::pin(run(options, Theme::Restarts)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Restarts)?),
+    },
+];
 
-const SHORT_SPAN: Duration = Duration::from_secs(25);
-const FULL_SPAN: Duration = Duration::from_secs(180);
 const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(60);
 /// Clients back off for up to a second and a hole must be noticed first; the rest is a loaded
 /// machine.
@@ -45,12 +74,16 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// What to run.
 #[derive(Clone, Debug)]
 struct ChaosOptions {
+    /// What breaks.
+    theme: Theme,
     /// Every random choice follows from it.
     seed: u64,
     /// How much.
     load: Load,
     /// How long faults go on.
     span: Duration,
+    /// The server keeps its logs on disk.
+    embedded: bool,
     /// The `bowline` binary.
     server: PathBuf,
     /// Driver processes take turns with these.
@@ -62,32 +95,25 @@ struct ChaosOptions {
 }
 
 impl ChaosOptions {
-    fn new(options: RunOptions) -> Result<Self, RunError> {
-        let short = options.short;
-        let size =
-            |given: Option<usize>, full, small| given.unwrap_or(if short { small } else { full });
-        let sizes = options.sizes;
-        let load = Load {
-            clients: size(sizes.clients, 200, 24),
-            channels: size(sizes.channels, 50, 20),
-            per_client: size(sizes.per_client, 5, 5),
-            publications: size(sizes.publications, 100_000, 8_000),
-            upstream: size(sizes.upstream, 20_000, 1_500),
-            short,
-        };
+    fn new(options: RunOptions, theme: Theme) -> Result<Self, RunError> {
+        let load = theme.load(options.short, options.sizes);
         if load.per_client > load.channels {
             let problem = "a client can't watch more channels than there are";
             return Err(RunError::Options(problem.into()));
         }
         if options.drivers.is_empty() {
-            return Err(RunError::Options("chaos needs a --driver".into()));
+            return Err(RunError::Options("this scenario needs a --driver".into()));
+        }
+        if options.embedded && theme == Theme::Restarts {
+            let problem = "this scenario is about a server that loses its memory";
+            return Err(RunError::Options(problem.into()));
         }
         Ok(Self {
+            theme,
             seed: options.seed,
             load,
-            span: options
-                .span
-                .unwrap_or(if short { SHORT_SPAN } else { FULL_SPAN }),
+            span: options.span.unwrap_or(theme.span(options.short)),
+            embedded: options.embedded,
             server: options.server,
             drivers: options.drivers,
             driver_processes: options.driver_processes.min(load.clients),
@@ -96,8 +122,9 @@ impl ChaosOptions {
     }
 }
 
-/// Runs the scenario and judges its logs.
-async fn run(options: &ChaosOptions) -> Result<Verdict, RunError> {
+/// Runs a scenario and judges its logs.
+async fn run(options: RunOptions, theme: Theme) -> Result<Verdict, RunError> {
+    let options = &ChaosOptions::new(options, theme)?;
     fs::create_dir_all(&options.folder)?;
     let rng = Rng::new(options.seed);
     let mut world = World::start(options, &rng).await?;
@@ -112,11 +139,11 @@ async fn run(options: &ChaosOptions) -> Result<Verdict, RunError> {
         })
         .await?;
     break_and_publish(&mut world, options, &rng).await?;
-    settle(&mut world).await?;
+    settle(&mut world, theme).await?;
     let folder = world.stop().await?;
     say(format_args!("judging the logs in {}", folder.display()));
     // Two million lines: off the runtime, since nothing else is left to do on this thread.
-    let verdict = tokio::task::spawn_blocking(move || judge::judge(&folder)).await;
+    let verdict = tokio::task::spawn_blocking(move || judge::judge(&folder, theme)).await;
     Ok(verdict.map_err(|error| RunError::Failed(error.to_string()))??)
 }
 
@@ -129,12 +156,8 @@ async fn break_and_publish(
     let begun = Instant::now();
     let told = world.upstream();
     let work = async {
-        let faults = async {
-            faults::play(&world.links, &world.http_links, options, rng).await;
-            Ok(())
-        };
         tokio::try_join!(
-            faults,
+            break_all(world, options, rng),
             publish::run(world.publisher(), options, rng.fork(2)),
             upstream::run(&told, options, rng.fork(3)),
             upstream::freeze(&told, options, rng.fork(4)),
@@ -175,10 +198,40 @@ async fn break_and_publish(
     }
 }
 
+/// Everything that breaks by the theme; done when the span is over.
+async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(), RunError> {
+    match options.theme {
+        Theme::Links => faults::play(&world.links, &world.http_links, options, rng).await,
+        Theme::Frames => rules::play(&world.links, options, rng.fork(5)).await,
+        Theme::Paths => {
+            let network = world.network.as_ref();
+            let network = network.expect("a world of this theme has a network");
+            let counts = paths::play(network, options, rng.fork(8)).await?;
+            for (kind, felt) in counts {
+                world.ledger.write(&Record::Fault { kind, felt })?;
+            }
+        }
+        Theme::Pauses => {
+            let counts =
+                processes::pause(&world.server, &world.drivers, options, rng.fork(6)).await;
+            for (kind, felt) in counts {
+                world.ledger.write(&Record::Fault { kind, felt })?;
+            }
+        }
+        Theme::Restarts => {
+            processes::kill(&world.server, &world.ledger, options, rng.fork(7)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The phase in which everything must come right by itself.
-async fn settle(world: &mut World) -> Result<(), RunError> {
+async fn settle(world: &mut World, theme: Theme) -> Result<(), RunError> {
     world.links.heal();
     world.http_links.heal();
+    if theme == Theme::Frames {
+        rules::cut_all(&world.links);
+    }
     say(format_args!(
         "healed; waiting for {} publishes",
         world.progress.unresolved_total()
@@ -200,7 +253,7 @@ async fn settle(world: &mut World) -> Result<(), RunError> {
         })
         .await?;
     say(format_args!("converged"));
-    let stats = world.server.stats().await?;
+    let stats = world.server.get_mut().stats().await?;
     world.ledger.write(&Record::Stats { stats })?;
     world.write_counts()
 }
@@ -217,7 +270,7 @@ impl World {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.server.check_alive()?;
+            processes::check_alive(&mut self.server)?;
             if let Some(reason) = self.progress.failure() {
                 return Err(RunError::Failed(reason));
             }

@@ -24,7 +24,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 
 use crate::{
     log::{DRIVER_FILE_PREFIX, Event, LINE_BYTES_MAX},
-    process::terminate,
+    process::{signal, terminate},
     progress::Progress,
 };
 
@@ -79,6 +79,13 @@ impl DriverSpec {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         (!words.is_empty()).then_some(Self(words))
     }
+
+    /// The same behind these words.
+    #[must_use]
+    pub fn behind(&self, prefix: &[&str]) -> Self {
+        let prefix = prefix.iter().map(|word| (*word).to_owned());
+        Self(prefix.chain(self.0.iter().cloned()).collect())
+    }
 }
 
 impl Driver {
@@ -123,6 +130,11 @@ impl Driver {
     pub async fn command(&self, command: Value) -> Result<(), DriverError> {
         let sent = self.commands.send(command.to_string()).await;
         sent.map_err(|_| DriverError::Gone(self.index))
+    }
+
+    /// Sends it a signal by its name, such as `STOP`; whether it was there to get it.
+    pub async fn signal(&self, name: &str) -> bool {
+        signal(&self.child, name).await
     }
 
     /// Tells it to quit, and waits until it did and all that it said is in its file.

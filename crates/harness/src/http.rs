@@ -17,6 +17,7 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct HttpClient {
     address: SocketAddr,
     host: String,
+    key: Option<String>,
     deadline: Duration,
     sender: Option<SendRequest<Full<Bytes>>>,
     connection: JoinSet<()>,
@@ -46,10 +47,18 @@ impl HttpClient {
         Self {
             address,
             host: host.to_string(),
+            key: None,
             deadline,
             sender: None,
             connection: JoinSet::new(),
         }
+    }
+
+    /// Shows this API key with every request.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<&str>) -> Self {
+        self.key = key.map(str::to_owned);
+        self
     }
 
     /// Gets a path.
@@ -72,13 +81,18 @@ impl HttpClient {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), HttpError> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .expect("paths and hosts of the harness are valid");
+        if let Some(key) = &self.key {
+            let value = format!("Bearer {key}").try_into();
+            let value = value.expect("keys of the harness are valid");
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
         let answer = match timeout(self.deadline, self.exchange(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::Timeout),

@@ -10,6 +10,7 @@ mod check;
 mod driver;
 mod http;
 mod log;
+mod network;
 mod plan;
 mod process;
 mod progress;
@@ -25,10 +26,11 @@ pub use log::{
     DRIVER_FILE_PREFIX, Event, Fate, History, HistoryError, Id, LEDGER_FILE, LINE_BYTES_MAX, Load,
     Outcome, Position, Publication, Record, Step, Track, Upstream,
 };
+pub use network::{Network, NetworkFault, PathFault};
 pub use plan::{PlanOptions, PlannedFault, plan, play};
-pub use process::{Server, ServerError, terminate};
+pub use process::{Server, ServerError, signal, terminate};
 pub use progress::Progress;
-pub use proxy::{Fault, FaultKind, Link, LinkCounts, Proxy};
+pub use proxy::{Direction, Fault, FaultKind, FrameAction, FrameRule, Link, LinkCounts, Proxy};
 pub use rng::Rng;
 pub use scenario::{RunError, RunOptions, Scenario, Sizes, scenario, scenarios};
 pub use verdict::{Row, Verdict};

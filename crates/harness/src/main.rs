@@ -59,6 +59,9 @@ struct Run {
     /// For how many seconds links break.
     #[arg(long)]
     span: Option<u64>,
+    /// The server keeps its logs on disk, where the scenario's own choice is memory.
+    #[arg(long)]
+    embedded: bool,
     #[arg(long)]
     clients: Option<usize>,
     #[arg(long)]
@@ -249,6 +252,7 @@ impl Run {
             driver_processes: self.processes,
             folder,
             span: self.span.map(Duration::from_secs),
+            embedded: self.embedded,
             sizes: Sizes {
                 clients: self.clients,
                 channels: self.channels,

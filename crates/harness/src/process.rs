@@ -18,6 +18,10 @@ use tokio::{
 use crate::http::HttpClient;
 
 const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// Below the range that the system hands to outgoing connections: one of them could hold the port
+/// while the server is down.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+const PORT_STRIDE: u16 = 37;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -26,6 +30,11 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    binary: PathBuf,
+    folder: PathBuf,
+    environment: Vec<(String, String)>,
+    /// None: `--dev`, on loopback only.
+    public_key: Option<String>,
 }
 
 /// The server could not be brought up or asked.
@@ -53,45 +62,88 @@ pub enum ServerError {
 
 impl Server {
     /// Starts `binary serve --dev` with a config file in the run's folder and waits until it is
-    /// ready. Its output goes to `server.log` there.
+    /// ready. Its output is appended to `server.log` there.
     pub async fn start(
         binary: &Path,
         folder: &Path,
         config: &str,
         environment: &[(&str, &str)],
     ) -> Result<Self, ServerError> {
+        Self::start_with(binary, folder, config, environment, None).await
+    }
+
+    /// The same without `--dev`, on all addresses. The config says who may do what; `key` is one of its
+    /// API keys, for the harness itself.
+    pub async fn start_public(
+        binary: &Path,
+        folder: &Path,
+        config: &str,
+        environment: &[(&str, &str)],
+        key: &str,
+    ) -> Result<Self, ServerError> {
+        Self::start_with(binary, folder, config, environment, Some(key.to_owned())).await
+    }
+
+    async fn start_with(
+        binary: &Path,
+        folder: &Path,
+        config: &str,
+        environment: &[(&str, &str)],
+        public_key: Option<String>,
+    ) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Start {
             path: binary.to_owned(),
             source,
         };
-        let config_file = folder.join("server.toml");
-        std::fs::write(&config_file, config).map_err(failed)?;
-        let log = File::create(folder.join("server.log")).map_err(failed)?;
+        std::fs::write(folder.join("server.toml"), config).map_err(failed)?;
         let address = free_address().await.map_err(failed)?;
-        let child = Command::new(binary)
-            .args([
-                "serve",
-                "--dev",
-                "--listen",
-                &address.to_string(),
-                "--config",
-            ])
-            .arg(&config_file)
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(failed)?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        let mut server = Self { child, address };
+        let environment: Vec<(String, String)> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let public = public_key.is_some();
+        let child = spawn(binary, folder, address, public, &environment).map_err(failed)?;
+        let mut server = Self {
+            child,
+            address,
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+            environment,
+            public_key,
+        };
         server.wait_ready().await?;
         Ok(server)
     }
 
-    /// Where it listens.
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub async fn kill(&mut self) -> Result<(), ServerError> {
+        self.child
+            .kill()
+            .await
+            .map_err(|source| ServerError::Start {
+                path: self.binary.clone(),
+                source,
+            })
+    }
+
+    /// Starts it again at the same address, after [`kill`](Self::kill), and waits until it is ready.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        let public = self.public_key.is_some();
+        let (binary, folder) = (&self.binary, &self.folder);
+        let child = spawn(binary, folder, self.address, public, &self.environment);
+        self.child = child.map_err(|source| ServerError::Start {
+            path: self.binary.clone(),
+            source,
+        })?;
+        self.wait_ready().await
+    }
+
+    /// Sends it a signal by its name, such as `STOP`; whether it was there to get it.
+    pub async fn signal(&self, name: &str) -> bool {
+        signal(&self.child, name).await
+    }
+
+    /// Where it listens; a public one on this port of every address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -99,6 +151,7 @@ impl Server {
     /// A client for its HTTP side, not through any proxy.
     pub fn http(&self) -> HttpClient {
         HttpClient::new(self.address, self.address, ANSWER_DEADLINE)
+            .with_key(self.public_key.as_deref())
     }
 
     /// The body of `/ws/stats`.
@@ -147,26 +200,70 @@ impl Server {
 
 /// Sends SIGTERM and waits; kills after `grace`. None if it had to be killed.
 pub async fn terminate(child: &mut Child, grace: Duration) -> Option<ExitStatus> {
-    if let Some(id) = child.id() {
-        // The shell's own `kill`: sending a signal from here would take unsafe code.
-        let sent = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &id.to_string()])
-            .status()
-            .await;
-        if sent.is_ok_and(|status| status.success())
-            && let Ok(Ok(status)) = timeout(grace, child.wait()).await
-        {
-            return Some(status);
-        }
+    if signal(child, "TERM").await
+        && let Ok(Ok(status)) = timeout(grace, child.wait()).await
+    {
+        return Some(status);
     }
     // It is either gone already, which is fine, or is killed now.
     let _ = child.kill().await;
     None
 }
 
-/// A port that was free a moment ago.
+/// Sends a signal by its name; whether the process was there to get it.
+pub async fn signal(child: &Child, name: &str) -> bool {
+    let Some(id) = child.id() else { return false };
+    // The shell's own `kill`: sending a signal from here would take unsafe code.
+    let sent = Command::new("sh")
+        .args(["-c", "kill -\"$0\" \"$1\"", name, &id.to_string()])
+        .status()
+        .await;
+    sent.is_ok_and(|status| status.success())
+}
+
+fn spawn(
+    binary: &Path,
+    folder: &Path,
+    address: SocketAddr,
+    public: bool,
+    environment: &[(String, String)],
+) -> io::Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("server.log"))?;
+    let listen = match public {
+        true => SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())),
+        false => address,
+    };
+    Command::new(binary)
+        .args(["serve", "--listen", &listen.to_string()])
+        .args((!public).then_some("--dev"))
+        .arg("--config")
+        .arg(folder.join("server.toml"))
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// A port that was free a moment ago. Processes begin their search at different places.
 async fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await?
-        .local_addr()
+    let width = PORTS.end - PORTS.start;
+    let first = u16::try_from(std::process::id() % u32::from(width)).unwrap_or(0);
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for step in 0..width / PORT_STRIDE {
+        let offset =
+            (u32::from(first) + u32::from(step) * u32::from(PORT_STRIDE)) % u32::from(width);
+        let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => return listener.local_addr(),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }

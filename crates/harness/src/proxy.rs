@@ -1,10 +1,11 @@
 //! The fault proxy: TCP links that carry bytes exactly and break on demand.
 //!
-//! Owns one listening port per link and the relays behind it. Must not know what the bytes mean,
-//! nor when faults are due: a plan (or a test) begins and ends them. Every buffer is bounded and
+//! Owns one listening port per link and the relays behind it. Must not know what the bytes mean (a framed
+//! proxy reads where frames end and what type they are, no more), nor when faults are due: a plan (or a test) begins and ends them. Every buffer is bounded and
 //! small, so that back pressure passes through and a throttled link really slows its server.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -15,12 +16,14 @@ use tokio::task::JoinSet;
 use crate::rng::Rng;
 
 mod fault;
+mod frames;
 mod line;
 mod link;
 mod pump;
 mod relay;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{Direction, Fault, FaultKind};
+pub use frames::{FrameAction, FrameRule};
 pub use link::{Link, LinkCounts};
 
 /// A set of links to one upstream address. Dropping it closes everything.
@@ -33,10 +36,19 @@ pub struct Proxy {
 impl Proxy {
     /// Opens `count` ports on loopback. Jitter is drawn from the seed, separately for each link.
     pub async fn start(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
+        Self::open(upstream, count, rng, false)
+    }
+
+    /// The same for links whose WebSocket frames can be struck by [`FrameRule`]s.
+    pub async fn start_framed(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
+        Self::open(upstream, count, rng, true)
+    }
+
+    fn open(upstream: SocketAddr, count: usize, rng: &Rng, framed: bool) -> io::Result<Self> {
         let mut links = Vec::with_capacity(count);
         let mut listeners = JoinSet::new();
         for index in 0..count {
-            let (link, listener) = link::open(Ipv4Addr::LOCALHOST.into(), upstream)?;
+            let (link, listener) = link::open(Ipv4Addr::LOCALHOST.into(), upstream, framed)?;
             listeners.spawn(listener.run(rng.fork(index as u64)));
             links.push(link);
         }
@@ -56,6 +68,15 @@ impl Proxy {
         for link in &self.links {
             link.heal();
         }
+    }
+
+    /// How often each rule has struck, over all links, by its name.
+    pub fn struck(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for (name, count) in self.links.iter().flat_map(|link| link.struck()) {
+            *sums.entry(name).or_insert(0) += count;
+        }
+        sums
     }
 
     /// How often faults of this kind took hold, over all links.

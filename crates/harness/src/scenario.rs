@@ -45,6 +45,8 @@ pub struct RunOptions {
     pub folder: PathBuf,
     /// How long faults go on, where the scenario's own time is not wanted.
     pub span: Option<Duration>,
+    /// The server keeps its logs on disk where the scenario's own choice is memory.
+    pub embedded: bool,
     /// Sizes that are wanted instead of the scenario's own.
     pub sizes: Sizes,
 }

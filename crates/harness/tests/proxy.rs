@@ -6,7 +6,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use bowline_harness::{Fault, FaultKind, Proxy, Rng};
+use bowline_harness::{Direction, Fault, FaultKind, FrameAction, FrameRule, Proxy, Rng};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -326,4 +326,86 @@ async fn a_dead_upstream_is_a_reset() {
     let proxy = Proxy::start(closed, 1, &Rng::new(SEED)).await.unwrap();
     let mut stream = dial(&proxy).await;
     assert!(rest(&mut stream).await.1.is_err());
+}
+
+/// A text frame as a server sends it.
+fn frame(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    assert!(length < 126);
+    [&[0x81, length], text.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn rules_strike_frames_of_their_type_and_no_byte_else() {
+    let proxy = Proxy::start_framed(echo().await, 1, &Rng::new(SEED))
+        .await
+        .unwrap();
+    let link = &proxy.links()[0];
+    let rule = |message, action| {
+        link.add_rule(FrameRule {
+            direction: Direction::ToClient,
+            message,
+            action,
+        });
+    };
+    let mut stream = dial(&proxy).await;
+    let (one, two) = (
+        frame(r#"{"type":"acked","seq":1}"#),
+        frame(r#"{"type":"ping"}"#),
+    );
+    talk(&mut stream, b"GET / HTTP/1.1\r\n\r\n").await;
+    talk(&mut stream, &[one.clone(), two.clone()].concat()).await;
+
+    rule("acked", FrameAction::Suppress);
+    say(&mut stream, &[one.clone(), two.clone()].concat()).await;
+    assert_eq!(hear(&mut stream, two.len()).await, two);
+    rule("ping", FrameAction::Duplicate);
+    say(&mut stream, &[two.clone(), one.clone()].concat()).await;
+    let doubled = [two.clone(), two.clone(), one.clone()].concat();
+    assert_eq!(hear(&mut stream, doubled.len()).await, doubled);
+    rule("ping", FrameAction::Delay(SILENCE * 2));
+    let begun = Instant::now();
+    talk(&mut stream, &[two.clone(), one.clone()].concat()).await;
+    assert!(begun.elapsed() >= SILENCE * 2);
+    rule("acked", FrameAction::DisconnectAfter);
+    say(&mut stream, &[one.clone(), two.clone()].concat()).await;
+    assert_eq!(hear(&mut stream, one.len()).await, one);
+    let (count, end) = rest(&mut stream).await;
+    assert!(end.is_ok() && count == 0, "{count} {end:?}");
+
+    assert_eq!(link.counts().cuts, 1);
+    let struck = proxy.struck();
+    for name in [
+        "suppress acked",
+        "duplicate ping",
+        "delay ping",
+        "disconnect after acked",
+    ] {
+        assert_eq!(struck.get(name), Some(&1), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_framed_link_passes_what_is_no_websocket() {
+    let proxy = Proxy::start_framed(echo().await, 1, &Rng::new(SEED))
+        .await
+        .unwrap();
+    let mut stream = dial(&proxy).await;
+    let mut rng = Rng::new(SEED);
+    let mut sent = b"no head\r\n\r\n".to_vec();
+    sent.extend((0..100_000).map(|_| rng.next_u64() as u8));
+    let (mut reader, mut writer) = stream.split();
+    let heard = async {
+        let mut heard = Vec::new();
+        reader.read_to_end(&mut heard).await.unwrap();
+        heard
+    };
+    let write = async {
+        writer.write_all(&sent).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let (heard, ()) = timeout(DEADLINE, async { tokio::join!(heard, write) })
+        .await
+        .unwrap();
+    assert!(heard == sent, "{} of {} bytes", heard.len(), sent.len());
 }

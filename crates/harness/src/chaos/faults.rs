@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{ChaosOptions, judge::Owed};
+use super::ChaosOptions;
 use crate::{
     plan::{PlanOptions, plan, play as play_plan},
     proxy::{Fault, FaultKind, Proxy},
@@ -40,7 +40,7 @@ const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Plays the plans of both kinds of links.
 pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, rng: &Rng) {
-    let owed = Owed::of(options.load).cuts_each as usize;
+    let owed = options.theme.owed(options.load.short).cuts_each as usize;
     let cuts = owed + CUTS_SPARE;
     let client_plan = PlanOptions {
         links: clients.links().len(),
@@ -69,7 +69,7 @@ pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, 
 /// A cut that found no connection, or one whose server had not answered yet, does not count: links
 /// that still owe some are cut again, as soon as they are up.
 pub(super) async fn top_up(links: &Proxy, options: &ChaosOptions) -> Result<(), RunError> {
-    let owed = Owed::of(options.load).cuts_each;
+    let owed = options.theme.owed(options.load.short).cuts_each;
     let until = Instant::now() + TOP_UP_DEADLINE;
     let mut ticks = interval(TOP_UP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -45,6 +45,8 @@ pub(super) struct Publisher<'a> {
     pub(super) links: &'a [Arc<Link>],
     pub(super) channels: &'a [String],
     pub(super) ledger: &'a Ledger,
+    /// For a server that does not let everybody in.
+    pub(super) key: Option<&'a str>,
 }
 
 struct Message<'a> {
@@ -73,7 +75,8 @@ pub(super) async fn run(
     let next = AtomicUsize::new(0);
     let work = async |worker: usize| -> Result<(), RunError> {
         let link = &publisher.links[worker % publisher.links.len()];
-        let mut client = HttpClient::new(link.address(), publisher.server, ANSWER_DEADLINE);
+        let mut client = HttpClient::new(link.address(), publisher.server, ANSWER_DEADLINE)
+            .with_key(publisher.key);
         loop {
             let number = next.fetch_add(1, Relaxed);
             if number >= total {
@@ -89,7 +92,8 @@ pub(super) async fn run(
 
 /// Publishes a last message to every channel, not through the links.
 pub(super) async fn last_messages(publisher: &Publisher<'_>) -> Result<(), RunError> {
-    let mut client = HttpClient::new(publisher.server, publisher.server, ANSWER_DEADLINE);
+    let mut client = HttpClient::new(publisher.server, publisher.server, ANSWER_DEADLINE)
+        .with_key(publisher.key);
     for channel in publisher.channels {
         let message = Message {
             m: last_message(channel),

@@ -1,13 +1,18 @@
 //! What a run consists of: the server, the links, the drivers, the ledger.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 
-use super::{ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, upstream::Upstream};
+use super::{
+    ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, theme::Theme,
+    upstream::Upstream,
+};
 use crate::{
     driver::Driver,
     log::Record,
+    network::Network,
     process::Server,
     progress::Progress,
     proxy::{FaultKind, Proxy},
@@ -18,18 +23,31 @@ use crate::{
 /// The server's config. Small retention makes explicit gaps, small queues make slow clients fall
 /// back to the log. Clients share one address, so the limits per address must not be met.
 const SERVER_CONFIG: &str = r#"
-[engine]
-kind = "memory"
-
 [websocket]
 max_message_size = 32768
 send_queue_bytes = 40960
 socket_send_buffer_bytes = 16384
-
+"#;
+const CHANNELS_CONFIG: &str = r#"
 [[channels]]
 pattern = "tiny:*"
 history_count = 8
 "#;
+
+/// For clients on another host, who share one address, too. The key is the harness's own.
+const PUBLIC_CONFIG: &str = r#"
+max_connections_per_ip = 10000
+rate_limit_attempts = 1000000
+
+[access]
+api_keys = ["the-key-of-the-harness-0123456789"]
+
+[[access.anonymous]]
+channels = "*"
+allow = ["subscribe", "publish"]
+
+"#;
+const PUBLIC_KEY: &str = "the-key-of-the-harness-0123456789";
 
 /// A black hole is noticed within 2 s.
 const SERVER_ENVIRONMENT: [(&str, &str); 2] = [
@@ -50,8 +68,12 @@ const ATTEMPTS_MAX: u32 = 1_000_000;
 
 #[derive(Debug)]
 pub(super) struct World {
-    pub(super) server: Server,
+    pub(super) server: Mutex<Server>,
+    /// The server's.
+    address: SocketAddr,
     pub(super) links: Proxy,
+    /// Where each client dials.
+    client_addresses: Vec<SocketAddr>,
     pub(super) http_links: Proxy,
     pub(super) drivers: Vec<Driver>,
     pub(super) progress: Arc<Progress>,
@@ -61,6 +83,8 @@ pub(super) struct World {
     pub(super) watching: Vec<Vec<usize>>,
     /// Every subscription, as (client, channel).
     pub(super) expected: Vec<(usize, String)>,
+    /// Last, so that the processes that use it end first.
+    pub(super) network: Option<Network>,
     folder: PathBuf,
 }
 
@@ -72,26 +96,55 @@ impl World {
             seed: options.seed,
             load,
         })?;
-        let server = Server::start(
-            &options.server,
-            &options.folder,
-            SERVER_CONFIG,
-            &SERVER_ENVIRONMENT,
-        )
-        .await?;
-        let links = Proxy::start(server.address(), load.clients, &rng.fork(10)).await?;
-        let http_links = Proxy::start(server.address(), HTTP_LINKS, &rng.fork(11)).await?;
+        let engine = if options.embedded {
+            "embedded"
+        } else {
+            "memory"
+        };
+        let public = options.theme == Theme::Paths;
+        let access = if public { PUBLIC_CONFIG } else { "" };
+        let engine = format!("[engine]\nkind = \"{engine}\"\n");
+        let config = [&*engine, SERVER_CONFIG, access, CHANNELS_CONFIG].concat();
+        let (binary, folder) = (&options.server, &options.folder);
+        let server = match public {
+            true => {
+                Server::start_public(binary, folder, &config, &SERVER_ENVIRONMENT, PUBLIC_KEY)
+                    .await?
+            }
+            false => Server::start(binary, folder, &config, &SERVER_ENVIRONMENT).await?,
+        };
+        let address = server.address();
+        let links = match options.theme {
+            Theme::Paths => Proxy::start(address, 0, rng).await?,
+            Theme::Frames => Proxy::start_framed(address, load.clients, &rng.fork(10)).await?,
+            _ => Proxy::start(address, load.clients, &rng.fork(10)).await?,
+        };
+        let network = public
+            .then(|| Network::start(load.clients, address.port()))
+            .transpose()
+            .map_err(RunError::NotRun)?;
+        let client_addresses = match &network {
+            Some(network) => network.addresses(),
+            None => links.links().iter().map(|link| link.address()).collect(),
+        };
+        let http_links = Proxy::start(address, HTTP_LINKS, &rng.fork(11)).await?;
         let progress = Arc::new(Progress::new(load.clients));
         let mut drivers = Vec::with_capacity(options.driver_processes);
         for index in 0..options.driver_processes {
-            let spec = &options.drivers[index % options.drivers.len()];
-            let driver = Driver::start(index, spec, &options.folder, progress.clone()).await?;
+            let mut spec = options.drivers[index % options.drivers.len()].clone();
+            if let Some(network) = &network {
+                spec = spec.behind(&network.prefix());
+            }
+            let driver = Driver::start(index, &spec, &options.folder, progress.clone()).await?;
             drivers.push(driver);
         }
         let channels: Vec<String> = (0..load.channels).map(channel_name).collect();
         let mut world = Self {
-            server,
+            server: Mutex::new(server),
+            address,
             links,
+            client_addresses,
+            network,
             http_links,
             drivers,
             progress,
@@ -107,10 +160,11 @@ impl World {
 
     pub(super) fn publisher(&self) -> Publisher<'_> {
         Publisher {
-            server: self.server.address(),
+            server: self.address,
             links: self.http_links.links(),
             channels: &self.channels,
             ledger: &self.ledger,
+            key: self.network.is_some().then_some(PUBLIC_KEY),
         }
     }
 
@@ -133,6 +187,9 @@ impl World {
                 felt: self.links.felt(kind),
             })?;
         }
+        for (kind, felt) in self.links.struck() {
+            self.ledger.write(&Record::Fault { kind, felt })?;
+        }
         for (index, link) in self.links.links().iter().enumerate() {
             self.ledger.write(&Record::Link {
                 client: Progress::client_name(index),
@@ -147,7 +204,7 @@ impl World {
         for driver in self.drivers {
             driver.quit().await?;
         }
-        match self.server.stop(STOP_DEADLINE).await {
+        match self.server.into_inner().stop(STOP_DEADLINE).await {
             Some(status) if status.success() => {}
             Some(status) => {
                 return Err(RunError::Failed(format!("the server ended with {status}")));
@@ -182,7 +239,7 @@ impl World {
             let command = json!({
                 "cmd": "start",
                 "client": Progress::client_name(client),
-                "url": format!("ws://{}/ws", self.links.links()[client].address()),
+                "url": format!("ws://{}/ws", self.client_addresses[client]),
                 "channels": from,
                 "options": {
                     "backoff_min_ms": BACKOFF_MIN.as_millis(),

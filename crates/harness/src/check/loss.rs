@@ -42,6 +42,10 @@ pub(super) fn check(history: &History) -> Findings {
             }),
         }
     }
+    // What a killed server had in memory only is lost, and its subscribers were told so.
+    if history.kills > 0 {
+        return findings;
+    }
     // Where every subscriber had an explicit gap, the logs name fewer places than there are. More
     // acknowledged messages than such places can't all have been stored.
     let watched: HashSet<Id> = history

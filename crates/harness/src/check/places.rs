@@ -21,11 +21,16 @@ pub(super) struct Places {
     pub(super) disagreements: Vec<(Place, Id, Id)>,
     /// A message at another place than it was seen at before (message, first, second).
     pub(super) repetitions: Vec<(Id, Place, Place)>,
+    /// The server lost its memory on the way: what was repeated to its next life may be stored in both.
+    forgetful: bool,
 }
 
 /// Gathers places from what HTTP answered and from every delivery.
 pub(super) fn places(history: &History) -> Places {
-    let mut places = Places::default();
+    let mut places = Places {
+        forgetful: history.kills > 0,
+        ..Places::default()
+    };
     for publication in &history.published {
         if let Some(position) = publication.position {
             places.see(publication.channel, position, publication.message);
@@ -53,7 +58,8 @@ impl Places {
             self.disagreements.push((place, first, message));
         }
         let before = *self.place.entry(message).or_insert(place);
-        if before != place {
+        let other_life = self.forgetful && before.position.epoch != position.epoch;
+        if before != place && !other_life {
             self.repetitions.push((message, before, place));
         }
     }

@@ -246,6 +246,53 @@ fn another_epoch_without_a_word_is_a_silent_gap() {
     assert!(failing(&read(&lines)).contains(&"no silent gap"));
 }
 
+/// After its kill the server begins anew: c3 gets a repeated message there as the first of an epoch.
+fn another_life(lines: &mut Vec<String>, told: bool) {
+    if told {
+        lines.push(
+            r#"{"event":"subscribed","client":"c3","channel":"ch0",
+            "position":"absent.0.124","recovered":false,"reason":"unknown_epoch"}"#
+                .into(),
+        );
+    }
+    lines.push(
+        r#"{"event":"delivered","client":"c3","channel":"ch0","t_us":1,
+        "position":"next.1.t","m":"p-0-3","pad_len":3}"#
+            .into(),
+    );
+}
+
+#[test]
+fn a_killed_server_may_store_a_message_again_in_its_next_life_and_says_that_it_is_another() {
+    let killed = || {
+        let mut lines = clean();
+        lines.push(r#"{"record":"killed"}"#.into());
+        lines
+    };
+    // Those who come back after the end have nothing to show for the new epoch.
+    let others = |lines: &mut Vec<String>| {
+        lines.retain(|line| !(line.contains("expect") && line.contains("\"ch0\"")));
+    };
+    let mut lines = killed();
+    another_life(&mut lines, true);
+    others(&mut lines);
+    assert_eq!(failing(&read(&lines)), Vec::<&str>::new());
+    let mut lines = killed();
+    another_life(&mut lines, false);
+    others(&mut lines);
+    assert_eq!(failing(&read(&lines)), ["no silent gap"]);
+    // Twice in one life is twice, killed or not; and without a kill nothing excuses a second place.
+    let mut lines = killed();
+    another_life(&mut lines, true);
+    another_life(&mut lines, false);
+    others(&mut lines);
+    assert_eq!(failing(&read(&lines)), ["no double", "one order"]);
+    let mut lines = clean();
+    another_life(&mut lines, true);
+    others(&mut lines);
+    assert_eq!(failing(&read(&lines)), ["no double"]);
+}
+
 #[test]
 fn refused_and_unanswered_messages_are_seen() {
     let ack = ["acked", "\"u-0-1-10\""];

@@ -33,6 +33,10 @@ pub struct History {
     pub faults: Vec<(String, u64)>,
     /// How often each client's link was cut.
     pub cuts: Vec<(Id, u64)>,
+    /// How often the server was killed and lost its memory.
+    pub kills: u64,
+    /// Answers that a position of another life of the server is not known.
+    pub unknown_epochs: u64,
     /// The server's last `/ws/stats`.
     pub stats: Option<serde_json::Value>,
     /// `welcome` events, and those of them that resumed a session.
@@ -211,6 +215,7 @@ impl History {
             }
             Record::Fault { kind, felt } => self.faults.push((kind, felt)),
             Record::Link { client, cuts } => self.cuts.push((self.names.id(&client), cuts)),
+            Record::Killed => self.kills += 1,
             Record::Stats { stats } => self.stats = Some(stats),
         }
         Ok(())
@@ -229,6 +234,8 @@ impl History {
                 self.welcomes.1 += u64::from(event.resumed == Some(true));
             }
             "subscribed" => {
+                let unknown = event.reason.as_deref() == Some("unknown_epoch");
+                self.unknown_epochs += u64::from(unknown);
                 let step = Step::Subscribed {
                     position: self.position(event.position.as_deref())?,
                     recovered: event.recovered.ok_or("subscribed without recovered")?,

@@ -62,6 +62,8 @@ pub enum Record {
         /// How often.
         cuts: u64,
     },
+    /// The server was killed, and came back with an empty memory.
+    Killed,
     /// What the server said of itself at the end.
     Stats {
         /// The body of `/ws/stats`.

@@ -124,8 +124,10 @@ pub(super) struct Conditions {
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub enum Direction {
+    /// From client to server.
     ToServer,
+    /// From server to client.
     ToClient,
 }
 

@@ -25,13 +25,28 @@ struct Chunk {
     due: Instant,
     bytes: Vec<u8>,
     written: usize,
+    /// Once it is written the connection is cut.
+    ends: bool,
 }
 
 impl DelayLine {
     pub(super) fn push(&mut self, now: Instant, bytes: &[u8], flow: &Flow, rng: &mut Rng) {
-        let late = flow.delay.map_or(Duration::ZERO, |(fixed, jitter)| {
-            fixed + rng.millis(0, u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX))
-        });
+        self.push_late(now, bytes, flow, rng, Duration::ZERO);
+    }
+
+    /// The same, later by so much than the conditions ask for.
+    pub(super) fn push_late(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        flow: &Flow,
+        rng: &mut Rng,
+        more: Duration,
+    ) {
+        let late = more
+            + flow.delay.map_or(Duration::ZERO, |(fixed, jitter)| {
+                fixed + rng.millis(0, u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX))
+            });
         // Order is kept: nothing is due before what came before it.
         let due = self
             .chunks
@@ -42,7 +57,15 @@ impl DelayLine {
             due,
             bytes: bytes.to_vec(),
             written: 0,
+            ends: false,
         });
+    }
+
+    /// The connection is to be cut once all that waits now is written.
+    pub(super) fn end_here(&mut self) {
+        if let Some(last) = self.chunks.back_mut() {
+            last.ends = true;
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,18 +102,22 @@ impl DelayLine {
         }
     }
 
-    pub(super) fn advance(&mut self, now: Instant, count: usize, flow: &Flow) {
+    /// So many bytes were written; whether the connection ends behind them.
+    pub(super) fn advance(&mut self, now: Instant, count: usize, flow: &Flow) -> bool {
         let Some(chunk) = self.chunks.front_mut() else {
-            return;
+            return false;
         };
         chunk.written += count;
         self.bytes -= count;
+        let mut ends = false;
         if chunk.written == chunk.bytes.len() {
+            ends = chunk.ends;
             self.chunks.pop_front();
         }
         self.free_at = flow.rate.map(|rate| {
             let cost = Duration::from_secs_f64(count as f64 / f64::from(rate));
             self.free_at.map_or(now, |at| at.max(now)) + cost
         });
+        ends
     }
 }

@@ -1,6 +1,7 @@
 //! One link: a listening port, its conditions, its armed cut and its counters.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -17,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    fault::{Conditions, Ending, Fault, FaultKind},
+    fault::{Conditions, Direction, Ending, Fault, FaultKind},
+    frames::{FrameAction, FrameRule, Rules},
     relay,
 };
 use crate::rng::Rng;
@@ -34,6 +36,9 @@ pub struct Link {
     upstream: SocketAddr,
     pub(super) conditions: watch::Sender<Conditions>,
     armed: Mutex<Option<ArmedCut>>,
+    /// Its WebSocket frames are told apart.
+    pub(super) framed: bool,
+    rules: Mutex<Rules>,
     /// One bit per kind of fault that has begun and has not taken hold yet.
     waiting: AtomicU32,
     felt: [AtomicU64; FaultKind::ALL.len()],
@@ -69,7 +74,11 @@ pub(super) struct Listener {
 }
 
 /// Binds a port and makes its link.
-pub(super) fn open(ip: IpAddr, upstream: SocketAddr) -> io::Result<(Arc<Link>, Listener)> {
+pub(super) fn open(
+    ip: IpAddr,
+    upstream: SocketAddr,
+    framed: bool,
+) -> io::Result<(Arc<Link>, Listener)> {
     let reservation = bind(SocketAddr::new(ip, 0))?;
     let address = reservation
         .local_addr()?
@@ -81,6 +90,8 @@ pub(super) fn open(ip: IpAddr, upstream: SocketAddr) -> io::Result<(Arc<Link>, L
         upstream,
         conditions: watch::Sender::new(Conditions::default()),
         armed: Mutex::new(None),
+        framed,
+        rules: Mutex::default(),
         waiting: AtomicU32::new(0),
         felt: Default::default(),
         cuts: AtomicU64::new(0),
@@ -129,9 +140,20 @@ impl Link {
             .send_modify(|conditions| conditions.end(kind));
     }
 
-    /// Ends all faults and disarms the cut that waits.
+    /// Adds a rule for frames, which strikes once. Links that are not framed never meet it.
+    pub fn add_rule(&self, rule: FrameRule) {
+        self.rules().add(rule);
+    }
+
+    /// How often each rule has struck, by its name.
+    pub fn struck(&self) -> BTreeMap<String, u64> {
+        self.rules().struck().clone()
+    }
+
+    /// Ends all faults and disarms the cut and the rules that wait.
     pub fn heal(&self) {
         *self.armed() = None;
+        self.rules().clear();
         self.waiting.store(0, Relaxed);
         self.conditions.send_replace(Conditions::default());
     }
@@ -190,6 +212,19 @@ impl Link {
     pub(super) fn count_down(&self, cut: bool) {
         self.up.fetch_sub(1, Relaxed);
         self.cuts.fetch_add(u64::from(cut), Relaxed);
+    }
+
+    /// What happens to a frame with messages of these types.
+    pub(super) fn take_rule(
+        &self,
+        direction: Direction,
+        messages: &[String],
+    ) -> Option<FrameAction> {
+        self.rules().take(direction, messages)
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().expect("no holder of this lock can panic")
     }
 
     fn armed(&self) -> MutexGuard<'_, Option<ArmedCut>> {

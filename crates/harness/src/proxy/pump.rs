@@ -1,9 +1,12 @@
 //! One direction of a proxied connection.
 //!
 //! Reads into a bounded delay line and writes from it as far as the conditions of the link allow.
-//! Bytes are never changed, reordered or lost, except that a cut ends them.
+//! Bytes are never changed, reordered or lost, except that a cut ends them and that a rule may strike a frame.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,6 +16,7 @@ use tokio::{
 
 use super::{
     fault::{Direction, Ending, FaultKind, Flow},
+    frames::{FrameAction, Splitter, Unit},
     line::DelayLine,
     link::Link,
 };
@@ -41,6 +45,8 @@ pub(super) struct Pump<'a> {
     direction: Direction,
     marks: &'a Marks,
     line: DelayLine,
+    /// On framed links.
+    splitter: Option<Splitter>,
     rng: Rng,
 }
 
@@ -64,6 +70,7 @@ impl<'a> Pump<'a> {
             direction,
             marks,
             line: DelayLine::default(),
+            splitter: link.framed.then(Splitter::new),
             rng,
         }
     }
@@ -100,7 +107,9 @@ impl<'a> Pump<'a> {
                 _ = changes.changed() => {}
                 written = writer.write(ready), if !ready.is_empty() => {
                     let count = written.map_err(|_| Broken::ByPeer)?;
-                    self.wrote(count, &flow);
+                    if self.wrote(count, &flow) {
+                        return Err(Broken::ByFault(Ending::Fin));
+                    }
                 }
                 read = reader.read(&mut buffer), if input == Input::Open && self.line.has_room() => {
                     input = match read {
@@ -112,6 +121,9 @@ impl<'a> Pump<'a> {
                         // What was read before the reset still passes, as on a real network.
                         Err(_) => Input::Reset,
                     };
+                    if input != Input::Open {
+                        self.pass_rest(&flow);
+                    }
                     self.marks.ended.fetch_or(input != Input::Open, Relaxed);
                 }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -134,10 +146,48 @@ impl<'a> Pump<'a> {
         if flow.delay.is_some() {
             self.link.feel(FaultKind::Delay);
         }
-        self.line.push(Instant::now(), bytes, flow, &mut self.rng);
+        let Some(splitter) = &mut self.splitter else {
+            return self.line.push(Instant::now(), bytes, flow, &mut self.rng);
+        };
+        splitter.push(bytes);
+        while let Some(unit) = self.splitter.as_mut().and_then(Splitter::next) {
+            self.pass(&unit, flow);
+        }
     }
 
-    fn wrote(&mut self, count: usize, flow: &Flow) {
+    /// Hands a frame on, as its rule says.
+    fn pass(&mut self, unit: &Unit, flow: &Flow) {
+        let now = Instant::now();
+        let rule = self.link.take_rule(self.direction, &unit.messages);
+        let more = match rule {
+            Some(FrameAction::Suppress) => return,
+            Some(FrameAction::Delay(by)) => by,
+            _ => Duration::ZERO,
+        };
+        let times = if rule == Some(FrameAction::Duplicate) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..times {
+            self.line
+                .push_late(now, &unit.bytes, flow, &mut self.rng, more);
+        }
+        if rule == Some(FrameAction::DisconnectAfter) {
+            self.line.end_here();
+        }
+    }
+
+    /// Half a frame before the end passes as it is.
+    fn pass_rest(&mut self, flow: &Flow) {
+        let rest = self.splitter.as_mut().map(Splitter::rest);
+        if let Some(rest) = rest.filter(|rest| !rest.bytes.is_empty()) {
+            self.pass(&rest, flow);
+        }
+    }
+
+    /// So many bytes were written; whether the connection ends behind them.
+    fn wrote(&mut self, count: usize, flow: &Flow) -> bool {
         if flow.rate.is_some() {
             self.link.feel(FaultKind::Throttle);
         }
@@ -145,10 +195,11 @@ impl<'a> Pump<'a> {
         if first && !self.marks.answered.swap(true, Relaxed) {
             self.link.count_up();
         }
-        self.line.advance(Instant::now(), count, flow);
+        let ends = self.line.advance(Instant::now(), count, flow);
         if !self.marks.ended.load(Relaxed) {
             self.link.count_to_cut(count);
         }
+        ends
     }
 
     fn feel_hole(&self, flow: &Flow, input: Input) {

@@ -1,0 +1,160 @@
+//! What breaks in a run: the themes of the scenarios, their sizes, and what each owes.
+
+use std::time::Duration;
+
+use super::rules;
+use crate::{
+    log::Load,
+    network::{NetworkFault, PathFault},
+    proxy::FaultKind,
+    scenario::Sizes,
+};
+
+/// What breaks, beside readers that freeze now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Theme {
+    /// Links, byte by byte.
+    Links,
+    /// Frames of certain messages.
+    Frames,
+    /// The network between hosts.
+    Paths,
+    /// Processes stand still.
+    Pauses,
+    /// The server is killed and comes back with an empty memory.
+    Restarts,
+}
+
+/// What a run must have met before its clean logs mean anything.
+#[derive(Clone, Debug)]
+pub(super) struct Owed {
+    /// Each kind of fault.
+    pub(super) faults: Vec<(String, u64)>,
+    /// Cuts of the link of each client.
+    pub(super) cuts_each: u64,
+    pub(super) recovered: u64,
+    pub(super) catchups: u64,
+    pub(super) upstream_duplicates: u64,
+    pub(super) explicit_gaps: u64,
+    /// Kills of the server.
+    pub(super) kills: u64,
+}
+
+/// Sizes of a scenario: full, short.
+struct Scale {
+    clients: (usize, usize),
+    channels: (usize, usize),
+    publications: (usize, usize),
+    upstream: (usize, usize),
+    span_s: (u64, u64),
+}
+
+const CHANNELS_PER_CLIENT: usize = 5;
+
+impl Theme {
+    pub(super) fn load(self, short: bool, wanted: Sizes) -> Load {
+        let scale = self.scale();
+        let size = |given: Option<usize>, of: (usize, usize)| given.unwrap_or(pick(short, of));
+        Load {
+            clients: size(wanted.clients, scale.clients),
+            channels: size(wanted.channels, scale.channels),
+            per_client: wanted.per_client.unwrap_or(CHANNELS_PER_CLIENT),
+            publications: size(wanted.publications, scale.publications),
+            upstream: size(wanted.upstream, scale.upstream),
+            short,
+        }
+    }
+
+    pub(super) fn span(self, short: bool) -> Duration {
+        Duration::from_secs(pick(short, self.scale().span_s))
+    }
+
+    pub(super) fn owed(self, short: bool) -> Owed {
+        let each = |names: &[&str], least: (u64, u64)| -> Vec<(String, u64)> {
+            let least = pick(short, least);
+            names
+                .iter()
+                .map(|name| ((*name).to_owned(), least))
+                .collect()
+        };
+        let nothing = Owed {
+            faults: Vec::new(),
+            cuts_each: 0,
+            recovered: 0,
+            catchups: 0,
+            upstream_duplicates: 0,
+            explicit_gaps: 0,
+            kills: 0,
+        };
+        match self {
+            Self::Links => Owed {
+                faults: each(&FaultKind::ALL.map(FaultKind::name), (50, 3)),
+                cuts_each: pick(short, (10, 3)),
+                recovered: pick(short, (1_000, 50)),
+                catchups: pick(short, (100, 10)),
+                upstream_duplicates: pick(short, (100, 5)),
+                explicit_gaps: pick(short, (20, 2)),
+                kills: 0,
+            },
+            Self::Frames => Owed {
+                faults: rules::names()
+                    .map(|name| (name, pick(short, (10, 1))))
+                    .collect(),
+                recovered: pick(short, (1_000, 50)),
+                upstream_duplicates: pick(short, (20, 2)),
+                ..nothing
+            },
+            Self::Paths => {
+                let mut faults: Vec<_> = each(&PathFault::ALL.map(PathFault::name), (20, 2));
+                faults.extend(each(&NetworkFault::ALL.map(NetworkFault::name), (5, 1)));
+                Owed {
+                    faults,
+                    recovered: pick(short, (500, 50)),
+                    upstream_duplicates: pick(short, (5, 0)),
+                    ..nothing
+                }
+            }
+            Self::Pauses => Owed {
+                faults: each(&["server stopped", "driver stopped"], (5, 1)),
+                recovered: pick(short, (200, 10)),
+                catchups: pick(short, (20, 1)),
+                ..nothing
+            },
+            Self::Restarts => Owed {
+                explicit_gaps: pick(short, (200, 20)),
+                kills: pick(short, (8, 1)),
+                ..nothing
+            },
+        }
+    }
+
+    fn scale(self) -> Scale {
+        match self {
+            Self::Links => Scale {
+                clients: (200, 24),
+                channels: (50, 20),
+                publications: (100_000, 8_000),
+                upstream: (20_000, 1_500),
+                span_s: (180, 25),
+            },
+            Self::Frames => Scale {
+                clients: (60, 24),
+                channels: (30, 20),
+                publications: (30_000, 4_000),
+                upstream: (6_000, 1_200),
+                span_s: (90, 15),
+            },
+            Self::Paths | Self::Pauses | Self::Restarts => Scale {
+                clients: (60, 24),
+                channels: (30, 20),
+                publications: (30_000, 4_000),
+                upstream: (6_000, 1_000),
+                span_s: (90, 15),
+            },
+        }
+    }
+}
+
+fn pick<T>(short: bool, (full, small): (T, T)) -> T {
+    if short { small } else { full }
+}
