@@ -18,6 +18,9 @@ done
 step "Real processes under faults"
 scripts/chaos.sh --short chaos frames network pauses restarts
 
+step "The TypeScript client"
+scripts/ts.sh
+
 step "Autobahn"
 python3 -m unittest discover -s scripts/autobahn -p 'test_*.py'
 scripts/autobahn.sh all

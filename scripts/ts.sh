@@ -20,4 +20,6 @@ npm run --silent lint
 npm run --silent check
 npm run --silent build
 npx publint --strict
+# The tests talk to the real server.
+cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline-cli
 npm test

@@ -20,7 +20,7 @@ export type Evidence =
   | { kind: 'close'; code: number; reason: string }
   | { kind: 'http'; status: number; code?: string; retry_after_ms?: number }
   | { kind: 'unreachable' | 'tls' | 'opaque' | 'not_websocket' | 'violation' }
-  | { kind: 'handshake_timeout' | 'silence' | 'blocked' }
+  | { kind: 'handshake_timeout' | 'silence' }
   | { kind: 'token'; retry: boolean }
 
 /** What a failure means. */
@@ -52,7 +52,6 @@ export function classify(evidence: Evidence, classOf: ClassOf): Verdict {
       return verdict('network', 'likely')
     case 'not_websocket':
     case 'violation':
-    case 'blocked':
       return verdict('protocol', 'likely')
     case 'handshake_timeout':
     case 'silence':

@@ -8,7 +8,7 @@ import type { ErrorInfo, Publication, Recovery, ServerMessage, Welcome } from '.
 import { type Item, Outbox, type Resolved } from '../outbox/outbox.ts'
 import type { From } from '../position/position.ts'
 import { Subscriptions } from '../subscriptions/subscriptions.ts'
-import type { ClientOptions, Input, Kept, Request } from './contract.ts'
+import type { ClientOptions, Input, Request } from './contract.ts'
 import { CLOSE_NORMAL, Dialer } from './dialer.ts'
 
 /** The ceiling of the wait after a refused subscription that may succeed later. */
@@ -32,11 +32,10 @@ export class Client extends Dialer<ClientOptions> {
   /** Channels given up after `hello` had asked for them. */
   #givenUp = new Set<string>()
 
-  constructor(seed: number, options: ClientOptions, kept?: Kept) {
+  constructor(seed: number, options: ClientOptions) {
     super(seed, options)
     this.outbox = new Outbox(options)
     this.session = options.session
-    if (kept) this.outbox.restore(kept.next, kept.entries)
   }
 
   protected override take(input: Input): void {

@@ -6,7 +6,7 @@
  * shell chooses, spans in names with `Ms` milliseconds.
  */
 
-import type { BackoffConfig } from '../backoff/backoff.ts'
+import type { Backoff, BackoffConfig } from '../backoff/backoff.ts'
 import type { ClassOf, Evidence, Strategy, Verdict } from '../classify/classify.ts'
 import type {
   ClientMessage,
@@ -16,8 +16,8 @@ import type {
   Recovery,
   ServerMessage,
 } from '../codec/messages.ts'
-import type { Level } from '../health/health.ts'
-import type { Entry, Item, OutboxConfig, Resolved } from '../outbox/outbox.ts'
+import type { Health, Level } from '../health/health.ts'
+import type { Item, OutboxConfig, Resolved } from '../outbox/outbox.ts'
 import type { From, Position } from '../position/position.ts'
 
 /** What every machine is made with. */
@@ -40,6 +40,19 @@ export interface DialerOptions extends BackoffConfig {
   link: number
 }
 
+/** How a server without the protocol is asked for a sign of life. */
+export interface HeartbeatOptions {
+  /** After so long without a byte it is asked. */
+  intervalMs: number
+  /** After so long without an answer it is asked again; the second miss is death. */
+  timeoutMs: number
+}
+
+/** What a machine for other servers is made with. */
+export interface PlainOptions extends DialerOptions {
+  heartbeat: HeartbeatOptions | undefined
+}
+
 /** What a machine of `bowline.v1` is made with. */
 export interface ClientOptions extends DialerOptions, OutboxConfig {
   /** The first send after so long a silence probes the link too. Default 10 s. */
@@ -59,12 +72,6 @@ export interface ClientOptions extends DialerOptions, OutboxConfig {
   session: string | undefined
   /** Told to the server. */
   client: { name: string; version?: string } | undefined
-}
-
-/** What an earlier life of the client has kept. */
-export interface Kept {
-  next: number
-  entries: Entry[]
 }
 
 /** What the environment says: reasons to look at the link, never proofs. */
@@ -177,6 +184,8 @@ export type Output =
   /** Dial; answer with `opened` or `failed`. The shell checks that `url` may get the token. */
   | { type: 'dial'; link: number; url?: string }
   | { type: 'write'; link: number; message: ClientMessage }
+  /** Write whatever this server takes for a ping. */
+  | { type: 'ping'; link: number }
   /** Close a link; nothing that it still says matters. */
   | { type: 'close_link'; link: number; code: number }
   | ({ type: 'event' } & Event)
@@ -184,6 +193,11 @@ export type Output =
 /** A machine, whichever protocol it speaks. */
 export interface Machine {
   readonly state: State
+  readonly health: Health
+  readonly backoff: Backoff
+  readonly redialAt: number | undefined
   handle(now: number, input: Input): Output[]
   nextTimeout(): number | undefined
+  /** Whether this link is still wanted. */
+  dials(link: number): boolean
 }

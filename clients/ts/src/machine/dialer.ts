@@ -108,6 +108,11 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     return due.length ? Math.min(...(due as number[])) : undefined
   }
 
+  /** Whether this link is still wanted. */
+  dials(link: number): boolean {
+    return this.dialing?.link === link
+  }
+
   /** The link can be written to. */
   protected abstract opened(link: number): void
   /** The link that was used is gone. */
@@ -183,13 +188,13 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
 
   /** A dialled link is the one that is used from now on. */
   protected adopt(silenceMax: number, pongTimeout: number): void {
-    const { link = 0, helloAt = this.now } = this.dialing ?? {}
+    const { link = 0, helloAt } = this.dialing ?? {}
     this.dialing = undefined
     this.redialAt = undefined
     this.restartOverMs = undefined
     this.authFailures = 0
     this.backoff.opened(this.now)
-    this.health.measured(this.now - helloAt)
+    if (helloAt !== undefined) this.health.measured(this.now - helloAt)
     this.active = { link, receivedAt: this.now, silenceMax, pongTimeout, probe: undefined }
   }
 

@@ -1,0 +1,156 @@
+/**
+ * The stream of one channel for one reader.
+ *
+ * Owns the bounded queue between the client and the reader. Must not know why a subscription goes
+ * on; it is told.
+ */
+
+import type { Gap, Publication, Recovery } from '../codec/messages.ts'
+import type { Position } from '../position/position.ts'
+import { quiet, SocketError } from '../socket/events.ts'
+
+/** What a reader of a channel sees, in order. */
+export type Delivery =
+  | { type: 'subscribed'; recovery: Recovery }
+  | ({ type: 'message' } & Publication)
+  | ({ type: 'gap' } & Gap)
+  /** The server refused; where `error.retry`, it is asked again, else this is the last item. */
+  | { type: 'refused'; error: SocketError }
+  /** The subscription has ended; the last item. */
+  | { type: 'ended'; code?: string | undefined }
+
+/** What a subscription needs of its client. */
+export interface SubscriptionHost {
+  /** The reader is behind, or has caught up. */
+  flow(paused: boolean): void
+  /** The reader has handled everything up to here. */
+  handled(position: Position | undefined): void
+  left(subscription: Subscription): void
+}
+
+interface Settle {
+  resolve(recovery: Recovery): void
+  reject(error: SocketError): void
+}
+
+/** A channel, to be read with `for await`. Leaving the loop unsubscribes. */
+export class Subscription implements AsyncIterable<Publication>, AsyncDisposable {
+  /** The channel. */
+  readonly channel: string
+  /** Settled with the first outcome of the subscription. */
+  readonly ready: Promise<Recovery>
+  readonly #host: SubscriptionHost
+  readonly #max: number
+  readonly #listener: ((delivery: Delivery) => void) | undefined
+  #queue: Delivery[] = []
+  #waiting: ((delivery: Delivery | undefined) => void) | undefined
+  readonly #settle: Settle
+  #over = false
+  #paused = false
+  #finished = false
+
+  constructor(
+    channel: string,
+    max: number,
+    host: SubscriptionHost,
+    listener?: (delivery: Delivery) => void,
+  ) {
+    this.#listener = listener
+    this.channel = channel
+    this.#max = max
+    this.#host = host
+    let settle!: Settle
+    this.ready = quiet(
+      new Promise((resolve, reject) => {
+        settle = { resolve, reject }
+      }),
+    )
+    this.#settle = settle
+  }
+
+  /** Publications, gaps and everything else that concerns the channel, in order. */
+  async *deliveries(): AsyncGenerator<Delivery, void, undefined> {
+    try {
+      for (;;) {
+        const delivery = await this.#next()
+        if (!delivery) return
+        yield delivery
+        this.#tell(delivery)
+      }
+    } finally {
+      this.unsubscribe()
+    }
+  }
+
+  /** The publications. A refusal for good is thrown; gaps are told by the client's event `gap`. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Publication, void, undefined> {
+    for await (const delivery of this.deliveries()) {
+      if (delivery.type === 'message') {
+        const { type, ...publication } = delivery
+        yield publication
+      } else if (delivery.type === 'refused' && !delivery.error.retry) throw delivery.error
+    }
+  }
+
+  /** Ends the stream; what waits in it is given up. */
+  unsubscribe(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#queue = []
+    this.#waiting?.(undefined)
+    this.#settle.reject(new SocketError('closed', 'The subscription has ended.'))
+    this.#host.left(this)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.unsubscribe()
+  }
+
+  /** The client hands an item over. */
+  push(delivery: Delivery): void {
+    if (this.#over) return
+    if (delivery.type === 'subscribed') this.#settle.resolve(delivery.recovery)
+    if (delivery.type === 'refused' && !delivery.error.retry) this.#settle.reject(delivery.error)
+    if (this.#listener) {
+      this.#listener(delivery)
+      this.#tell(delivery)
+    } else if (this.#waiting) this.#waiting(delivery)
+    else this.#queue.push(delivery)
+    if (this.#queue.length >= this.#max && !this.#paused) {
+      this.#paused = true
+      this.#host.flow(true)
+    }
+  }
+
+  /** Nothing follows what is queued. */
+  finish(): void {
+    this.#finished = true
+    this.#settle.reject(new SocketError('closed', 'The subscription has ended.'))
+    this.#waiting?.(undefined)
+  }
+
+  /** Whether the reader is behind. */
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  #tell(delivery: Delivery): void {
+    if (delivery.type === 'subscribed') this.#host.handled(delivery.recovery.position)
+    else if ('position' in delivery) this.#host.handled(delivery.position)
+  }
+
+  #next(): Promise<Delivery | undefined> {
+    const delivery = this.#queue.shift()
+    if (this.#paused && this.#queue.length === 0) {
+      this.#paused = false
+      this.#host.flow(false)
+    }
+    if (delivery || this.#over || this.#finished) return Promise.resolve(delivery)
+    return new Promise((resolve) => {
+      this.#waiting = (next) => {
+        this.#waiting = undefined
+        resolve(next)
+      }
+    })
+  }
+}

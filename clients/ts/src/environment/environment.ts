@@ -1,0 +1,58 @@
+/**
+ * Everything that a client needs of its surroundings, so that it runs in any of them.
+ *
+ * Owns the interface and its default, made of whatever the globals offer. No DOM is assumed.
+ */
+
+import type { Hint } from '../machine/contract.ts'
+import { platformHints } from './hints.ts'
+
+/** What makes a WebSocket. */
+export type WebSocketConstructor = new (
+  url: string | URL,
+  protocols?: string | string[],
+) => WebSocket
+
+/** A hint, or `thawed`: the page comes back from a cache, and its links are gone. */
+export type EnvironmentHint = Hint | 'thawed'
+
+/** The surroundings of a client. */
+export interface Environment {
+  /** What links are made with. */
+  WebSocket: WebSocketConstructor | undefined
+  /** Monotonic time in microseconds, from any origin. */
+  now(): number
+  /** Milliseconds since 1970. */
+  wallMs(): number
+  setTimeout(call: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+  /** Asked why an upgrade failed; without it nothing is asked. */
+  fetch: typeof fetch | undefined
+  /** For the secret of the session; without it the server draws one. */
+  randomBytes: ((count: number) => Uint8Array) | undefined
+  /** Calls the listener on each reason to look at the link, until the answer is called. */
+  hints(listener: (hint: EnvironmentHint) => void): () => void
+}
+
+/** The surroundings that the globals offer, with some parts replaced. */
+export function detectEnvironment(replaced: Partial<Environment> = {}): Environment {
+  const { WebSocket, performance, fetch, crypto } = globalThis
+  let last = 0
+  return {
+    WebSocket,
+    now() {
+      const ms = performance ? performance.now() : Date.now()
+      last = Math.max(last, Math.floor(ms * 1000))
+      return last
+    },
+    wallMs: () => Date.now(),
+    setTimeout: (call, ms) => setTimeout(call, ms),
+    clearTimeout: (timer) => clearTimeout(timer as number),
+    fetch: fetch?.bind(globalThis),
+    randomBytes: crypto?.getRandomValues
+      ? (count) => crypto.getRandomValues(new Uint8Array(count))
+      : undefined,
+    hints: platformHints,
+    ...replaced,
+  }
+}

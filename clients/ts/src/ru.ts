@@ -1,0 +1,3 @@
+/** `@bowline/client/ru`: the Russian catalogue. */
+
+export { russian } from './recommendation/ru.ts'

@@ -1,0 +1,71 @@
+/**
+ * Why an upgrade failed: browsers hide it, so the same URL is asked over HTTP.
+ *
+ * Owns the request and what its answer proves (PROTOCOL.md, "GET /ws: the verdict").
+ */
+
+import type { Evidence } from '../classify/classify.ts'
+import type { Environment } from '../environment/environment.ts'
+
+/** An answer that takes longer is no help. */
+const ASK_TIMEOUT_MS = 4000
+/** What servers without a verdict answer to a plain `GET`: nothing is learnt from it. */
+const SILENT = [400, 404, 405, 426]
+
+/** Asks, and answers with the best evidence there is. */
+export async function askWhy(environment: Environment, url: string): Promise<Evidence> {
+  const { fetch } = environment
+  if (!fetch) return { kind: 'opaque' }
+  const target = url.replace(/^ws/, 'http').replace(/#.*/, '')
+  const ask = (mode: RequestMode) =>
+    withTimeout(environment, (signal) =>
+      fetch(target, { mode, signal, cache: 'no-store', credentials: 'omit', redirect: 'follow' }),
+    )
+  try {
+    return await judge(await ask('cors'))
+  } catch {
+    // Nobody is there, or one who does not speak to pages of other origins.
+  }
+  try {
+    await ask('no-cors')
+    return { kind: 'opaque' }
+  } catch {
+    return { kind: 'unreachable' }
+  }
+}
+
+async function judge(response: Response): Promise<Evidence> {
+  const { status, ok, headers } = response
+  if (SILENT.includes(status)) return { kind: 'opaque' }
+  // HTTP passes, and a WebSocket would: something in between takes no upgrades.
+  if (ok) return { kind: 'not_websocket' }
+  const body = (await response.json().catch(() => null)) as Record<string, unknown> | null
+  const seconds = Number(headers.get('retry-after') ?? Number.NaN)
+  const adviceMs = body?.retry_after_ms ?? seconds * 1000
+  return {
+    kind: 'http',
+    status,
+    ...(typeof body?.code === 'string' && { code: body.code }),
+    ...(Number.isFinite(adviceMs) && { retry_after_ms: adviceMs as number }),
+  }
+}
+
+async function withTimeout<T>(
+  environment: Environment,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { AbortController } = globalThis
+  const abort = AbortController && new AbortController()
+  let timer: unknown
+  const timeout = new Promise<never>((_, reject) => {
+    timer = environment.setTimeout(() => {
+      abort?.abort()
+      reject(new Error('timeout'))
+    }, ASK_TIMEOUT_MS)
+  })
+  try {
+    return await Promise.race([call(abort?.signal as AbortSignal), timeout])
+  } finally {
+    environment.clearTimeout(timer)
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * Runs a machine: feeds it, does what it says, and keeps its time.
+ *
+ * Owns the links and the timer. Must not know what applications see.
+ */
+
+import type { Evidence } from '../classify/classify.ts'
+import type { Environment } from '../environment/environment.ts'
+import type { Event, Input, Machine, Output } from '../machine/contract.ts'
+import { Link, type LinkEnd } from './link.ts'
+import { askWhy } from './refusal.ts'
+
+/**
+ * A timer that is so late fired after a stall: messages wait behind it, and they are read before
+ * anything is called dead.
+ */
+const LATE_MS = 200
+/** How long they get. */
+const YIELD_MS = 50
+/** The longest time that every platform's timers take. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+/** What a runner needs to know of its client. */
+export interface Host {
+  /** Where to dial; `url` is the server's advice for once. */
+  target(url: string | undefined): Promise<{ url: string; protocols: string[] }>
+  readonly binaryType: BinaryType
+  /** Whether a failed upgrade may be asked about over HTTP. */
+  readonly asksWhy: boolean
+  token(): Promise<string | undefined>
+  /** Whether the link may be used, now that it is open. */
+  accepts(link: Link): boolean
+  frame(link: number, data: unknown): void
+  output(output: Output, runner: Runner): void
+  event(event: Event): void
+  /** A link is over that the application closed. */
+  ended(end: LinkEnd | undefined): void
+}
+
+/** Runs one machine. */
+export class Runner {
+  readonly machine: Machine
+  readonly #environment: Environment
+  readonly #host: Host
+  readonly #links = new Map<number, Link>()
+  readonly #queue: Input[] = []
+  /** The link that the application closes: its end is told as it comes. */
+  #closing: Link | undefined
+  /** How the link ended that is being told of. */
+  #end: LinkEnd | undefined
+  #feeding = false
+  #timer: unknown
+  #failedUpgrades = 0
+
+  constructor(machine: Machine, environment: Environment, host: Host) {
+    this.machine = machine
+    this.#environment = environment
+    this.#host = host
+  }
+
+  /** Feeds an input; one that comes while another is handled waits for its turn. */
+  feed(input: Input): void {
+    this.#queue.push(input)
+    if (this.#feeding) return
+    this.#feeding = true
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+        for (const output of this.machine.handle(this.#environment.now(), next)) {
+          this.#perform(output)
+        }
+      }
+    } finally {
+      this.#feeding = false
+    }
+    this.#schedule()
+  }
+
+  /** The link with this number. */
+  link(number: number): Link | undefined {
+    return this.#links.get(number)
+  }
+
+  /** How the link ended that is being told of; none where it was given up for dead. */
+  takeEnd(): LinkEnd | undefined {
+    const end = this.#end
+    this.#end = undefined
+    return end
+  }
+
+  /** The newest link. */
+  newest(): Link | undefined {
+    return [...this.#links.values()].at(-1)
+  }
+
+  /** Closes all links as the application asked, and tells when the newest is over. */
+  end(code: number | undefined, reason: string, bye: boolean): void {
+    const last = this.newest()
+    this.#closing = last
+    this.feed({ type: 'close', bye })
+    this.#links.clear()
+    if (last) last.close(code, reason)
+    else this.#host.ended(undefined)
+  }
+
+  #perform(output: Output): void {
+    switch (output.type) {
+      case 'authorize':
+        void this.#authorize()
+        break
+      case 'dial':
+        void this.#dial(output.link, output.url)
+        break
+      case 'close_link':
+        if (this.#links.get(output.link) !== this.#closing || !this.#closing) {
+          this.#links.get(output.link)?.abandon()
+          this.#links.delete(output.link)
+        }
+        break
+      case 'event':
+        if (output.event === 'link_closed') this.#links.delete(output.link)
+        this.#host.event(output)
+        break
+      default:
+        this.#host.output(output, this)
+    }
+  }
+
+  async #authorize(): Promise<void> {
+    try {
+      const token = await this.#host.token()
+      this.feed({ type: 'token', token })
+    } catch (error) {
+      const retry = (error as { retry?: boolean } | null)?.retry !== false
+      this.feed({ type: 'token_failed', retry })
+    }
+  }
+
+  async #dial(number: number, advised: string | undefined): Promise<void> {
+    const fail = (evidence: Evidence) => this.feed({ type: 'failed', link: number, evidence })
+    let target: Awaited<ReturnType<Host['target']>>
+    try {
+      target = await this.#host.target(advised)
+    } catch {
+      return fail({ kind: 'token', retry: true })
+    }
+    if (this.machine.state === 'closed' || !this.machine.dials(number)) return
+    try {
+      const link = new Link(
+        this.#environment,
+        target.url,
+        target.protocols,
+        this.#host.binaryType,
+        {
+          opened: () => this.#opened(number),
+          frame: (data) => this.#host.frame(number, data),
+          ended: (end) => {
+            if (link === this.#closing) this.#host.ended(end)
+            else void this.#ended(number, end, target.url)
+          },
+        },
+      )
+      this.#links.set(number, link)
+    } catch {
+      fail({ kind: 'violation' })
+    }
+  }
+
+  #opened(number: number): void {
+    const link = this.#links.get(number)
+    if (!link) return
+    this.#failedUpgrades = 0
+    if (this.#host.accepts(link)) return this.feed({ type: 'opened', link: number })
+    link.abandon()
+    this.#links.delete(number)
+    this.feed({ type: 'failed', link: number, evidence: { kind: 'not_websocket' } })
+  }
+
+  async #ended(number: number, end: LinkEnd, url: string): Promise<void> {
+    let evidence: Evidence = { kind: 'close', code: end.code, reason: end.reason }
+    if (!end.opened) {
+      // The first failure may be chance; from the second on the reason is worth a request.
+      this.#failedUpgrades++
+      evidence =
+        this.#failedUpgrades > 1 && this.#host.asksWhy
+          ? await askWhy(this.#environment, url)
+          : { kind: 'opaque' }
+    }
+    this.#end = end
+    this.feed({ type: 'failed', link: number, evidence })
+    this.#end = undefined
+  }
+
+  #schedule(): void {
+    this.#environment.clearTimeout(this.#timer)
+    const due = this.machine.nextTimeout()
+    if (due === undefined) return
+    const ms = Math.ceil((due - this.#environment.now()) / 1000)
+    this.#timer = this.#environment.setTimeout(
+      () => this.#fire(due),
+      Math.min(Math.max(ms, 0), TIMER_MS_MAX),
+    )
+  }
+
+  #fire(due: number): void {
+    const lateMs = (this.#environment.now() - due) / 1000
+    if (lateMs < 0) return this.#schedule()
+    if (lateMs < LATE_MS) return this.feed({ type: 'timeout' })
+    this.#timer = this.#environment.setTimeout(() => {
+      const next = this.machine.nextTimeout()
+      if (next !== undefined && next <= this.#environment.now()) this.feed({ type: 'timeout' })
+      else this.#schedule()
+    }, YIELD_MS)
+  }
+}

@@ -1,0 +1,73 @@
+/** The events of a socket, and the errors of its promises. Owns the types. */
+
+import type { ErrorClass, Evidence, Verdict } from '../classify/classify.ts'
+import type { Gap, Publication, Recovery } from '../codec/messages.ts'
+import type { Level } from '../health/health.ts'
+import type { State } from '../machine/contract.ts'
+import type { Fate } from '../outbox/outbox.ts'
+import type { Recommendation } from '../recommendation/recommendation.ts'
+
+/** Every event by its type. */
+export interface SocketEventMap {
+  open: Event
+  /** With a Bowline server also a publication's `channel`, `position`, `user`, `tag`. */
+  message: MessageEvent & Partial<Publication>
+  error: Event & { code?: string; evidence?: Evidence; verdict?: Verdict }
+  close: CloseEvent
+  /** A dial begins. */
+  connecting: Event
+  /** A dial is due in `delay` milliseconds; `attempt` have failed in a row. */
+  reconnecting: Event & { attempt: number; delay: number; class: ErrorClass | undefined }
+  /** Open again; with a Bowline server `resumed` says whether the session went on. */
+  reconnected: Event & { resumed: boolean }
+  statechange: Event & { previous: State; current: State; reason?: Verdict; retryIn?: number }
+  healthchange: Event & { level: Level }
+  lostconnection: Event & { status: 'lost' | 'restored' | 'failed' }
+  recommendation: Event & { recommendation: Recommendation | undefined }
+  /** Publications are missing here. */
+  gap: Event & Gap
+  /** A message is stored. */
+  ack: Event & { key: number }
+  /** A message won't be sent again. */
+  drop: Event & { key: number; fate: Fate; reason: string }
+  subscribed: Event & { channel: string } & Recovery
+  unsubscribed: Event & { channel: string; code?: string }
+  subscribeerror: Event & { channel: string; error: SocketError }
+  welcome: Event & {
+    resumed: boolean
+    reason: string | null
+    acked: number
+    connection: string
+  }
+}
+
+/** Why a promise was rejected. */
+export class SocketError extends Error {
+  override readonly name = 'SocketError'
+  /** A code of the protocol's table, or one of the client's own. */
+  readonly code: string
+  /** Whether the same may succeed later. */
+  readonly retry: boolean
+  /** Of a message: whether it may have been stored. */
+  readonly fate: Fate | undefined
+  /** The server's advice, in milliseconds. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(
+    code: string,
+    message: string,
+    more: { retry?: boolean; fate?: Fate; retryAfterMs?: number | undefined } = {},
+  ) {
+    super(message)
+    this.code = code
+    this.retry = more.retry ?? false
+    this.fate = more.fate
+    this.retryAfterMs = more.retryAfterMs
+  }
+}
+
+/** A promise whose rejection nobody need wait for. */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
+}

@@ -1,0 +1,528 @@
+/**
+ * The face that is the same with every server: a drop-in WebSocket that reconnects.
+ *
+ * Owns the face: attributes, methods and events. What is done is the machine's decision, and the
+ * runner does it.
+ */
+
+import type { Verdict } from '../classify/classify.ts'
+import { utf8Length } from '../codec/bytes.ts'
+import type { Action } from '../codes/table.ts'
+import { detectEnvironment, type Environment } from '../environment/environment.ts'
+import { Handlers, makeEvent, Target } from '../events/target.ts'
+import type { Level } from '../health/health.ts'
+import type { Machine, Event as MachineEvent, Output, State } from '../machine/contract.ts'
+import { english } from '../recommendation/en.ts'
+import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
+import type { Link, LinkEnd } from '../shell/link.ts'
+import { type Host, Runner } from '../shell/runner.ts'
+import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
+import { quiet, SocketError, type SocketEventMap } from './events.ts'
+import type { SocketOptions, TokenReason, UrlSource } from './options.ts'
+
+type Data = string | ArrayBufferLike | Blob | ArrayBufferView<ArrayBufferLike>
+type OnEvent<K extends keyof SocketEventMap> =
+  | ((this: WebSocket, event: SocketEventMap[K]) => unknown)
+  | null
+
+/** Listeners are typed by the event that they get. */
+interface TypedTarget {
+  addEventListener<K extends keyof SocketEventMap>(
+    type: K,
+    listener: (this: WebSocket, event: SocketEventMap[K]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void
+  removeEventListener<K extends keyof SocketEventMap>(
+    type: K,
+    listener: (this: WebSocket, event: SocketEventMap[K]) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void
+  dispatchEvent(event: Event): boolean
+}
+
+/** How the link does, with its figures. */
+export interface HealthReport {
+  level: Level
+  /** The smoothed round trip, in milliseconds. */
+  rttMs: number | undefined
+  jitterMs: number
+  missedProbes: number
+  /** The recent share of failed attempts, from 0 to 1. */
+  errorRate: number
+}
+
+/** A message that waits for a link. */
+interface Waiting {
+  data: Data
+  sent: () => void
+  dropped: (error: SocketError) => void
+}
+
+const WAITING_MAX = 1000
+
+/** The face of a socket. A subclass makes the machine and calls `begin`. */
+export abstract class Face extends (Target as new () => TypedTarget) implements WebSocket {
+  static readonly CONNECTING = 0
+  static readonly OPEN = 1
+  static readonly CLOSING = 2
+  static readonly CLOSED = 3
+  readonly CONNECTING = 0
+  readonly OPEN = 1
+  readonly CLOSING = 2
+  readonly CLOSED = 3
+
+  #binaryType: BinaryType = 'blob'
+  protected readonly options: SocketOptions
+  protected readonly environment: Environment
+  protected runner!: Runner
+  protected token: string | undefined
+  readonly #source: UrlSource
+  readonly #protocols: string[]
+  readonly #handlers = new Handlers(this)
+  readonly #recorder: Recorder
+  readonly #waiting: Waiting[] = []
+  #url = ''
+  #state: State = 'idle'
+  #level: Level = 'good'
+  #verdict: Verdict | undefined
+  #recommendation: Recommendation | undefined
+  #tokenReason: TokenReason = 'connect'
+  /** A link that closed, before the state that follows from it. */
+  #unsaid: { end: LinkEnd | undefined; event: MachineEvent } | undefined
+  #opens = 0
+  #lost = false
+  #over = false
+  #unlisten = () => {}
+
+  constructor(url: UrlSource, protocols: string | string[] = [], options: SocketOptions = {}) {
+    super()
+    this.options = options
+    this.#source = url
+    this.#protocols = [protocols].flat()
+    this.environment = detectEnvironment({
+      ...(options.WebSocket && { WebSocket: options.WebSocket }),
+      ...options.environment,
+    })
+    if (typeof url !== 'function') this.#url = absolute(url)
+    this.#recorder = new Recorder(this.environment.wallMs)
+  }
+
+  /** The URL of the newest dial; empty before a source has told one. */
+  get url(): string {
+    return this.#url
+  }
+
+  /** As of a WebSocket; while it reconnects it is `CONNECTING`. */
+  get readyState(): 0 | 1 | 2 | 3 {
+    if (this.#over) return 3
+    switch (this.#state) {
+      case 'open':
+      case 'probing':
+        return 1
+      case 'closed':
+        return 2
+      case 'idle':
+      case 'blocked':
+        return 3
+      default:
+        return 0
+    }
+  }
+
+  /** Bytes that the platform has not sent, and those that wait for a link. */
+  get bufferedAmount(): number {
+    const waiting = this.#waiting.reduce((sum, { data }) => sum + sizeOf(data), 0)
+    return waiting + (this.runner.newest()?.socket.bufferedAmount ?? 0)
+  }
+
+  get protocol(): string {
+    return this.runner.newest()?.socket.protocol ?? ''
+  }
+
+  get extensions(): string {
+    return this.runner.newest()?.socket.extensions ?? ''
+  }
+
+  get binaryType(): BinaryType {
+    return this.#binaryType
+  }
+
+  set binaryType(type: BinaryType) {
+    if (type !== 'blob' && type !== 'arraybuffer') return
+    this.#binaryType = type
+    const socket = this.runner.newest()?.socket
+    if (socket) socket.binaryType = this.linkBinaryType()
+  }
+
+  get onopen(): OnEvent<'open'> {
+    return this.#handlers.read('open')
+  }
+  set onopen(handler: OnEvent<'open'>) {
+    this.#handlers.write('open', handler)
+  }
+  get onmessage(): OnEvent<'message'> {
+    return this.#handlers.read('message')
+  }
+  set onmessage(handler: OnEvent<'message'>) {
+    this.#handlers.write('message', handler)
+  }
+  get onerror(): OnEvent<'error'> {
+    return this.#handlers.read('error')
+  }
+  set onerror(handler: OnEvent<'error'>) {
+    this.#handlers.write('error', handler)
+  }
+  get onclose(): OnEvent<'close'> {
+    return this.#handlers.read('close')
+  }
+  set onclose(handler: OnEvent<'close'>) {
+    this.#handlers.write('close', handler)
+  }
+
+  /** The state of the connection. */
+  get state(): State {
+    return this.#state
+  }
+
+  /** How the link does. */
+  get health(): HealthReport {
+    const { health, backoff } = this.runner.machine
+    return {
+      level: this.#level,
+      rttMs: health.rttUs === undefined ? undefined : health.rttUs / 1000,
+      jitterMs: health.jitterUs / 1000,
+      missedProbes: health.missedProbes,
+      errorRate: backoff.errorsPermille / 1000,
+    }
+  }
+
+  /** What to tell the end user; nothing while all is well. */
+  get recommendation(): Recommendation | undefined {
+    return this.#recommendation
+  }
+
+  /** The figures of this client. */
+  get statistics(): Statistics {
+    return this.#recorder.statistics()
+  }
+
+  /** The last 500 events and the figures, without tokens and payloads. */
+  diagnostics(): { state: State; url: string; statistics: Statistics; events: LogEntry[] } {
+    const url = this.#url.replace(/[?#].*/, '')
+    return { state: this.#state, url, statistics: this.statistics, events: this.#recorder.log() }
+  }
+
+  /** Adds a listener; the answer removes it. */
+  on<K extends keyof SocketEventMap>(
+    type: K,
+    listener: (event: SocketEventMap[K]) => void,
+  ): () => void {
+    this.addEventListener(type, listener as never)
+    return () => this.removeEventListener(type, listener as never)
+  }
+
+  /** Sends, now or when there is a link. The promise tells when it was written, or why it was not. */
+  // biome-ignore lint/suspicious/noExplicitAny: a subclass takes any JSON value.
+  send(data: any): Promise<unknown> {
+    if (
+      this.#state === 'connecting' &&
+      this.#opens === 0 &&
+      this.options.maxEnqueuedMessages === 0
+    ) {
+      throw domError('InvalidStateError', 'There is no link yet, and nothing may wait for one.')
+    }
+    const link = this.readyState === 1 ? this.runner.newest() : undefined
+    if (link) {
+      link.send(data)
+      return Promise.resolve()
+    }
+    return quiet(
+      new Promise<void>((sent, dropped) => {
+        if (this.readyState >= 2) dropped(new SocketError('closed', 'The socket is closed.'))
+        else this.#enqueue({ data, sent, dropped })
+      }),
+    )
+  }
+
+  /** Closes for good, as a WebSocket does, but never waits for a dead network. */
+  close(code?: number, reason = ''): void {
+    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
+      throw domError('InvalidAccessError', `${code} is not a code that a client may close with.`)
+    }
+    if (utf8Length(reason) > 123) throw domError('SyntaxError', 'The reason is too long.')
+    if (this.#state === 'closed') return
+    this.runner.end(code, reason, true)
+  }
+
+  /** Closes, and tells when the links are gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#over) return
+    const closed = new Promise((resolve) => this.addEventListener('close', resolve))
+    this.close()
+    await closed
+  }
+
+  /** Connects, or dials anew although a link is open. */
+  reconnect(): void {
+    if (this.runner.newest()) this.runner.feed({ type: 'thawed' })
+    else this.runner.feed({ type: 'connect' })
+  }
+
+  /** Doesn't wait for the backoff, or for the application where it is blocked. */
+  retryNow(): void {
+    this.runner.feed({ type: 'connect' })
+  }
+
+  /** Asks for a new token, then goes on with it. */
+  reauthenticate(): void {
+    this.#tokenReason = 'asked'
+    this.runner.feed({ type: 'reauthenticate' })
+  }
+
+  /** Starts with this machine, once the subclass is made. */
+  protected begin(machine: Machine): void {
+    this.runner = new Runner(machine, this.environment, this.#host())
+    const { signal } = this.options
+    if (signal?.aborted) return this.close()
+    signal?.addEventListener('abort', () => this.close(), { once: true })
+    this.#unlisten = this.environment.hints((hint) => {
+      this.runner.feed(hint === 'thawed' ? { type: 'thawed' } : { type: 'hint', hint })
+    })
+    if (!this.options.startClosed) this.connect()
+  }
+
+  protected seed(): number {
+    return this.options.seed ?? Math.floor(Math.random() * 2 ** 32)
+  }
+
+  protected subprotocols(): string[] {
+    return this.#protocols
+  }
+
+  protected linkBinaryType(): BinaryType {
+    return this.#binaryType
+  }
+
+  /** Whether a link that opened may be used. */
+  protected accepts(_link: Link): boolean {
+    return true
+  }
+
+  protected frame(link: number, data: unknown): void {
+    this.runner.feed({ type: 'received', link })
+    const { origin } = new URL(this.#url)
+    this.emit('message', { data, origin })
+  }
+
+  protected output(output: Output): void {
+    if (output.type !== 'ping') return
+    const message = this.options.heartbeat?.message()
+    if (message !== undefined) this.runner.link(output.link)?.send(message)
+  }
+
+  /** Where the server's advice leads, if it may. */
+  protected advised(_url: string): string | undefined {
+    return undefined
+  }
+
+  protected actionOf(_code: string): Action | undefined {
+    return undefined
+  }
+
+  /** An event of the machine that is not of the connection. */
+  protected handle(_event: MachineEvent): void {}
+
+  protected emit(type: string, fields: object = {}): void {
+    this.dispatchEvent(makeEvent(type, fields))
+  }
+
+  /** Whether the session went on when the link opened again. */
+  protected resumed(): boolean {
+    return false
+  }
+
+  /** Begins; a subclass may have to load something before. */
+  protected connect(): void {
+    this.runner.feed({ type: 'connect' })
+  }
+
+  #host(): Host {
+    const self = this
+    return {
+      get binaryType() {
+        return self.linkBinaryType()
+      },
+      asksWhy: this.options.asksWhy ?? true,
+      target: (advised) => this.#target(advised),
+      token: () => this.#askToken(),
+      accepts: (link) => this.accepts(link),
+      frame: (link, data) => this.frame(link, data),
+      output: (output) => this.output(output),
+      event: (event) => this.#event(event),
+      ended: (end) => this.#ended(end),
+    }
+  }
+
+  async #target(advised: string | undefined): Promise<{ url: string; protocols: string[] }> {
+    const source = this.#source
+    const allowed = advised === undefined ? undefined : this.advised(advised)
+    if (allowed) this.#url = allowed
+    else if (typeof source === 'function') this.#url = absolute(await source({ token: this.token }))
+    else this.#url = absolute(source)
+    return { url: this.#url, protocols: this.subprotocols() }
+  }
+
+  async #askToken(): Promise<string | undefined> {
+    const reason = this.#tokenReason
+    this.#tokenReason = 'expired'
+    this.token = await this.options.getToken?.({ reason })
+    return this.token
+  }
+
+  #enqueue(waiting: Waiting): void {
+    if (this.#waiting.length >= (this.options.maxEnqueuedMessages ?? WAITING_MAX)) {
+      waiting.dropped(
+        new SocketError('outbox_full', 'Too many messages wait.', { fate: 'refused' }),
+      )
+    } else this.#waiting.push(waiting)
+  }
+
+  #event(event: MachineEvent): void {
+    this.#recorder.record(event)
+    // biome-ignore lint/suspicious/noConsole: it was asked for.
+    if (this.options.debug) console.debug('[bowline]', event)
+    if (event.event === 'state') this.#moved(event.state)
+    else if (event.event === 'health') {
+      this.#level = event.level
+      this.emit('healthchange', { level: event.level })
+    } else if (event.event === 'link_closed') {
+      this.#verdict = event.verdict
+      if (event.verdict.class === 'auth') this.#tokenReason = 'refused'
+      this.#unsaid = { end: this.runner.takeEnd(), event }
+    } else this.handle(event)
+    this.#advise()
+  }
+
+  /** Tells of the link that closed, now that the state is that after it. */
+  #linkClosed(current: State): void {
+    const unsaid = this.#unsaid
+    this.#unsaid = undefined
+    // A replacement that failed leaves the client open, and the application knows its own close.
+    if (!unsaid || current === 'open' || current === 'probing' || current === 'closed') return
+    const { end, event } = unsaid
+    if (end?.errored ?? true) this.emit('error', event)
+    this.emit('close', end ?? { code: 1006, reason: '', wasClean: false })
+  }
+
+  #moved(current: State): void {
+    const previous = this.#state
+    const { backoff, redialAt } = this.runner.machine
+    const retryIn =
+      redialAt === undefined ? undefined : Math.max(0, (redialAt - this.environment.now()) / 1000)
+    this.#state = current
+    this.#linkClosed(current)
+    this.emit('statechange', { previous, current, reason: this.#verdict, retryIn })
+    if (current === 'connecting') this.emit('connecting')
+    if (current === 'waiting' || current === 'dormant') {
+      const attempt = backoff.failures
+      this.emit('reconnecting', { attempt, delay: retryIn ?? 0, class: this.#verdict?.class })
+    }
+    if (current === 'open' && previous !== 'probing') this.#opened()
+    const open = current === 'open' || current === 'probing'
+    if (!open && this.#opens > 0 && !this.#lost) {
+      this.#lost = true
+      if (current !== 'closed') this.emit('lostconnection', { status: 'lost' })
+    }
+    if (current === 'blocked' || current === 'dormant') {
+      this.emit('lostconnection', { status: 'failed' })
+    }
+  }
+
+  #opened(): void {
+    this.#verdict = undefined
+    this.#lost = false
+    const again = this.#opens++ > 0
+    for (const { data, sent } of this.#waiting.splice(0)) {
+      this.runner.newest()?.send(data as string)
+      sent()
+    }
+    this.emit('open')
+    if (!again) return
+    this.emit('reconnected', { resumed: this.resumed() })
+    this.emit('lostconnection', { status: 'restored' })
+  }
+
+  #ended(end: LinkEnd | undefined): void {
+    const wasOpen = end?.opened ?? false
+    this.#over = true
+    this.#unlisten()
+    for (const { dropped } of this.#waiting.splice(0)) {
+      dropped(new SocketError('closed', 'The socket was closed.', { fate: 'refused' }))
+    }
+    const told = end ?? { code: 1006, reason: '', wasClean: false }
+    this.environment.setTimeout(() => {
+      if (!wasOpen && this.#opens === 0) this.emit('error')
+      this.emit('close', told)
+    }, 0)
+  }
+
+  #advise(): void {
+    const { redialAt } = this.runner.machine
+    const inMs = redialAt === undefined ? 0 : (redialAt - this.environment.now()) / 1000
+    const next = recommend(
+      {
+        state: this.#state,
+        verdict: this.#verdict,
+        poor: this.#level === 'poor' || this.#level === 'dead',
+        retryAt: redialAt === undefined ? undefined : Math.round(this.environment.wallMs() + inMs),
+      },
+      this.options.catalogue ?? english,
+      (code) => this.actionOf(code),
+    )
+    const last = this.#recommendation
+    this.#recommendation = next
+    if (
+      last?.title === next?.title &&
+      last?.detail === next?.detail &&
+      last?.action === next?.action
+    ) {
+      return
+    }
+    this.emit('recommendation', { recommendation: next })
+  }
+}
+
+/** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
+function absolute(url: string | URL): string {
+  let parsed: URL
+  try {
+    parsed = new URL(String(url), globalThis.location?.href)
+  } catch {
+    throw domError('SyntaxError', 'The URL is not valid.')
+  }
+  const text = parsed.href.replace(/^http/, 'ws').replace(/#.*/, '')
+  if (!/^wss?:/.test(text)) throw domError('SyntaxError', 'The URL must begin with ws: or wss:.')
+  return text
+}
+
+function domError(name: string, message: string): Error {
+  const { DOMException } = globalThis
+  return DOMException
+    ? new DOMException(message, name)
+    : Object.assign(new Error(message), { name })
+}
+
+function sizeOf(data: Data): number {
+  if (typeof data === 'string') return utf8Length(data)
+  return 'size' in data ? data.size : data.byteLength
+}

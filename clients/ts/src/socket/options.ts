@@ -1,0 +1,87 @@
+/**
+ * The options of a socket: our names, and those of reconnecting-websocket and partysocket.
+ *
+ * Owns the translation into the machine's options.
+ */
+
+import type { Strategy, Verdict } from '../classify/classify.ts'
+import type { Environment, WebSocketConstructor } from '../environment/environment.ts'
+import type { DialerOptions } from '../machine/contract.ts'
+import { dialerDefaults } from '../machine/options.ts'
+import type { Catalogue } from '../recommendation/recommendation.ts'
+
+/** Why a token is wanted. */
+export type TokenReason = 'connect' | 'expired' | 'refused' | 'asked'
+
+/** A URL, or what makes one for each dial. */
+export type UrlSource =
+  | string
+  | URL
+  | ((context: { token: string | undefined }) => string | URL | Promise<string | URL>)
+
+/** Options for any server. */
+export interface SocketOptions {
+  /** Failed attempts in a row until only a hint or a minute brings the next. Default 10. 0: never reconnect. */
+  maxReconnectAttempts?: number
+  /** The same, by the name that other libraries have for it. */
+  maxRetries?: number
+  /** The ceiling of the delays, in milliseconds. Default 30,000. */
+  maxReconnectionDelay?: number
+  /** The ceiling of the first delay, in milliseconds. Default 1,000. */
+  minReconnectionDelay?: number
+  /** By what the ceiling grows. Default 2. */
+  reconnectionDelayGrowFactor?: number
+  /** After so many milliseconds a link counts as stable. Default 10,000. */
+  minUptime?: number
+  /** How long a dial may take, in milliseconds. Default 10,000. */
+  connectionTimeout?: number
+  /** Messages that wait for a link. Default 1,000. */
+  maxEnqueuedMessages?: number
+  /** Don't connect before `reconnect()`. */
+  startClosed?: boolean
+  /** Write the log to the console. */
+  debug?: boolean
+  /** What links are made with, where there is no global one. */
+  WebSocket?: WebSocketConstructor | undefined
+  /** Brings a token. An error whose `retry` is false blocks; any other is tried again. */
+  getToken?: (context: { reason: TokenReason }) => string | undefined | Promise<string | undefined>
+  /** The application's own strategy: `usual` is what would be done. */
+  strategy?: (verdict: Verdict, usual: Strategy) => Strategy
+  /** The words for the end user. Default English. */
+  catalogue?: Catalogue
+  /** Dial while the page is hidden, too. */
+  dialHidden?: boolean
+  /** Ask over HTTP why an upgrade failed, from the second failure on. Default true. */
+  asksWhy?: boolean
+  /** How another server is asked for a sign of life: whatever it sends back is one. */
+  heartbeat?: {
+    message: () => string | ArrayBuffer
+    intervalMs?: number
+    timeoutMs?: number
+  }
+  /** Closes the socket. */
+  signal?: AbortSignal
+  /** Parts of the surroundings, replaced. */
+  environment?: Partial<Environment>
+  /** Seeds the jitter; for tests. */
+  seed?: number
+}
+
+/** The options of a machine for any server. */
+export function dialerOptions(options: SocketOptions): DialerOptions {
+  const attemptsMax = options.maxReconnectAttempts ?? options.maxRetries
+  const { strategy } = options
+  const usual = dialerDefaults()
+  return {
+    ...usual,
+    backoffMinMs: options.minReconnectionDelay ?? usual.backoffMinMs,
+    backoffMaxMs: options.maxReconnectionDelay ?? usual.backoffMaxMs,
+    growFactor: options.reconnectionDelayGrowFactor ?? usual.growFactor,
+    minUptimeMs: options.minUptime ?? usual.minUptimeMs,
+    connectTimeoutMs: options.connectionTimeout ?? usual.connectTimeoutMs,
+    attemptsMax,
+    authorize: options.getToken !== undefined,
+    dialHidden: options.dialHidden ?? false,
+    strategy: attemptsMax === 0 ? () => 'block' : strategy,
+  }
+}

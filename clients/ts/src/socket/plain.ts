@@ -1,0 +1,25 @@
+/** A drop-in WebSocket that reconnects, for any server, without the parts for Bowline's. */
+
+import { PlainClient } from '../machine/plain.ts'
+import { Face } from './face.ts'
+import { dialerOptions, type SocketOptions, type UrlSource } from './options.ts'
+
+/** The machine for any server. */
+export function plainMachine(seed: number, options: SocketOptions): PlainClient {
+  const { heartbeat } = options
+  return new PlainClient(seed, {
+    ...dialerOptions(options),
+    heartbeat: heartbeat && {
+      intervalMs: heartbeat.intervalMs ?? 30_000,
+      timeoutMs: heartbeat.timeoutMs ?? 10_000,
+    },
+  })
+}
+
+/** A WebSocket that reconnects. */
+export class ResilientWebSocket extends Face {
+  constructor(url: UrlSource, protocols: string | string[] = [], options: SocketOptions = {}) {
+    super(url, protocols, options)
+    this.begin(plainMachine(this.seed(), options))
+  }
+}

@@ -1,0 +1,373 @@
+/**
+ * A WebSocket that reconnects with any server, and never loses or doubles a message with Bowline's.
+ *
+ * Owns the face of `bowline.v1`: publishing, channels, requests. Delivery is the machine's decision.
+ */
+
+import { Channels } from '../channels/channels.ts'
+import type { Subscription } from '../channels/subscription.ts'
+import { decode } from '../codec/decode.ts'
+import { encode } from '../codec/encode.ts'
+import type { ErrorInfo } from '../codec/messages.ts'
+import { codeRow } from '../codes/codes.ts'
+import type { Action } from '../codes/table.ts'
+import type { Client } from '../machine/client.ts'
+import type { Event as MachineEvent, Output, Request } from '../machine/contract.ts'
+import type { Item } from '../outbox/outbox.ts'
+import type { From, Position } from '../position/position.ts'
+import type { Link } from '../shell/link.ts'
+import { Keeper } from '../storage/keeper.ts'
+import { quiet, SocketError } from './events.ts'
+import { Face } from './face.ts'
+import type { UrlSource } from './options.ts'
+import { plainMachine } from './plain.ts'
+import {
+  createClient,
+  type HistoryPage,
+  payloadOf,
+  type ResilientOptions,
+  randomSession,
+  type SubscribeOptions,
+} from './session.ts'
+
+/** The name of the protocol on the wire. */
+const SUBPROTOCOL = 'bowline.v1'
+const READER_MAX = 1024
+
+/** A message on its way: resolved when it is stored, rejected when it is dropped. */
+export interface Sent extends Promise<void> {
+  /** Its name in the events `ack` and `drop`. */
+  readonly key: number
+  /** The application's answer to a `send`; rejected with `reply_lost` where it can't come. */
+  readonly reply: Promise<unknown>
+}
+
+interface Waiter {
+  stored(error?: SocketError): void
+  replied(error: SocketError | undefined, data?: unknown): void
+  isSend: boolean
+  isStored: boolean
+}
+
+interface Asker {
+  resolve(data: unknown): void
+  reject(error: SocketError): void
+}
+
+/** The client. */
+export class ResilientWebSocket extends Face {
+  declare protected readonly options: ResilientOptions
+  readonly #bowline: boolean
+  readonly #client: Client | undefined
+  #channels: Channels | undefined
+  #keeper: Keeper | undefined
+  #keys = 0
+  /** Bounded by the machine's outbox and its replies. */
+  readonly #waiters = new Map<number, Waiter>()
+  /** Bounded by the machine's requests. */
+  readonly #askers = new Map<number, Asker>()
+  #resumed = false
+
+  constructor(url: UrlSource, protocols: string | string[] = [], options: ResilientOptions = {}) {
+    super(url, protocols, options)
+    const { bowline = false, store } = options
+    const { randomBytes, wallMs } = this.environment
+    this.#bowline = bowline
+    if (!bowline) {
+      this.begin(plainMachine(this.seed(), options))
+      return
+    }
+    this.#client = createClient(this.seed(), options, randomSession(randomBytes))
+    if (store) {
+      this.#keeper = new Keeper(store, this.#client, this.environment)
+      // Above all keys that an earlier life can have kept.
+      this.#keys = wallMs() * 1000
+    }
+    this.begin(this.#client)
+  }
+
+  /** The session's secret id. Keep it as a password. */
+  get session(): string | undefined {
+    return this.#client?.session
+  }
+
+  /** Messages that are not acknowledged yet. */
+  get outboxLength(): number {
+    return this.#client?.outbox.entries.length ?? 0
+  }
+
+  /**
+   * Hands a message to the application behind the server (`bowline.v1`), once, in order; or sends a
+   * frame as a WebSocket does (other servers). `volatile`: at most once, only now.
+   */
+  override send(
+    // biome-ignore lint/suspicious/noExplicitAny: any JSON value, or bytes.
+    data: any,
+    options: { method?: string; volatile?: boolean } = {},
+  ): Sent {
+    if (!this.#bowline) return Object.assign(super.send(data), { key: 0, reply: NO_REPLY }) as Sent
+    const item = { data: payloadOf(data), method: options.method }
+    if (!options.volatile) return this.#queue(item)
+    return this.#volatile({ type: 'call', ...item })
+  }
+
+  /** Publishes to a channel: with exactly one effect, in the order of calls, now or later. */
+  publish(
+    channel: string,
+    data: unknown,
+    options: { tag?: string; volatile?: boolean } = {},
+  ): Sent {
+    const item = { channel, data: payloadOf(data), tag: options.tag }
+    if (!options.volatile) return this.#queue(item)
+    return this.#volatile({ type: 'volatile', channel, data: item.data })
+  }
+
+  /** Sends a message to the application and waits for its answer. */
+  request(method: string, data?: unknown): Promise<unknown> {
+    return this.send(data, { method }).reply
+  }
+
+  /** Follows a channel: `for await (const message of ws.subscribe('news')) …`. */
+  subscribe(channel: string, options: SubscribeOptions = {}): Subscription {
+    const max = options.readerMax ?? this.options.readerMax ?? READER_MAX
+    const subscription = this.#open().open(channel, options.from ?? null, max, options.listener)
+    const { signal } = options
+    if (signal?.aborted) subscription.unsubscribe()
+    signal?.addEventListener('abort', () => subscription.unsubscribe(), { once: true })
+    return subscription
+  }
+
+  /** Gives a channel up, for all its readers. */
+  unsubscribe(channel: string): void {
+    if (this.#open().has(channel)) this.#open().close(channel)
+    else this.runner.feed({ type: 'unsubscribe', channel })
+  }
+
+  /** Past publications: those after a position, or the newest. */
+  history(channel: string, options: { after?: Position; limit?: number } = {}) {
+    return this.#ask({ type: 'history', channel, ...options }) as Promise<HistoryPage>
+  }
+
+  /** Who is there. */
+  presence(channel: string, options: { limit?: number } = {}) {
+    return this.#ask({ type: 'presence', channel, ...options }) as Promise<{
+      users: string[]
+      user_count: number
+      connection_count: number
+    }>
+  }
+
+  /** Hands a new token of the same user to the server. */
+  async refresh(token: string): Promise<void> {
+    this.token = token
+    await this.#ask({ type: 'refresh', token })
+  }
+
+  /** Gives the session up: what was written but not acknowledged has an unknown fate. */
+  resetSession(): void {
+    this.runner.feed({ type: 'reset_session' })
+  }
+
+  /** Drops everything that is not acknowledged. */
+  clearOutbox(): void {
+    this.runner.feed({ type: 'clear_outbox' })
+  }
+
+  override close(code?: number, reason = ''): void {
+    super.close(code, reason)
+    this.#keeper?.finish()
+  }
+
+  protected override connect(): void {
+    this.#defer(() => super.connect())
+    void this.#keeper?.restore()
+  }
+
+  protected override subprotocols(): string[] {
+    return this.#bowline ? [SUBPROTOCOL] : super.subprotocols()
+  }
+
+  protected override linkBinaryType(): BinaryType {
+    return this.#bowline ? 'arraybuffer' : super.linkBinaryType()
+  }
+
+  protected override accepts(link: Link): boolean {
+    return !this.#bowline || link.socket.protocol === SUBPROTOCOL
+  }
+
+  protected override frame(link: number, data: unknown): void {
+    if (!this.#bowline) return super.frame(link, data)
+    const messages = decode(data as string | ArrayBuffer)
+    if (!messages) {
+      this.runner.feed({ type: 'failed', link, evidence: { kind: 'violation' } })
+      return
+    }
+    if (!messages.length) this.runner.feed({ type: 'received', link })
+    for (const message of messages) this.runner.feed({ type: 'message', link, message })
+  }
+
+  protected override output(output: Output): void {
+    if (output.type !== 'write') return super.output(output)
+    const { link: number, message } = output
+    const link = this.runner.link(number)
+    const frame = encode(message)
+    const write = () => link?.send(frame as string)
+    if (this.#keeper) this.#keeper.write(message, write)
+    else write()
+  }
+
+  protected override advised(url: string): string | undefined {
+    const to = new URL(url, this.url)
+    const from = new URL(this.url)
+    const known = to.hostname === from.hostname || this.options.allowHosts?.includes(to.hostname)
+    // The token goes there, so it must be a place that the application named, no less secret.
+    return known && (to.protocol === 'wss:' || to.protocol === from.protocol) ? to.href : undefined
+  }
+
+  protected override actionOf(code: string): Action | undefined {
+    return codeRow(code)?.action
+  }
+
+  protected override resumed(): boolean {
+    return this.#resumed
+  }
+
+  protected override handle(event: MachineEvent): void {
+    this.#keeper?.record(event)
+    switch (event.event) {
+      case 'welcome':
+        this.#resumed = event.resumed
+        return this.emit('welcome', event)
+      case 'message':
+        this.#open().push(event.channel, { ...event, type: 'message' })
+        return this.emit('message', { ...event, origin: new URL(this.url).origin })
+      case 'gap':
+        this.#open().push(event.channel, { ...event, type: 'gap' })
+        return this.emit('gap', event)
+      case 'subscribed': {
+        const { event: name, channel, ...recovery } = event
+        this.#open().push(channel, { type: 'subscribed', recovery })
+        return this.emit(name, event)
+      }
+      case 'subscribe_failed': {
+        const error = errorOf(event.error)
+        this.#open().push(event.channel, { type: 'refused', error }, !error.retry)
+        return this.emit('subscribeerror', { channel: event.channel, error })
+      }
+      case 'unsubscribed':
+        this.#open().push(event.channel, { type: 'ended', code: event.code }, true)
+        return this.emit('unsubscribed', event)
+      case 'error':
+        return this.emit('error', event.error)
+      case 'state':
+      case 'health':
+      case 'link_closed':
+        return
+      default:
+        this.#resolve(event)
+    }
+  }
+
+  #open(): Channels {
+    if (!this.#bowline) throw new SocketError('not_supported', 'This needs option `bowline`.')
+    this.#channels ??= new Channels({
+      subscribe: (channel, wanted: From) => {
+        this.#defer(() => {
+          const from = this.#keeper?.position(channel) ?? wanted
+          this.runner.feed({ type: 'subscribe', channel, from })
+        })
+      },
+      unsubscribe: (channel) => this.runner.feed({ type: 'unsubscribe', channel }),
+      pause: (channel) => this.runner.feed({ type: 'pause', channel }),
+      resume: (channel) => this.runner.feed({ type: 'resume', channel }),
+      handled: (channel, position) => this.#keeper?.handled(channel, position),
+    })
+    return this.#channels
+  }
+
+  #queue(item: Item): Sent {
+    this.#open()
+    const key = ++this.#keys
+    let replied!: Waiter['replied']
+    const reply = quiet(
+      new Promise<unknown>((resolve, reject) => {
+        replied = (error, data) => (error ? reject(error) : resolve(data))
+      }),
+    )
+    const stored = quiet(
+      new Promise<void>((resolve, reject) => {
+        const settle = (error?: SocketError) => (error ? reject(error) : resolve())
+        const isSend = item.channel === undefined
+        this.#waiters.set(key, { stored: settle, replied, isSend, isStored: false })
+      }),
+    )
+    this.#defer(() => {
+      this.runner.feed({ type: 'queue', key, item })
+      this.#keeper?.queued()
+    })
+    return Object.assign(stored, { key, reply })
+  }
+
+  #volatile(request: Request): Sent {
+    const reply = this.#ask(request)
+    return Object.assign(quiet(reply.then(() => undefined)), { key: 0, reply })
+  }
+
+  #ask(request: Request): Promise<unknown> {
+    this.#open()
+    const key = ++this.#keys
+    const answer = new Promise<unknown>((resolve, reject) => {
+      this.#askers.set(key, { resolve, reject })
+    })
+    this.runner.feed({ type: 'request', key, request })
+    return quiet(answer)
+  }
+
+  /** Tells those who wait for a message or a request. */
+  #resolve(event: MachineEvent): void {
+    if (event.event === 'answer') {
+      const asker = this.#askers.get(event.key)
+      this.#askers.delete(event.key)
+      if ('error' in event) asker?.reject(errorOf(event.error))
+      else asker?.resolve(event.data)
+      return
+    }
+    if (!('key' in event)) return
+    const { key } = event
+    const waiter = this.#waiters.get(key)
+    if (event.event === 'acked') {
+      if (waiter) waiter.isStored = true
+      if (!waiter?.isSend) this.#waiters.delete(key)
+      waiter?.stored()
+      this.emit('ack', { key })
+    } else if (event.event === 'dropped') {
+      const { fate, reason } = event
+      const error = new SocketError(reason, `The message was dropped: ${reason}.`, { fate })
+      this.#waiters.delete(key)
+      waiter?.stored(error)
+      waiter?.replied(error)
+      this.emit('drop', { key, fate, reason })
+    } else if (event.event === 'reply') {
+      waiter?.replied(undefined, event.data)
+      if (waiter?.isStored) this.#waiters.delete(key)
+      else if (waiter) waiter.isSend = false
+    } else {
+      this.#waiters.delete(key)
+      waiter?.replied(new SocketError('reply_lost', 'It is stored; its answer was lost.'))
+    }
+  }
+
+  /** What must not happen before what was kept is loaded. */
+  #defer(call: () => void): void {
+    if (this.#keeper) this.#keeper.defer(call)
+    else call()
+  }
+}
+
+const NO_REPLY = /* @__PURE__ */ quiet(
+  Promise.reject(new SocketError('not_supported', 'Only a Bowline server answers.')),
+)
+
+function errorOf({ code, message, retry, retry_after_ms }: ErrorInfo): SocketError {
+  return new SocketError(code, message, { retry, retryAfterMs: retry_after_ms })
+}

@@ -1,0 +1,94 @@
+/**
+ * The options of a client of `bowline.v1`, and what makes its machine.
+ *
+ * Owns the translation; the machine decides.
+ */
+
+import type { Delivery } from '../channels/subscription.ts'
+import type { Payload } from '../codec/messages.ts'
+import { codeRow } from '../codes/codes.ts'
+import { Client } from '../machine/client.ts'
+import { clientDefaults } from '../machine/options.ts'
+import type { From, Position } from '../position/position.ts'
+import type { Store } from '../storage/store.ts'
+import { dialerOptions, type SocketOptions } from './options.ts'
+
+/** Options for Bowline's servers, beside those for any. */
+export interface ResilientOptions extends SocketOptions {
+  /** Speak `bowline.v1`. A server without it refuses. Default false; `connect` sets it. */
+  bowline?: boolean
+  /** The bounds of what waits for its ack: messages (1,000), bytes (4 MiB), milliseconds (12 h). */
+  outbox?: { messagesMax?: number; bytesMax?: number; ageMaxMs?: number }
+  /** Send again in a new session what was written but not acknowledged: it may take effect twice. */
+  resendUnknown?: boolean
+  /** Send again what only `welcome` acknowledged; for tests of servers. */
+  resendStored?: boolean
+  /** Messages that a reader may be behind before its channel waits on the server. Default 1,024. */
+  readerMax?: number
+  /** Keeps session, outbox and positions across reloads. */
+  store?: Store
+  /** Hosts beside the URL's own that may get the token when the server sends the client there. */
+  allowHosts?: string[]
+  /** Told to the server. */
+  client?: { name: string; version?: string }
+}
+
+/** How a channel is subscribed to. */
+export interface SubscribeOptions {
+  /** Where to begin. Default: from now. */
+  from?: From
+  /** Is called with each item as it comes, instead of reading the subscription. */
+  listener?: (delivery: Delivery) => void
+  /** Ends the subscription. */
+  signal?: AbortSignal
+  /** Messages that the reader may be behind. */
+  readerMax?: number
+}
+
+/** A page of history. */
+export interface HistoryPage {
+  channel: string
+  publications: { position?: Position; data: unknown; user?: string; tag?: string }[]
+  position?: Position
+  recovered: boolean
+  reason?: string
+  more: boolean
+}
+
+/** Makes the machine. */
+export function createClient(
+  seed: number,
+  options: ResilientOptions,
+  session: string | undefined,
+): Client {
+  const { outbox = {}, resendUnknown = false, resendStored = false } = options
+  const usual = clientDefaults()
+  return new Client(seed, {
+    ...usual,
+    ...dialerOptions(options),
+    classOf: (code) => codeRow(code)?.class,
+    outboxMessagesMax: outbox.messagesMax ?? usual.outboxMessagesMax,
+    outboxBytesMax: outbox.bytesMax ?? usual.outboxBytesMax,
+    outboxAgeMaxMs: outbox.ageMaxMs ?? usual.outboxAgeMaxMs,
+    resendUnknown,
+    resendStored,
+    session,
+    client: options.client ?? { name: '@bowline/client' },
+  })
+}
+
+/** 128 random bits as text: whoever knows them can take the session over. */
+export function randomSession(randomBytes: ((count: number) => Uint8Array) | undefined) {
+  const bytes = randomBytes?.(16)
+  return bytes && [...bytes].map((byte) => (byte + 256).toString(16).slice(1)).join('')
+}
+
+/** What the application hands over, as it goes on the wire: bytes, or the text of a JSON value. */
+export function payloadOf(data: unknown): Payload {
+  if (data instanceof ArrayBuffer) return new Uint8Array(data)
+  if (ArrayBuffer.isView(data)) {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  }
+  // JSON has no undefined; a message without a value carries null.
+  return JSON.stringify(data) ?? 'null'
+}

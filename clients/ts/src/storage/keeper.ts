@@ -1,0 +1,170 @@
+/**
+ * Keeps a client's session, outbox and positions in a store.
+ *
+ * Owns the order: a number and its message are on disk before they are first written to a link.
+ * Must not know what the store is made of.
+ */
+
+import type { ClientMessage } from '../codec/messages.ts'
+import type { Environment } from '../environment/environment.ts'
+import type { Client } from '../machine/client.ts'
+import type { Event } from '../machine/contract.ts'
+import type { Entry } from '../outbox/outbox.ts'
+import { payloadBytes } from '../outbox/outbox.ts'
+import type { Position } from '../position/position.ts'
+import type { Store, StoredChange, StoredMessage } from './store.ts'
+
+/** How long positions and acks may wait to be saved: their loss only repeats work. */
+const LAZY_MS = 100
+
+/** Keeps one client. */
+export class Keeper {
+  readonly #store: Store
+  readonly #client: Client
+  readonly #environment: Environment
+  /** What is on disk of each message: its seq, and whether it has an item. */
+  readonly #saved = new Map<number, string>()
+  #savedHead = ''
+  readonly #positions = new Map<string, Position>()
+  #moved = new Map<string, Position>()
+  #deferred: (() => void)[] | undefined = []
+  #writes: (() => void)[] = []
+  #saving = false
+  #lazy: unknown
+  #over = false
+
+  constructor(store: Store, client: Client, environment: Environment) {
+    this.#store = store
+    this.#client = client
+    this.#environment = environment
+  }
+
+  /** Loads what was kept into the client; then what was deferred happens. */
+  async restore(): Promise<void> {
+    const kept = await this.#store.load().catch(() => undefined)
+    if (kept) {
+      const { outbox } = this.#client
+      this.#client.session = kept.session
+      this.#client.link = kept.link
+      outbox.restore(
+        kept.next,
+        kept.messages.map((message) => this.#entry(message)),
+      )
+      for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
+      for (const [channel, position] of Object.entries(kept.positions)) {
+        this.#positions.set(channel, position)
+      }
+    }
+    const deferred = this.#deferred ?? []
+    this.#deferred = undefined
+    for (const call of deferred) call()
+  }
+
+  /** Calls when what was kept is loaded, in order. */
+  defer(call: () => void): void {
+    if (this.#deferred) this.#deferred.push(call)
+    else call()
+  }
+
+  /** Where the application's handlers are in a channel. */
+  position(channel: string): Position | undefined {
+    return this.#positions.get(channel)
+  }
+
+  /** The application has handled everything up to here. */
+  handled(channel: string, position: Position): void {
+    this.#positions.set(channel, position)
+    this.#moved.set(channel, position)
+    this.#later()
+  }
+
+  /** Writes a message to its link once everything that it relies on is on disk. */
+  write(message: ClientMessage, write: () => void): void {
+    this.#writes.push(write)
+    const relies = message.type === 'hello' || ('seq' in message && message.seq !== undefined)
+    if (relies || this.#saving) void this.#save()
+    else this.#flush()
+  }
+
+  /** An event may have changed what is to be kept. */
+  record(event: Event): void {
+    if ('key' in event || event.event === 'welcome') this.#later()
+  }
+
+  /** Saves what was queued although there is no link. */
+  queued(): void {
+    void this.#save()
+  }
+
+  /** The session has ended: nothing is left to be kept. */
+  finish(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#flush()
+    const forget = [...this.#saved.keys()]
+    const head = { session: undefined, link: 0, next: 1 }
+    void this.#store.save({ head, forget }).finally(() => this.#store.release())
+  }
+
+  #later(): void {
+    this.#lazy ??= this.#environment.setTimeout(() => {
+      this.#lazy = undefined
+      void this.#save()
+    }, LAZY_MS)
+  }
+
+  async #save(): Promise<void> {
+    if (this.#saving || this.#over) return
+    const change = this.#change()
+    if (!change) return this.#flush()
+    this.#saving = true
+    const writes = this.#writes
+    this.#writes = []
+    // A store that fails must not stop the messages: they are only less safe.
+    await this.#store.save(change).catch(() => {})
+    this.#saving = false
+    for (const write of writes) write()
+    if (this.#writes.length) void this.#save()
+  }
+
+  #flush(): void {
+    const writes = this.#writes
+    this.#writes = []
+    for (const write of writes) write()
+  }
+
+  /** What differs from what is on disk. */
+  #change(): StoredChange | undefined {
+    const { session, link, outbox } = this.#client
+    const head = { session, link, next: outbox.next }
+    const headText = JSON.stringify(head)
+    const put: StoredMessage[] = []
+    const gone = new Set(this.#saved.keys())
+    for (const entry of outbox.entries) {
+      gone.delete(entry.key)
+      if (this.#saved.get(entry.key) === stamp(entry)) continue
+      this.#saved.set(entry.key, stamp(entry))
+      const ageMs = (this.#environment.now() - entry.queuedAt) / 1000
+      const { key, seq, item } = entry
+      put.push({ key, seq, item, queuedAt: this.#environment.wallMs() - ageMs })
+    }
+    for (const key of gone) this.#saved.delete(key)
+    const positions = Object.fromEntries(this.#moved)
+    const moved = this.#moved.size > 0
+    this.#moved = new Map()
+    if (headText === this.#savedHead && !put.length && !gone.size && !moved) return undefined
+    this.#savedHead = headText
+    return { head, put, forget: [...gone], positions }
+  }
+
+  #entry({ key, seq, item, queuedAt }: StoredMessage): Entry {
+    const ageMs = Math.max(0, this.#environment.wallMs() - queuedAt)
+    const bytes = item ? payloadBytes(item.data) : 0
+    const at = this.#environment.now() - ageMs * 1000
+    return { key, seq, item, bytes, queuedAt: at, replied: false, doubtful: seq !== undefined }
+  }
+}
+
+function stamp({ seq, item }: Entry): string {
+  return `${seq} ${item !== undefined}`
+}

@@ -1,0 +1,103 @@
+// A real server for tests: the built `bowline`, on a free port.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../../../../../', import.meta.url))
+const target = process.env.CARGO_TARGET_DIR ?? `${root}target`
+
+/** The binary: `BOWLINE`, or what cargo has built. */
+export function binary(): string {
+  const found = [process.env.BOWLINE, `${target}/release/bowline`, `${target}/debug/bowline`]
+  const path = found.find((candidate) => candidate && existsSync(candidate))
+  if (!path) throw new Error('There is no bowline: cargo build -p bowline-cli, or set BOWLINE.')
+  return path
+}
+
+/** Below the range that the system hands to outgoing connections. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 15_000 + Math.floor(Math.random() * 15_000)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    await new Promise((resolve) => server.close(resolve))
+    if (free) return port
+  }
+}
+
+export class Server {
+  readonly port: number
+  readonly #settings: Record<string, string>
+  #child: ChildProcess | undefined
+
+  constructor(port: number, settings: Record<string, string> = {}) {
+    this.port = port
+    this.#settings = settings
+  }
+
+  static async start(settings: Record<string, string> = {}): Promise<Server> {
+    const server = new Server(await freePort(), settings)
+    await server.up()
+    return server
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${this.port}/ws`
+  }
+
+  get http(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  async up(): Promise<void> {
+    const child = spawn(binary(), ['serve', '--dev', '--listen', `127.0.0.1:${this.port}`], {
+      env: { ...process.env, ...this.#settings },
+      stdio: 'ignore',
+    })
+    this.#child = child
+    await until('the server is ready', async () => {
+      if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
+      const answer = await fetch(`${this.http}/health/ready`).catch(() => undefined)
+      return answer?.ok === true
+    })
+  }
+
+  async publish(channel: string, data: unknown): Promise<void> {
+    const answer = await fetch(`${this.http}/api/publish`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ channel, data }),
+    })
+    if (!answer.ok) throw new Error(`publish: ${answer.status} ${await answer.text()}`)
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal)
+  }
+
+  async down(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child
+    this.#child = undefined
+    if (!child || child.exitCode !== null) return
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.kill(signal)
+    await gone
+  }
+}
+
+/** Polls a condition until it holds. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  ms = 10_000,
+): Promise<void> {
+  const deadline = Date.now() + ms
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`in vain: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
