@@ -6,14 +6,14 @@
 
 mod ram;
 mod real;
-#[cfg(any())]
+#[cfg(any(test, feature = "simulation"))]
 mod sim;
 
 use std::{any::Any, io, sync::Arc};
 
 pub(crate) use ram::RamDisk;
 pub use real::RealDisk;
-#[cfg(any())]
+#[cfg(any(test, feature = "simulation"))]
 pub use sim::{SimCounts, SimDisk, SimPlan};
 
 /// One folder of files, without folders inside it.

@@ -26,9 +26,9 @@ use crate::{
     open::OpenError,
     read::PageReader,
     shell::{
-        Committer, Queue, ReadJob, Shared, Trouble, Work,
+        Committer, Compactor, Queue, ReadJob, Shared, Trouble, Work,
         clock::{Clock, SystemClock},
-        oneshot, open, run_reader,
+        oneshot, open, run_compactor, run_reader,
     },
 };
 
@@ -41,6 +41,7 @@ pub struct Embedded {
     shared: Arc<Shared>,
     work: Arc<Queue<Work>>,
     reads: Arc<Queue<ReadJob>>,
+    compactor: Arc<Compactor>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -75,8 +76,10 @@ impl Embedded {
         clock: Arc<dyn Clock>,
         entropy: Entropy,
     ) -> Result<Self, OpenError> {
-        let (shared, committer) = open(disk, &config, &log, clock, entropy)?;
+        let (shared, committer) = open(disk.clone(), &config, &log, clock, entropy)?;
+        let salt = committer.salt();
         let engine = Self {
+            compactor: Arc::new(Compactor::new(disk, &log, salt)),
             shared: Arc::new(shared),
             work: Arc::new(Queue::new(log.queue_requests_max, log.queue_bytes_max)),
             reads: Arc::new(Queue::new(log.queue_reads_max, usize::MAX)),
@@ -91,6 +94,7 @@ impl Embedded {
     pub fn close(&self) {
         self.work.close();
         self.reads.close();
+        self.compactor.stop();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -102,11 +106,17 @@ impl Embedded {
     fn start(&self, committer: Committer, log: &LogConfig) -> io::Result<()> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let (shared, work, log) = (self.shared.clone(), self.work.clone(), log.clone());
-        let read_threads = log.read_threads;
+        let (read_threads, interval) = (log.read_threads, log.maintenance_interval);
         threads.push(
             thread::Builder::new()
                 .name("bowline-commit".to_owned())
                 .spawn(move || guard_committer(committer, &shared, &work, &log))?,
+        );
+        let (shared, compactor) = (self.shared.clone(), self.compactor.clone());
+        threads.push(
+            thread::Builder::new()
+                .name("bowline-compact".to_owned())
+                .spawn(move || run_compactor(&compactor, &shared, interval))?,
         );
         for number in 0..read_threads {
             let (shared, reads) = (self.shared.clone(), self.reads.clone());
@@ -194,6 +204,7 @@ impl Engine for Embedded {
 
     fn stats(&self) -> EngineStats {
         let mut stats = self.shared.stats();
+        self.compactor.totals.show(&mut stats);
         stats
             .details
             .push(("requests_queued", self.work.len() as u64));

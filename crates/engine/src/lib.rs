@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod commit;
+mod compact;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -53,7 +54,7 @@ pub use contract::{
     IdempotencyKey, Listener, Page, PageLimit, Producer, ReadError, SessionKey,
 };
 pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
-#[cfg(any())]
+#[cfg(any(test, feature = "simulation"))]
 pub use disk::{SimCounts, SimDisk, SimPlan};
 pub use embedded::Embedded;
 pub use format::FORMAT_VERSION;

@@ -22,7 +22,7 @@ use crate::{
     disk::{Disk, RamDisk},
     open::OpenError,
     shell::{
-        Committer, Shared, Work,
+        Committer, Compactor, Shared, Work,
         clock::{Clock, SystemClock},
         oneshot, open,
     },
@@ -30,6 +30,10 @@ use crate::{
 
 /// Small, so that what is trimmed is given back soon.
 const SEGMENT_BYTES: u64 = 1 << 20;
+
+/// Whenever a segment is full, this many runs of sealed ones are rewritten at most, so that space is
+/// given back faster than it is taken and no call is long.
+const ROUNDS_PER_SEGMENT: usize = 2;
 
 /// An engine that keeps everything in this process's memory.
 ///
@@ -43,6 +47,7 @@ pub struct Memory(Inline);
 pub struct Inline {
     shared: Shared,
     committer: Mutex<Committer>,
+    compactor: Compactor,
 }
 
 impl Memory {
@@ -82,10 +87,12 @@ impl Inline {
         clock: Arc<dyn Clock>,
         entropy: Entropy,
     ) -> Result<Self, OpenError> {
-        let (shared, committer) = open(disk, &config, &log, clock, entropy)?;
+        let (shared, committer) = open(disk.clone(), &config, &log, clock, entropy)?;
+        let compactor = Compactor::new(disk, &log, committer.salt());
         Ok(Self {
             shared,
             committer: Mutex::new(committer),
+            compactor,
         })
     }
 
@@ -103,11 +110,24 @@ impl Inline {
 
     fn commit(&self, work: Work) {
         if let Ok(mut committer) = self.committer.lock() {
+            let is_before = committer.segments();
             committer.commit(&self.shared, &mut VecDeque::from([work]));
+            if committer.segments() > is_before {
+                self.compact(ROUNDS_PER_SEGMENT);
+            }
         } else {
             work.fail(AppendError::StorageUnavailable);
         }
         self.shared.hints.deliver();
+    }
+
+    /// Gives space back, in at most so many rewrites; whether there was something to give.
+    pub fn compact(&self, rounds: usize) -> bool {
+        let mut pace = |_: u64| true;
+        (0..rounds)
+            .take_while(|_| self.compactor.round(&self.shared, &mut pace))
+            .count()
+            > 0
     }
 
     fn append_now(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
@@ -174,7 +194,9 @@ impl Engine for Inline {
     }
 
     fn stats(&self) -> EngineStats {
-        self.shared.stats()
+        let mut stats = self.shared.stats();
+        self.compactor.totals.show(&mut stats);
+        stats
     }
 
     fn health(&self) -> EngineHealth {

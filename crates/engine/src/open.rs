@@ -225,6 +225,7 @@ impl Opened {
             header: segment.header,
             bytes: segment.bytes.len() as u64,
             live_bytes: 0,
+            kept_bytes: 0,
             is_sealed: true,
         })
     }
@@ -259,6 +260,7 @@ impl Opened {
         self.epoch = Some(header.epoch);
         self.next_number = header.last_number + 1;
         self.next_seq = end.next_seq;
+        self.state.last_seq = end.next_seq - 1;
         self.time_ms = self.time_ms.max(end.time_ms);
     }
 
@@ -271,9 +273,13 @@ impl Opened {
 
     fn replay(&mut self, found: &Found, is_last: bool) -> Result<End, Damage> {
         let file = self.add(found.file.clone(), &found.segment);
-        scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
+        let end = scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
             self.apply(frame, body_pos, file)
-        })
+        })?;
+        if found.segment.header.is_rewritten() {
+            self.state.files.keep_rest(file);
+        }
+        Ok(end)
     }
 
     /// Cuts off what is torn, and makes durable what was read: after a kill it may be in the

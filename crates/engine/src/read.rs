@@ -3,7 +3,7 @@
 //! Owns which bytes are read together, and the check of every record before it is served. Takes no
 //! lock: an open file keeps its bytes whatever becomes of its name.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use bowline_proto::{Data, Publication};
 use bytes::Bytes;
@@ -32,8 +32,8 @@ pub(crate) struct PageReader {
 /// A page can't be read.
 #[derive(Debug)]
 pub(crate) enum PageError {
-    /// The system's error.
-    Io(io::Error),
+    /// The system refused it.
+    Io,
     /// A record is not as it was written.
     Damaged { file: u32, pos: u32 },
 }
@@ -63,7 +63,7 @@ impl PageReader {
             } else {
                 file.try_read_at(&mut buffer, start.into())
             };
-            if !is_there.map_err(PageError::Io)? {
+            if !is_there.map_err(|_| PageError::Io)? {
                 return Ok(false);
             }
             let count = run.len();

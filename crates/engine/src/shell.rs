@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 mod committer;
+mod compactor;
 mod hints;
 mod oneshot;
 mod queue;
@@ -13,6 +14,7 @@ mod shared;
 mod work;
 
 pub(crate) use committer::Committer;
+pub(crate) use compactor::{Compactor, run_compactor};
 pub use hints::HINTS_PENDING_MAX;
 pub(crate) use oneshot::oneshot;
 pub(crate) use queue::Queue;

@@ -44,6 +44,8 @@ pub(crate) struct State {
     keys: Keys,
     sessions: Sessions,
     pub(crate) totals: Totals,
+    /// The last frame that was applied.
+    pub(crate) last_seq: u64,
 }
 
 /// What has been answered since the engine was opened.
@@ -119,6 +121,7 @@ impl State {
             keys: Keys::new(config, hasher),
             sessions: Sessions::new(config, hasher),
             totals: Totals::default(),
+            last_seq: 0,
         }
     }
 
@@ -244,6 +247,11 @@ impl State {
     /// The highest number stored for the session.
     pub(crate) fn session(&self, now_ms: u64, session: SessionKey) -> Option<u64> {
         self.sessions.highest(session, now_ms)
+    }
+
+    /// Whether what a session stored then no longer counts.
+    pub(crate) fn is_session_over(&self, stored_ms: u64, now_ms: u64) -> bool {
+        self.sessions.is_over(stored_ms, now_ms)
     }
 
     /// Whether the session holds a record, expired or not.

@@ -101,9 +101,8 @@ impl Writer {
         self.term
     }
 
-    /// The number of the last frame that is durable.
-    pub(crate) fn last_seq(&self) -> u64 {
-        self.next_seq - 1
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number
     }
 
     /// Makes a frame durable: its records stand behind room for its header. `salt` is random.

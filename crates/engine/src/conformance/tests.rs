@@ -8,7 +8,9 @@ use std::{
 };
 
 use super::*;
-use crate::{Embedded, LogConfig, RealDisk, embedded::tests::Folder, memory::Memory};
+use crate::{
+    Disk, Embedded, LogConfig, RealDisk, SimDisk, SimPlan, embedded::tests::Folder, memory::Memory,
+};
 
 fn memory(clock: &ManualClock, config: EngineConfig) -> Arc<dyn Engine> {
     let memory = Memory::open_with_clock(config, Arc::new(clock.clone()));
@@ -43,37 +45,60 @@ fn memory_conforms() {
     );
 }
 
-/// The same suite, unchanged, over files: every case begins with an empty folder.
-#[test]
-fn embedded_conforms() {
+/// An engine `embedded` for each case, each on the disk that `disk` gives it.
+fn embedded(disk: impl Fn() -> Arc<dyn Disk> + Send + Sync + 'static) -> Subject {
     let clock = ManualClock::default();
-    let folders: Arc<Mutex<Vec<Folder>>> = Arc::default();
-    let subject = Subject::new({
+    Subject::new({
         let clock = clock.clone();
         move |config| {
-            let folder = Folder::new();
-            let disk = RealDisk::open(&folder.0).expect("a folder");
-            folders.lock().expect("not poisoned").push(folder);
-            // Small segments, so that the cases cross their ends.
+            // Small segments and short rounds, so that the cases cross ends and rewritings.
             let log = LogConfig {
                 segment_bytes: 4_096,
+                maintenance_interval: Duration::from_millis(5),
                 ..LogConfig::default()
             };
             let entropy = Box::new(|| getrandom::u64().ok());
-            let clock = Arc::new(clock.clone());
-            let opened = Embedded::open_on(Arc::new(disk), config, log, clock, entropy);
+            let opened = Embedded::open_on(disk(), config, log, Arc::new(clock.clone()), entropy);
             Arc::new(opened.expect("the suite's settings are sound"))
         }
     })
-    .with_clock(move |span| clock.advance(span));
-    let report = run(&subject);
+    .with_clock(move |span| clock.advance(span))
+}
+
+fn assert_all_passed(report: &Report) {
+    let mut verdicts = report.verdicts.iter();
     assert!(
-        report
-            .verdicts
-            .iter()
-            .all(|(_, verdict)| *verdict == Verdict::Passed),
+        verdicts.all(|(_, verdict)| *verdict == Verdict::Passed),
         "{report}"
     );
+}
+
+/// The same suite, unchanged, over files: every case begins with an empty folder.
+#[test]
+fn embedded_conforms() {
+    let folders: Arc<Mutex<Vec<Folder>>> = Arc::default();
+    let subject = embedded({
+        let folders = folders.clone();
+        move || {
+            let folder = Folder::new();
+            let disk = RealDisk::open(&folder.0).expect("a folder");
+            folders.lock().expect("not poisoned").push(folder);
+            Arc::new(disk)
+        }
+    });
+    assert_all_passed(&run(&subject));
+}
+
+#[test]
+fn embedded_on_a_simulated_disk_conforms() {
+    let subject = embedded(|| {
+        Arc::new(SimDisk::new(SimPlan {
+            seed: 1,
+            cold_read_permille: 300,
+            ..SimPlan::default()
+        }))
+    });
+    assert_all_passed(&run(&subject));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::{
 
 use bowline_proto::{Data, Publication};
 
+mod model;
+
 use super::*;
 use crate::{
     conformance::{ManualClock, block_on},

@@ -30,6 +30,7 @@ pub(crate) struct Committer {
     writer: Writer,
     stage: Stage,
     entropy: Entropy,
+    salt: u64,
     commit_bytes_max: usize,
     log_bytes_max: u64,
     /// Nothing is trimmed by age before, unless room is needed.
@@ -42,6 +43,7 @@ impl Committer {
     pub(super) fn new(
         writer: Writer,
         entropy: Entropy,
+        salt: u64,
         log: &LogConfig,
         hash_seed: u64,
         trims_from_ms: u64,
@@ -50,11 +52,22 @@ impl Committer {
             writer,
             stage: Stage::new(Seeded::new(hash_seed)),
             entropy,
+            salt,
             commit_bytes_max: log.commit_bytes_max,
             log_bytes_max: log.log_bytes_max,
             trims_from_ms,
             active: None,
         }
+    }
+
+    /// Random bits, drawn once when the log was opened.
+    pub(crate) fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    /// The number of the segment to come.
+    pub(crate) fn segments(&self) -> u64 {
+        self.writer.next_number()
     }
 
     /// Writes the first frame of a new log.
@@ -101,7 +114,8 @@ impl Committer {
     }
 
     fn commit_frame(&mut self, shared: &Shared, work: &mut VecDeque<Work>) {
-        if self.writer.is_broken() {
+        let is_over = shared.trouble().is_some_and(|trouble| trouble.is_final);
+        if is_over || self.writer.is_broken() {
             for work in work.drain(..) {
                 work.fail(AppendError::StorageUnavailable);
             }
@@ -247,6 +261,7 @@ fn apply(
                 header: opened.header,
                 bytes: opened.end,
                 live_bytes: 0,
+                kept_bytes: 0,
                 is_sealed: false,
             })
         }
@@ -283,6 +298,7 @@ fn apply(
         "a commit does not follow from the state that it was judged by: {applied:?}"
     );
     state.totals = stage.totals;
+    state.last_seq = written.seq;
     file
 }
 

@@ -27,7 +27,7 @@ struct Inner<T> {
 }
 
 /// What a push came to.
-pub(crate) enum Push<T> {
+enum Push<T> {
     Done,
     /// There is no room now.
     Full(T),
@@ -50,11 +50,6 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds an item if there is room.
-    pub(crate) fn push(&self, item: T, bytes: usize) -> Push<T> {
-        self.push_or_register(item, bytes, None)
-    }
-
     /// Adds the item, as soon as there is room; it is none afterwards. Answers it if the queue is
     /// closed.
     pub(crate) fn poll_push(
@@ -66,7 +61,7 @@ impl<T> Queue<T> {
         let Some(taken) = item.take() else {
             return Poll::Ready(None);
         };
-        match self.push_or_register(taken, bytes, Some(context.waker())) {
+        match self.try_push(taken, bytes, context.waker()) {
             Push::Done => Poll::Ready(None),
             Push::Closed(back) => Poll::Ready(Some(back)),
             Push::Full(back) => {
@@ -128,7 +123,7 @@ impl<T> Queue<T> {
         self.lock().items.len()
     }
 
-    fn push_or_register(&self, item: T, bytes: usize, waker: Option<&Waker>) -> Push<T> {
+    fn try_push(&self, item: T, bytes: usize, waker: &Waker) -> Push<T> {
         let mut inner = self.lock();
         if inner.is_closed {
             return Push::Closed(item);
@@ -137,7 +132,7 @@ impl<T> Queue<T> {
         let fits = inner.items.is_empty()
             || (inner.items.len() < self.items_max && inner.bytes + bytes <= self.bytes_max);
         if !fits {
-            inner.waiting.extend(waker.cloned());
+            inner.waiting.push(waker.clone());
             return Push::Full(item);
         }
         inner.bytes += bytes;

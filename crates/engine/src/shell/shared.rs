@@ -59,6 +59,7 @@ pub(crate) struct Counters {
     pub(crate) written_bytes: AtomicU64,
     pub(crate) refused_commits: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
+    pub(crate) failed_reads: AtomicU64,
     pub(crate) damaged_reads: AtomicU64,
 }
 
@@ -92,6 +93,7 @@ pub(crate) fn open(
     let hash_seed = draw()?;
     // The lowest bit is set so that a term is never 0.
     let term = (draw()? >> 32) as u32 | 1;
+    let salt = draw()?;
     let mut opened = open::open(&*disk, config, hash_seed)?;
     let is_new = opened.epoch.is_none();
     let epoch = match opened.epoch {
@@ -133,7 +135,7 @@ pub(crate) fn open(
         .counters
         .torn_bytes
         .store(torn_bytes, Ordering::Relaxed);
-    let mut committer = Committer::new(writer, entropy, log, hash_seed, trims_from_ms);
+    let mut committer = Committer::new(writer, entropy, salt, log, hash_seed, trims_from_ms);
     if is_new {
         // The log's epoch must last as long as positions that carry it.
         committer.begin(&shared).map_err(|reason| OpenError::Io {
@@ -212,6 +214,7 @@ impl Shared {
 
     /// A page could not be read.
     pub(crate) fn read_failed(&self, error: &PageError) -> ReadError {
+        self.counters.failed_reads.fetch_add(1, Ordering::Relaxed);
         if let PageError::Damaged { file, pos } = *error {
             self.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
             let name = self.read_state().and_then(|state| {
@@ -269,6 +272,7 @@ impl Shared {
             ("fsyncs", count(&counters.syncs)),
             ("written_bytes", count(&counters.written_bytes)),
             ("torn_bytes_at_opening", count(&counters.torn_bytes)),
+            ("failed_reads", count(&counters.failed_reads)),
             ("damaged_reads", count(&counters.damaged_reads)),
             ("hints_pending", self.hints.pending() as u64),
         ];

@@ -143,9 +143,8 @@ impl Batch {
             let outcome = match judged.get(index - self.committed) {
                 Some(Ok(_)) if is_unknown => Err(AppendError::FateUnknown),
                 _ if has_failed => Err(AppendError::Aborted),
-                Some(Err(own)) => Err(*own),
-                // It was in no frame yet.
-                None if is_unknown => Err(AppendError::StorageUnavailable),
+                // In no frame: not judged yet, or refused because of what is now not stored.
+                None | Some(Err(_)) if is_unknown => Err(AppendError::StorageUnavailable),
                 _ => Err(error),
             };
             failed.extend(session);

@@ -210,12 +210,6 @@ impl Channel {
         (first, fitting.map(|(_, entry)| *entry).collect())
     }
 
-    /// All entries, for what looks at every one.
-    #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
-        self.entries.capacity()
-    }
-
     fn begin_term(&mut self, term: u32, first_offset: u64) {
         let start = TermStart { term, first_offset };
         if self.first_term.term == 0 {

@@ -180,11 +180,16 @@ impl Channels {
         }
     }
 
-    /// The channel record ends.
+    /// The channel record ends, and with it any earlier one that had its place: the record that
+    /// began after that one may have been dropped since.
     pub(super) fn forget(&mut self, files: &mut Files, id: ChannelId) {
-        match self.slab.get_mut(id.slot, id.generation) {
-            Some(_) => self.remove(files, id.slot),
-            None => self.slab.saw(id.slot, id.generation),
+        if self.slab.get(id.slot).is_some() {
+            if self.slab.generation(id.slot) <= id.generation {
+                self.remove(files, id.slot);
+                self.slab.saw(id.slot, id.generation);
+            }
+        } else {
+            self.slab.saw(id.slot, id.generation);
         }
     }
 
@@ -237,16 +242,6 @@ impl Channels {
         for slot in slots {
             self.arm(slot);
         }
-    }
-
-    /// When the next channel has something to trim or to forget.
-    pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        let heads = [self.ages.peek(), self.forgets.peek()];
-        heads
-            .into_iter()
-            .flatten()
-            .map(|Reverse((due, _))| *due)
-            .min()
     }
 
     /// Moves an entry that was copied, unless it has been trimmed or moved since.

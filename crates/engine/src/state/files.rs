@@ -16,8 +16,18 @@ pub(crate) struct SegmentFile {
     pub(crate) bytes: u64,
     /// Bytes of records of publications that are still history.
     pub(crate) live_bytes: u64,
+    /// Bytes that counted beside publications when it was rewritten: another time gives none of
+    /// them back. 0 where it is as it was committed.
+    pub(crate) kept_bytes: u64,
     /// Nothing more is written to it.
     pub(crate) is_sealed: bool,
+}
+
+impl SegmentFile {
+    /// Bytes that rewriting gives back, at most.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.live_bytes + self.kept_bytes)
+    }
 }
 
 /// All open segments, by a number that is not given twice in a process: a rewritten segment has
@@ -49,6 +59,13 @@ impl Files {
         if let Some(file) = self.files.get_mut(&number) {
             file.bytes += bytes;
             self.bytes += bytes;
+        }
+    }
+
+    /// What counts in a rewritten file beside its publications counts until it is rewritten again.
+    pub(crate) fn keep_rest(&mut self, number: u32) {
+        if let Some(file) = self.files.get_mut(&number) {
+            file.kept_bytes = file.bytes.saturating_sub(file.live_bytes);
         }
     }
 
@@ -94,9 +111,7 @@ impl Files {
     /// Bytes in sealed files that no longer count.
     pub(crate) fn dead_bytes(&self) -> u64 {
         let sealed = self.files.values().filter(|file| file.is_sealed);
-        sealed
-            .map(|file| file.bytes - file.live_bytes.min(file.bytes))
-            .sum()
+        sealed.map(SegmentFile::dead_bytes).sum()
     }
 
     /// In the order of the log.

@@ -15,7 +15,7 @@ use crate::{config::EngineConfig, format::record::KeyId};
 pub(crate) struct First {
     pub(crate) body: u64,
     pub(crate) position: Option<Position>,
-    stored_ms: u64,
+    pub(crate) stored_ms: u64,
 }
 
 /// All keys, in a table and in order of time.

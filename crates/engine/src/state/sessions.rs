@@ -151,7 +151,7 @@ impl Sessions {
         }
     }
 
-    fn is_over(&self, used_ms: u64, now_ms: u64) -> bool {
+    pub(super) fn is_over(&self, used_ms: u64, now_ms: u64) -> bool {
         used_ms.saturating_add(self.ttl_ms) <= now_ms
     }
 }

@@ -1,0 +1,123 @@
+//! Which segments are worth rewriting.
+
+use crate::state::{Files, SegmentFile};
+
+/// So many neighbours that fit into one segment are merged though nothing in them is dead: each
+/// opening of a log leaves a segment, however short.
+const MERGED_MIN: usize = 4;
+/// The share of dead bytes that is enough when the log is nearly full.
+const DEAD_PERCENT_WHEN_FULL: u64 = 5;
+
+/// Sealed neighbours to be rewritten as one, those with the most dead bytes; none if it is not worth
+/// it.
+pub(crate) fn choose(
+    files: &Files,
+    segment_bytes: u64,
+    log_bytes_max: u64,
+    dead_percent: u32,
+) -> Option<Vec<(u32, SegmentFile)>> {
+    let is_nearly_full = files.bytes() > log_bytes_max - log_bytes_max / 8;
+    let percent = if is_nearly_full {
+        DEAD_PERCENT_WHEN_FULL
+    } else {
+        u64::from(dead_percent)
+    };
+    let sealed: Vec<_> = files
+        .in_order()
+        .into_iter()
+        .take_while(|(_, file)| file.is_sealed)
+        .collect();
+    let is_dead = |file: &SegmentFile| file.dead_bytes() * 100 >= percent * file.bytes;
+    let mut best: Option<(u64, &[(u32, SegmentFile)])> = None;
+    let mut start = 0;
+    while start < sealed.len() {
+        let count = fitting(&sealed[start..], segment_bytes / 2);
+        let run = &sealed[start..start + count];
+        let dead: u64 = run.iter().map(|(_, file)| file.dead_bytes()).sum();
+        let is_worth_it = run.iter().any(|(_, file)| is_dead(file)) || count >= MERGED_MIN;
+        if is_worth_it && best.is_none_or(|(most, _)| dead > most) {
+            best = Some((dead, run));
+        }
+        start += count;
+    }
+    best.map(|(_, run)| run.to_vec())
+}
+
+/// How many from the first on fit into so many bytes, and at least one.
+fn fitting(files: &[(u32, SegmentFile)], bytes_max: u64) -> usize {
+    let mut bytes = 0;
+    let fit = files.iter().take_while(|(_, file)| {
+        bytes += file.bytes - file.dead_bytes();
+        bytes <= bytes_max
+    });
+    fit.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        disk::{Disk, RamDisk},
+        format::header::SegmentHeader,
+    };
+
+    fn files(segments: &[(u64, u64)]) -> Files {
+        let disk = RamDisk::default();
+        let mut files = Files::default();
+        for (index, &(bytes, live_bytes)) in segments.iter().enumerate() {
+            let number = index as u64 + 1;
+            let header = SegmentHeader {
+                number,
+                last_number: number,
+                epoch: 1,
+                first_seq: number,
+                last_seq: 0,
+                rewritten_at_seq: 0,
+                term: 1,
+                salt: 1,
+            };
+            files.add(SegmentFile {
+                file: Arc::clone(&disk.create(&number.to_string()).expect("memory")),
+                header,
+                bytes,
+                live_bytes,
+                kept_bytes: 0,
+                is_sealed: number < segments.len() as u64,
+            });
+        }
+        files
+    }
+
+    fn chosen(segments: &[(u64, u64)], log_bytes_max: u64) -> Vec<u64> {
+        let chosen = choose(&files(segments), 1_000, log_bytes_max, 50);
+        let numbers = chosen.into_iter().flatten();
+        numbers.map(|(_, file)| file.header.number).collect()
+    }
+
+    #[test]
+    fn the_deadest_go_first_with_neighbours_that_fit() {
+        let full = 1_000;
+        assert_eq!(
+            chosen(&[(full, 900), (full, 800), (full, 0)], 1 << 20),
+            [0; 0]
+        );
+        assert_eq!(chosen(&[(full, 400), (full, 900), (full, 0)], 1 << 20), [1]);
+        assert_eq!(
+            chosen(&[(full, 900), (full, 100), (full, 200), (full, 0)], 1 << 20),
+            [2, 3]
+        );
+        assert_eq!(chosen(&[(full, 900), (full, 0)], 2_100), [1], "nearly full");
+    }
+
+    #[test]
+    fn short_ones_are_merged_when_they_are_several() {
+        assert_eq!(
+            chosen(&[(50, 50), (50, 50), (50, 50), (50, 0)], 1 << 20),
+            [0; 0]
+        );
+        let short = [(50, 50), (50, 50), (50, 50), (50, 50), (50, 0)];
+        assert_eq!(chosen(&short, 1 << 20), [1, 2, 3, 4]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The thread that gives space back.
+//!
+//! Owns its pace and its rounds. Must not know what is worth keeping.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::shared::{Shared, Trouble};
+use crate::{
+    compact::{CompactError, StateLock, choose, compact},
+    config::LogConfig,
+    contract::EngineStats,
+    disk::Disk,
+    state::State,
+};
+
+/// After the disk has refused a rewriting, the next one is tried so much later.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Rewrites what is worth it.
+pub(crate) struct Compactor {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    log_bytes_max: u64,
+    dead_percent: u32,
+    bytes_per_second: u64,
+    /// Another salt for each rewriting comes from this and their number.
+    salt: u64,
+    stopped: Mutex<bool>,
+    stop: Condvar,
+    pub(crate) totals: CompactTotals,
+}
+
+/// What was done since the engine was opened.
+#[derive(Default)]
+pub(crate) struct CompactTotals {
+    pub(crate) rewrites: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+impl CompactTotals {
+    /// Adds them to what an engine says of itself.
+    pub(crate) fn show(&self, stats: &mut EngineStats) {
+        let count = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        stats.details.extend([
+            ("compactions", count(&self.rewrites)),
+            ("compaction_written_bytes", count(&self.written_bytes)),
+            ("compaction_failures", count(&self.failures)),
+        ]);
+    }
+}
+
+impl Compactor {
+    pub(crate) fn new(disk: Arc<dyn Disk>, log: &LogConfig, salt: u64) -> Self {
+        Self {
+            disk,
+            segment_bytes: log.segment_bytes,
+            log_bytes_max: log.log_bytes_max,
+            dead_percent: log.compact_dead_percent,
+            bytes_per_second: log.compact_bytes_per_second,
+            salt,
+            stopped: Mutex::new(false),
+            stop: Condvar::new(),
+            totals: CompactTotals::default(),
+        }
+    }
+
+    /// Ends the work, at the next frame.
+    pub(crate) fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.notify_all();
+    }
+
+    /// Rewrites one run of segments if one is worth it; whether it was.
+    pub(crate) fn round(&self, shared: &Shared, pace: &mut dyn FnMut(u64) -> bool) -> bool {
+        let Some(originals) = shared.read_state().and_then(|state| {
+            choose(
+                &state.files,
+                self.segment_bytes,
+                self.log_bytes_max,
+                self.dead_percent,
+            )
+        }) else {
+            return false;
+        };
+        let tried = &self.totals;
+        let tried = tried.rewrites.load(Ordering::Relaxed) + tried.failures.load(Ordering::Relaxed);
+        let salt = self
+            .salt
+            .wrapping_add(tried.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let salt = (salt >> 32) as u32;
+        let now_ms = shared.now_ms();
+        match compact(&*self.disk, shared, &originals, now_ms, salt, pace) {
+            Ok(bytes) => {
+                self.totals.rewrites.fetch_add(1, Ordering::Relaxed);
+                self.totals
+                    .written_bytes
+                    .fetch_add(bytes, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                self.totals.failures.fetch_add(1, Ordering::Relaxed);
+                if let CompactError::Damaged(damage) = error {
+                    shared.set_trouble(Some(Trouble {
+                        reason: format!(
+                            "the log is damaged: {}, byte {}: {}; `bowline log verify` on the \
+                             data folder shows more",
+                            damage.file, damage.offset, damage.problem
+                        )
+                        .into(),
+                        is_final: true,
+                    }));
+                }
+                false
+            }
+        }
+    }
+
+    /// Waits; true once it is to end.
+    fn wait(&self, span: Duration) -> bool {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .stop
+            .wait_timeout_while(stopped, span, |stopped| !*stopped);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Looks for something to rewrite until it is stopped.
+pub(crate) fn run_compactor(compactor: &Compactor, shared: &Shared, interval: Duration) {
+    loop {
+        let failures = compactor.totals.failures.load(Ordering::Relaxed);
+        let mut pace = |bytes: u64| {
+            let micros = bytes.saturating_mul(1_000_000) / compactor.bytes_per_second;
+            !compactor.wait(Duration::from_micros(micros))
+        };
+        let did = compactor.round(shared, &mut pace);
+        let failed = compactor.totals.failures.load(Ordering::Relaxed) > failures;
+        let pause = if failed {
+            PAUSE_AFTER_ERROR.max(interval)
+        } else if did {
+            Duration::ZERO
+        } else {
+            interval
+        };
+        if compactor.wait(pause) {
+            return;
+        }
+    }
+}
+
+impl StateLock for Shared {
+    fn with(&self, work: &mut dyn FnMut(&State)) -> bool {
+        self.read_state().map(|state| work(&state)).is_some()
+    }
+
+    fn with_mut(&self, work: &mut dyn FnMut(&mut State)) -> bool {
+        self.write_state()
+            .map(|mut state| work(&mut state))
+            .is_some()
+    }
+}
