@@ -8,9 +8,13 @@
 //! Locks: `state` is held for one turn of at most [`TURN_WRITES_MAX`] writes and for nothing else;
 //! a link's own lock is taken inside it, never the other way round.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    sync::{
+        Arc, Mutex,
+        atomic::{self, AtomicBool},
+    },
 };
 
 use bowline_proto::{
@@ -39,6 +43,36 @@ pub(crate) struct Channel {
     incoming: Mutex<Incoming<Arc<Publication>>>,
     broadcasting: AtomicBool,
     state: Mutex<State>,
+}
+
+/// A channel, told from others by its name: what a link keeps its subscriptions by.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Channel>);
+
+impl Borrow<str> for Handle {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Ord for Handle {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(&other.0.name)
+    }
+}
+
+impl PartialOrd for Handle {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Handle {}
+
+impl PartialEq for Handle {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
 }
 
 #[derive(Debug)]
@@ -77,7 +111,7 @@ impl Channel {
     /// Puts a publication aside; true if the caller must start the broadcasting task.
     pub(crate) fn publish(&self, epoch: u64, publication: &Arc<Publication>) -> bool {
         lock(&self.incoming).push(epoch, publication.offset, publication.clone());
-        !self.broadcasting.swap(true, Ordering::AcqRel)
+        !self.broadcasting.swap(true, atomic::Ordering::AcqRel)
     }
 
     /// Broadcasts until nothing is left; run by the one task that [`publish`](Self::publish) asked
@@ -87,11 +121,11 @@ impl Channel {
         loop {
             let done = self.turn(&mut pass, clock());
             if done {
-                self.broadcasting.store(false, Ordering::Release);
+                self.broadcasting.store(false, atomic::Ordering::Release);
                 // What came between the last look and the store has seen the flag still set, and
                 // may have been taken into the tail meanwhile by a link that rises.
                 let more = self.has_more(&pass);
-                if !more || self.broadcasting.swap(true, Ordering::AcqRel) {
+                if !more || self.broadcasting.swap(true, atomic::Ordering::AcqRel) {
                     return;
                 }
             }

@@ -1,6 +1,6 @@
 //! The life of one connection after its upgrade.
 //!
-//! Owns the connection's task: two halves that it polls together. The writing half flushes, beats
+//! Owns the connection's task: first the handshake, then two halves that it polls together. The writing half flushes, beats
 //! and catches up; the reading half decodes and serves requests. Whichever ends first ends the
 //! connection, with a closing handshake. Decisions are made by `bowline_proto::server`.
 
@@ -12,20 +12,21 @@ mod requests;
 mod upstream;
 mod writing;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use bowline_engine::SessionKey;
+use bowline_engine::{BoxFuture, SessionKey};
 use bowline_proto::{Code, codec::close_reason, message::ErrorInfo, server::Upstream};
 use bowline_ws::{CloseCode, CloseFrame, Decoder, Limits, Role};
+use futures_util::FutureExt;
 
 use crate::{
-    access::Identity,
     bucket::Bucket,
     frames::Mode,
     link::{Ending, Link},
-    node::Node,
+    node::{Node, count},
 };
 pub(crate) use plain::PlainRequest;
+use reading::Reading;
 
 /// How a connection ends.
 #[derive(Debug)]
@@ -69,48 +70,74 @@ const POLICY: u16 = 1008;
 
 /// What a connection has once its client is known.
 struct Peer {
-    identity: Identity,
-    /// The session's secret id and its key; none in plain mode.
-    session: Option<(Box<str>, SessionKey)>,
+    /// The session's key; none in plain mode.
+    session: Option<SessionKey>,
     upstream: Upstream,
     bucket: Bucket,
 }
 
-/// Serves a connection until it ends, and leaves nothing of it behind.
-pub(crate) async fn serve(
+/// A connection whose client is welcomed.
+pub(crate) struct Connection {
+    reading: Reading,
+    peer: Peer,
+}
+
+/// What a connection is before its client is known: on the heap, so that nothing of it stays in
+/// the memory of an idle one. It answers none where the connection has ended.
+pub(crate) type Opening = BoxFuture<'static, Option<Connection>>;
+
+/// Serves a connection until it ends, and leaves nothing of it behind; a panic ends this one only.
+pub(crate) async fn serve(opening: Opening) {
+    let Some(mut connection) = opening.await else {
+        return;
+    };
+    let served = AssertUnwindSafe(connection.run()).catch_unwind().await;
+    if served.is_err() {
+        panicked(&connection.reading.node, connection.reading.link.id);
+    }
+}
+
+/// Counts and logs a panic.
+pub(crate) fn panicked(node: &Node, id: u64) {
+    count(&node.counters.connections_panicked, 1);
+    tracing::error!(connection = id, "the connection's task panicked");
+}
+
+/// Finds out who the client is, and welcomes it.
+pub(crate) async fn open(
     node: Arc<Node>,
     link: Arc<Link>,
     received: Vec<u8>,
     plain: PlainRequest,
-) {
-    let guard = Guard {
-        node: node.clone(),
-        link: link.clone(),
-        session: None,
-    };
-    let limits = Limits {
-        message_bytes_max: node.config.message_bytes_max
-            + bowline_proto::codec::FRAME_OVERHEAD_BYTES,
-    };
-    let mut reading = reading::Reading {
-        node: node.clone(),
-        link: link.clone(),
-        decoder: Decoder::new(Role::Server, limits),
-        received,
-        guard,
-        ending: None,
-    };
-    let end = tokio::select! {
+) -> Option<Connection> {
+    let mut reading = Reading::new(node.clone(), link.clone(), received);
+    let opened = tokio::select! {
         biased;
         // The writing half first: what is owed goes out before more is taken in.
-        end = writing::run(&node, &link) => end,
-        end = reading.run(plain) => end,
+        end = writing::run(&node, &link) => Err(end),
+        opened = reading.open(plain) => opened,
     };
-    tracing::debug!(connection = link.id, ?end, "connection ends");
-    // What runs once is boxed, here and below: else its state is memory in every idle connection.
-    Box::pin(closing::run(&node, &link, &mut reading.decoder, end)).await;
-    // The session is held until what was accepted is finished, so that its next link sees it.
-    let _last = link.work.acquire().await;
+    match opened {
+        Ok(peer) => Some(Connection { reading, peer }),
+        Err(end) => {
+            reading.close(end).await;
+            None
+        }
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) {
+        let (node, link) = (self.reading.node.clone(), self.reading.link.clone());
+        let end = tokio::select! {
+            biased;
+            end = writing::run(&node, &link) => end,
+            end = self.reading.run(&mut self.peer) => end,
+        };
+        // What runs once is boxed, here and below: else its state is memory in every idle
+        // connection.
+        Box::pin(self.reading.close(end)).await;
+    }
 }
 
 /// Ends a connection that never was one, with a code that its client can see.

@@ -7,7 +7,11 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use bowline_proto::{
@@ -16,10 +20,12 @@ use bowline_proto::{
     server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
 };
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore};
+use futures_util::task::AtomicWaker;
+use tokio::sync::Semaphore;
 
 use crate::{
-    channel::Channel,
+    access::Identity,
+    channel::{Channel, Handle},
     frames::{Mode, Shared, server_frame},
     limits::Pass,
     node::Node,
@@ -39,18 +45,21 @@ pub(crate) struct Link {
     /// Its place within the limits.
     pub(crate) pass: Pass,
     queue_bytes_max: usize,
-    user: OnceLock<Option<Arc<str>>>,
     inner: Mutex<Inner>,
-    wake: Notify,
-    /// Held while an append or a handler of this link runs; closed once a newer link has the session.
-    pub(crate) work: Arc<Semaphore>,
+    /// The connection's task, and whether it was woken: tokio's `Notify` would need a waiter in
+    /// the task of every idle connection.
+    task: AtomicWaker,
+    woken: AtomicBool,
+    work: Semaphore,
 }
 
 #[derive(Debug)]
 struct Inner {
     outbox: Outbox,
-    subscriptions: Cursors<Arc<Channel>>,
+    subscriptions: Cursors<Handle>,
     heart: Heartbeat,
+    /// Who the client is, once that is known.
+    identity: Option<Arc<Identity>>,
     /// The client is welcomed: heartbeats begin.
     begun: bool,
     /// Since when the socket has taken nothing although bytes wait.
@@ -116,11 +125,11 @@ impl Link {
             socket,
             pass,
             queue_bytes_max: node.config.send_queue_bytes_max,
-            user: OnceLock::new(),
             inner: Mutex::new(Inner {
                 outbox: Outbox::default(),
                 subscriptions: Cursors::new(),
                 heart: Heartbeat::new(now),
+                identity: None,
                 begun: false,
                 stuck_since: None,
                 ending: None,
@@ -128,18 +137,43 @@ impl Link {
                 closed: false,
                 counts: LinkCounts::default(),
             }),
-            wake: Notify::new(),
-            work: Arc::new(Semaphore::new(1)),
+            task: AtomicWaker::new(),
+            woken: AtomicBool::new(false),
+            work: Semaphore::new(1),
         }
     }
 
-    /// Sets the verified user, once.
-    pub(crate) fn identify(&self, user: Option<Arc<str>>) {
-        self.user.get_or_init(|| user);
+    /// Sets who the client is.
+    pub(crate) fn identify(&self, identity: Arc<Identity>) {
+        lock(&self.inner).identity = Some(identity);
     }
 
-    pub(crate) fn user(&self) -> Option<&Arc<str>> {
-        self.user.get().and_then(Option::as_ref)
+    /// Who the client is; none before its credentials were taken.
+    pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
+        lock(&self.inner).identity.clone()
+    }
+
+    /// The verified user.
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        let inner = lock(&self.inner);
+        inner.identity.as_ref()?.user.clone()
+    }
+
+    /// Begins an append or a handler call; none where one runs, or a newer link has the session.
+    pub(crate) fn begin_work(self: &Arc<Self>) -> Option<Work> {
+        let permit = self.work.try_acquire().ok()?;
+        permit.forget();
+        Some(Work(self.clone()))
+    }
+
+    /// Waits until nothing that it has accepted runs.
+    pub(crate) async fn finish_work(&self) {
+        let _last = self.work.acquire().await;
+    }
+
+    /// Lets nothing more begin.
+    pub(crate) fn fence(&self) {
+        self.work.close();
     }
 
     /// Delivers what the tail has for this link; true if its task must be woken.
@@ -150,7 +184,7 @@ impl Link {
             return false;
         }
         let room = inner.outbox.room(self.queue_bytes_max);
-        let delivery = inner.subscriptions.deliver(is(channel), tail, room);
+        let delivery = inner.subscriptions.deliver(&**channel.name(), tail, room);
         let Some(delivery) = delivery else {
             return false;
         };
@@ -181,7 +215,7 @@ impl Link {
         if closed {
             return;
         }
-        let delivery = inner.subscriptions.page(is(channel), after, view);
+        let delivery = inner.subscriptions.page(&**channel.name(), after, view);
         let Some(delivery) = delivery else {
             return;
         };
@@ -208,7 +242,7 @@ impl Link {
 
     /// A page can't be read now: other subscriptions go first.
     pub(crate) fn pass_turn(&self, channel: &Channel) {
-        lock(&self.inner).subscriptions.pass_turn(is(channel));
+        lock(&self.inner).subscriptions.pass_turn(&**channel.name());
     }
 
     /// Queues a message of the connection itself.
@@ -242,7 +276,7 @@ impl Link {
 
     /// Notes the membership of a channel, before its subscription begins.
     pub(crate) fn joined(&self, channel: Arc<Channel>) {
-        lock(&self.inner).subscriptions.join(channel);
+        lock(&self.inner).subscriptions.join(Handle(channel));
     }
 
     /// Begins subscriptions; the answer is queued before anything of them can be.
@@ -259,7 +293,7 @@ impl Link {
             inner.flush(&self.socket, now);
         }
         for (channel, cursor) in begun {
-            inner.subscriptions.begin(is(&channel), cursor);
+            inner.subscriptions.begin(&**channel.name(), cursor);
         }
         drop(inner);
         self.wake();
@@ -267,30 +301,32 @@ impl Link {
 
     /// Ends a subscription; nothing of it is queued afterwards.
     pub(crate) fn unsubscribe(&self, name: &str) -> Option<Arc<Channel>> {
-        let mut inner = lock(&self.inner);
-        inner
-            .subscriptions
-            .leave(|channel| &**channel.name() == name)
+        let Handle(channel) = lock(&self.inner).subscriptions.leave(name)?;
+        Some(channel)
     }
 
     /// Ends all subscriptions.
     pub(crate) fn unsubscribe_all(&self) -> Vec<Arc<Channel>> {
-        lock(&self.inner).subscriptions.leave_all()
+        let handles = lock(&self.inner).subscriptions.leave_all();
+        handles.into_iter().map(|Handle(channel)| channel).collect()
     }
 
     /// The names of the channels that it is subscribed to.
     pub(crate) fn channels(&self) -> Vec<Arc<str>> {
         let inner = lock(&self.inner);
         let channels = inner.subscriptions.channels();
-        channels.map(|channel| channel.name().clone()).collect()
+        channels
+            .map(|Handle(channel)| channel.name().clone())
+            .collect()
     }
 
     /// Whether it is subscribed to this channel, and to how many in all.
     pub(crate) fn subscriptions(&self, name: &str) -> (bool, usize) {
         let inner = lock(&self.inner);
-        let mut channels = inner.subscriptions.channels();
-        let found = channels.any(|channel| &**channel.name() == name);
-        (found, inner.subscriptions.len())
+        (
+            inner.subscriptions.contains(name),
+            inner.subscriptions.len(),
+        )
     }
 
     /// Asks the connection's task to end; no message is queued from now on.
@@ -301,21 +337,29 @@ impl Link {
 
     /// Wakes the connection's task.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.woken.store(true, Ordering::Release);
+        self.task.wake();
     }
 
-    /// Waits until there may be chores.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+    /// Ready where there may be chores; one task at a time may wait for them.
+    pub(crate) fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Registered first, so that no wake falls between the look and the wait.
+        self.task.register(cx.waker());
+        if self.woken.swap(false, Ordering::AcqRel) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// What the connection's task has to do.
     pub(crate) fn chores(&self) -> Chores {
-        let inner = lock(&self.inner);
+        let mut inner = lock(&self.inner);
+        let queued = inner.outbox.bytes();
         let behind = inner
             .subscriptions
-            .behind(inner.outbox.bytes(), self.queue_bytes_max)
-            .map(|(channel, after)| (channel.clone(), after));
+            .behind(queued, self.queue_bytes_max)
+            .map(|(Handle(channel), after)| (channel, after));
         Chores {
             catch_up: behind,
             blocked: !inner.outbox.is_empty(),
@@ -382,7 +426,7 @@ impl Link {
 
 impl Inner {
     fn rise(&mut self, channel: &Channel, tail: &Tail<Arc<Shared>>) -> bool {
-        let rose = self.subscriptions.rise(is(channel), tail);
+        let rose = self.subscriptions.rise(&**channel.name(), tail);
         self.counts.catchups_finished += u64::from(rose == Some(true));
         rose.is_some()
     }
@@ -396,7 +440,7 @@ impl Inner {
     ) {
         let mut items = items.peekable();
         if let (Some(missed), Mode::Bowline) = (delivery.missed, mode) {
-            let cursor = self.subscriptions.cursor(is(channel));
+            let cursor = self.subscriptions.cursor(&**channel.name());
             let epoch = cursor.map_or(0, |cursor| cursor.epoch());
             let position = items.peek().and_then(|next| next.position_before(epoch));
             let gap = missed.gap(channel.name().clone(), position);
@@ -425,7 +469,12 @@ impl Inner {
     }
 }
 
-/// Tells this channel from others.
-fn is(channel: &Channel) -> impl Fn(&Arc<Channel>) -> bool + use<'_> {
-    move |other| std::ptr::eq(&**other, channel)
+/// An append or a handler call of a link on its way; it is over when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Work(Arc<Link>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.work.add_permits(1);
+    }
 }

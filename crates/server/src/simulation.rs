@@ -13,7 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     Server,
-    connection::PlainRequest,
+    connection::{self, PlainRequest},
     frames::Mode,
     socket::Socket,
     upgrade::{self, Arrival},
@@ -65,7 +65,8 @@ impl Server {
         };
         // Simulated clients have no addresses by which to limit them.
         let outcome = node.limits.enter(None, true);
-        tokio::spawn(upgrade::attend(node, arrival, outcome))
+        let opening = upgrade::attend(node, arrival, outcome);
+        tokio::spawn(connection::serve(Box::pin(opening)))
     }
 
     /// Lets the clients go as at the end of [`serve`](Self::serve), within `shutdown_timeout`.

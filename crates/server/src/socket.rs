@@ -3,8 +3,10 @@
 //! Owns the difference between a TCP socket and a simulated one. Must not know frames.
 
 use std::{
+    future::poll_fn,
     io::{IoSlice, Result},
     net::Shutdown,
+    task::{Context, Poll},
 };
 
 use tokio::net::TcpStream;
@@ -51,21 +53,28 @@ impl Socket {
         }
     }
 
-    /// Waits until there may be something to read.
+    /// Waits until there may be something to read. One task at a time may wait: the socket keeps
+    /// one waker for this, so that the wait itself needs no memory in the connection's task.
     pub(crate) async fn readable(&self) -> Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.readable().await,
+        poll_fn(|cx| match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
             #[cfg(feature = "simulation")]
-            Self::Simulated(stream) => std::future::poll_fn(|cx| stream.poll_readable(cx)).await,
-        }
+            Self::Simulated(stream) => stream.poll_readable(cx),
+        })
+        .await
     }
 
-    /// Waits until it may take something.
+    /// Waits until it may take something; the same holds.
     pub(crate) async fn writable(&self) -> Result<()> {
+        poll_fn(|cx| self.poll_writable(cx)).await
+    }
+
+    /// Ready where it may take something.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
-            Self::Tcp(socket) => socket.writable().await,
+            Self::Tcp(socket) => socket.poll_write_ready(cx),
             #[cfg(feature = "simulation")]
-            Self::Simulated(stream) => std::future::poll_fn(|cx| stream.poll_writable(cx)).await,
+            Self::Simulated(stream) => stream.poll_writable(cx),
         }
     }
 

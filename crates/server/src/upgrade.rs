@@ -33,12 +33,12 @@ use tokio::{
 
 use crate::{
     accept::{Deadline, Stream, client_of},
-    connection::{self, PlainRequest},
+    connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::ApiError,
     limits::{Pass, Refusal},
     link::Link,
-    node::{Node, count},
+    node::Node,
     socket::Socket,
 };
 
@@ -201,10 +201,12 @@ fn begin(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Resul
             Some(permit.map_err(|_| refusal)?)
         }
     };
-    tokio::spawn(async move {
-        run(node, entry, outcome).await;
+    let opening = async move {
+        let opened = run(node, entry, outcome).await;
         drop(permit);
-    });
+        opened
+    };
+    tokio::spawn(connection::serve(Box::pin(opening)));
     Ok(())
 }
 
@@ -250,11 +252,9 @@ fn refuse(
 }
 
 /// Takes the socket over and serves it, or says why it is refused.
-async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) {
-    let Some((socket, received)) = take_over(&node, entry.upgraded).await else {
-        return;
-    };
-    let Ok(peer) = socket.peer_addr() else { return };
+async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Option<Connection> {
+    let (socket, received) = take_over(&node, entry.upgraded).await?;
+    let peer = socket.peer_addr().ok()?;
     let _ = socket.set_nodelay(true);
     let buffer = node.config.socket_send_buffer_bytes;
     let _ = socket2::SockRef::from(&socket).set_send_buffer_size(buffer);
@@ -273,12 +273,16 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) {
         socket: Socket::Tcp(socket),
         received,
     };
-    attend(node, arrival, outcome).await;
+    attend(node, arrival, outcome).await
 }
 
-/// Serves a connection from right behind its upgrade on, or says why it is refused; a panic ends
+/// Opens a connection from right behind its upgrade on, or says why it is refused; a panic ends
 /// this one only.
-pub(crate) async fn attend(node: Arc<Node>, arrival: Arrival, outcome: Result<Pass, Refusal>) {
+pub(crate) async fn attend(
+    node: Arc<Node>,
+    arrival: Arrival,
+    outcome: Result<Pass, Refusal>,
+) -> Option<Connection> {
     let Arrival { peer, mode, .. } = arrival;
     let (pass, refusal) = match outcome {
         Ok(pass) => (pass, None),
@@ -293,15 +297,16 @@ pub(crate) async fn attend(node: Arc<Node>, arrival: Arrival, outcome: Result<Pa
     if let Some(refusal) = refusal {
         tracing::info!(peer = %peer.ip(), code = %refusal.code, "a connection is refused");
         connection::refuse(&node, &link, &refusal.info()).await;
-        return;
+        return None;
     }
     let id = link.id;
     tracing::debug!(connection = id, %peer, "connected");
-    let serving = connection::serve(node.clone(), link, arrival.received, arrival.plain);
-    if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
-        count(&node.counters.connections_panicked, 1);
-        tracing::error!(connection = id, "the connection's task panicked");
-    }
+    let opening = connection::open(node.clone(), link, arrival.received, arrival.plain);
+    let opened = AssertUnwindSafe(opening).catch_unwind().await;
+    opened.unwrap_or_else(|_| {
+        connection::panicked(&node, id);
+        None
+    })
 }
 
 /// The socket, and what came with the handshake, once HTTP has left it.

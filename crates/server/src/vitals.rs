@@ -19,10 +19,8 @@ impl Vitals for Node {
             add("catchups_started", counts.catchups_started);
             add("catchups_finished", counts.catchups_finished);
         }
-        let users: std::collections::BTreeSet<_> = links
-            .iter()
-            .filter_map(|link| link.user().cloned())
-            .collect();
+        let users: std::collections::BTreeSet<_> =
+            links.iter().filter_map(|link| link.user()).collect();
         let mut stats: Map<String, Value> = totals
             .into_iter()
             .map(|(name, total)| (name.to_owned(), total.into()))

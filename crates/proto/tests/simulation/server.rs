@@ -92,10 +92,10 @@ impl Server {
                 };
                 let connection = self.connections.get_mut(&id).expect("found above");
                 connection.queue.push_back(answer);
-                connection.cursors.begin(|one| *one == channel, recovery.0);
+                connection.cursors.begin(&channel, recovery.0);
             }
             ClientMessage::Unsubscribe { id, channel } => {
-                connection.cursors.leave(|one| *one == number(&channel));
+                connection.cursors.leave(&number(&channel));
                 connection.queue.push_back(ServerMessage::Unsubscribed {
                     id,
                     channel,
@@ -195,7 +195,7 @@ impl Server {
                 subscriptions,
             })));
         for (channel, cursor) in begun {
-            connection.cursors.begin(|one| *one == channel, cursor);
+            connection.cursors.begin(&channel, cursor);
         }
         Ok(())
     }
@@ -229,9 +229,7 @@ impl Server {
         hub.take_incoming();
         for connection in self.connections.values_mut().filter(|one| !one.fenced) {
             let room = QUEUE_MAX.saturating_sub(connection.queue.len());
-            let delivery = connection
-                .cursors
-                .deliver(|one| *one == channel, &hub.tail, room);
+            let delivery = connection.cursors.deliver(&channel, &hub.tail, room);
             let Some(delivery) = delivery else { continue };
             self.falls += u64::from(delivery.fell);
             let items = hub.tail.from(delivery.first).map(|(item, _)| item.clone());
@@ -256,24 +254,20 @@ impl Server {
             }),
         }
         let behind = connection.cursors.behind(connection.queue.len(), QUEUE_MAX);
-        let Some((channel, after)) = behind.map(|(channel, after)| (*channel, after)) else {
+        let Some((channel, after)) = behind else {
             return Ok(());
         };
         let hub = self.channels.get_mut(&channel).expect("it is joined");
         hub.take_incoming();
-        if connection
-            .cursors
-            .rise(|one| *one == channel, &hub.tail)
-            .is_some()
-        {
+        if connection.cursors.rise(&channel, &hub.tail).is_some() {
             self.broadcast(channel);
             return Ok(());
         }
         let Some((view, page)) = log.page(channel, after, PAGE_MAX) else {
-            connection.cursors.pass_turn(|one| *one == channel);
+            connection.cursors.pass_turn(&channel);
             return Ok(());
         };
-        let delivery = connection.cursors.page(|one| *one == channel, after, view);
+        let delivery = connection.cursors.page(&channel, after, view);
         if let Some(delivery) = delivery {
             let within = delivery.within(view.first.unwrap_or(delivery.first));
             let items = page.get(within).unwrap_or_default();

@@ -89,8 +89,7 @@ pub(super) async fn answer(
     link.pass.welcomed();
     let key = session_key(identity.user.as_deref(), &opened.session);
     Ok(Peer {
-        identity,
-        session: Some((opened.session, key)),
+        session: Some(key),
         upstream: Upstream::new(opened.acked, node.config.inflight_max as u64),
         bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
     })
@@ -108,7 +107,7 @@ pub(super) async fn authenticate(
     node: &Node,
     link: &Link,
     token: Option<&str>,
-) -> Result<Identity, End> {
+) -> Result<Arc<Identity>, End> {
     let credentials = Credentials {
         token,
         entrance: Entrance::WebSocket,
@@ -121,7 +120,8 @@ pub(super) async fn authenticate(
     )
     .await;
     let identity = verdict.unwrap_or(Err(Code::Internal)).map_err(End::code)?;
-    link.identify(identity.user.clone());
+    let identity = Arc::new(identity);
+    link.identify(identity.clone());
     Ok(identity)
 }
 
@@ -160,8 +160,8 @@ async fn open_session(
             if let Some(old) = node.link(old) {
                 old.end(Ending::Replaced);
                 // What it has accepted is finished first, and nothing more begins: R is final.
-                let _last = old.work.acquire().await;
-                old.work.close();
+                old.finish_work().await;
+                old.fence();
             }
             count(&node.counters.takeovers, 1);
             true

@@ -71,7 +71,6 @@ impl Reading {
         self.link.subscribe(None, entries, node.clock.now());
         self.link.pass.welcomed();
         Ok(Peer {
-            identity,
             session: None,
             upstream: Upstream::new(0, 0),
             bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
@@ -105,7 +104,7 @@ impl Reading {
         let incoming = Incoming {
             session: None,
             seq: None,
-            user: peer.identity.user.clone(),
+            user: self.link.user(),
             method: None,
             payload,
         };

@@ -10,12 +10,13 @@ use bowline_proto::{
     codec::{DecodeError, Incoming, decode_client},
     message::{ClientMessage, ErrorInfo},
 };
-use bowline_ws::{Closing, ControlPayload, Decoder, Event, Role, encode_pong};
+use bowline_ws::{Closing, ControlPayload, Decoder, Event, Limits, Role, encode_pong};
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{End, Guard, Peer, PlainRequest, speaks_bowline, upstream::Pipeline};
 use crate::{
+    access::Identity,
     link::Link,
     node::{Node, count},
 };
@@ -31,12 +32,14 @@ thread_local! {
 pub(super) struct Reading {
     pub(super) node: Arc<Node>,
     pub(super) link: Arc<Link>,
-    pub(super) decoder: Decoder,
+    decoder: Decoder,
     /// What came with the handshake.
-    pub(super) received: Vec<u8>,
+    received: Vec<u8>,
+    /// What was read and is not served yet.
+    arrived: Vec<Arrived>,
     pub(super) guard: Guard,
     /// How the connection ends, once what came before has been served.
-    pub(super) ending: Option<End>,
+    ending: Option<End>,
 }
 
 /// What one read has brought.
@@ -48,41 +51,82 @@ pub(super) enum Arrived {
 }
 
 impl Reading {
-    /// Runs until the connection must end.
-    pub(super) async fn run(&mut self, plain: PlainRequest) -> End {
-        match self.serve(plain).await {
-            Ok(never) => match never {},
-            // The peer's close frame has come already, behind what makes this side close.
-            Err(End::Close(frame)) if matches!(self.ending, Some(End::Answer(_))) => {
-                End::Answer(Some(frame))
-            }
-            Err(end) => end,
+    pub(super) fn new(node: Arc<Node>, link: Arc<Link>, received: Vec<u8>) -> Self {
+        let limits = Limits {
+            message_bytes_max: node.config.message_bytes_max
+                + bowline_proto::codec::FRAME_OVERHEAD_BYTES,
+        };
+        let guard = Guard {
+            node: node.clone(),
+            link: link.clone(),
+            session: None,
+        };
+        Self {
+            node,
+            link,
+            decoder: Decoder::new(Role::Server, limits),
+            received,
+            arrived: Vec::new(),
+            guard,
+            ending: None,
         }
     }
 
-    async fn serve(&mut self, plain: PlainRequest) -> Result<std::convert::Infallible, End> {
-        let mut arrived = Vec::new();
+    /// Who the client is.
+    pub(super) fn identity(&self) -> Arc<Identity> {
+        let identity = self.link.identity();
+        identity.expect("requests are served only once the client is known")
+    }
+
+    /// Finds out who the client is, within the time that a handshake has.
+    pub(super) async fn open(&mut self, plain: PlainRequest) -> Result<Peer, End> {
         let deadline = plain.deadline;
-        let mut peer = if speaks_bowline(&self.link) {
-            let hello = timeout_at(deadline, Box::pin(self.hello(&mut arrived))).await;
-            hello.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
+        let opened = if speaks_bowline(&self.link) {
+            timeout_at(deadline, self.hello()).await
         } else {
-            let begun = timeout_at(deadline, Box::pin(self.begin_plain(plain))).await;
-            begun.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)))?
+            timeout_at(deadline, self.begin_plain(plain)).await
         };
+        let opened = opened.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)));
+        opened.map_err(|end| self.end(end))
+    }
+
+    /// Runs until the connection must end.
+    pub(super) async fn run(&mut self, peer: &mut Peer) -> End {
+        match self.serve(peer).await {
+            Ok(never) => match never {},
+            Err(end) => self.end(end),
+        }
+    }
+
+    /// Ends the connection with the closing handshake.
+    pub(super) async fn close(&mut self, end: End) {
+        tracing::debug!(connection = self.link.id, ?end, "connection ends");
+        super::closing::run(&self.node, &self.link, &mut self.decoder, end).await;
+        // The session is held until what was accepted is finished, so that its next link sees it.
+        self.link.finish_work().await;
+    }
+
+    fn end(&self, end: End) -> End {
+        match end {
+            // The peer's close frame has come already, behind what makes this side close.
+            End::Close(frame) if matches!(self.ending, Some(End::Answer(_))) => {
+                End::Answer(Some(frame))
+            }
+            end => end,
+        }
+    }
+
+    async fn serve(&mut self, peer: &mut Peer) -> Result<std::convert::Infallible, End> {
         let mut pipeline = Pipeline::default();
         loop {
-            // Taken whole, so that an idle connection keeps no buffer.
-            for message in std::mem::take(&mut arrived) {
-                // Requests add to the queue, so none is taken while it is over its bound.
-                self.room().await?;
-                Box::pin(self.take(message, &mut peer, &mut pipeline)).await?;
+            if !self.arrived.is_empty() {
+                Box::pin(self.take_all(peer, &mut pipeline)).await?;
             }
             if let Some(end) = self.ending.take() {
                 // What was accepted is stored and answered, as far as the peer still reads.
                 while pipeline.is_running() {
                     let done = pipeline.done().await;
-                    pipeline.settle(&self.node, &self.link, &mut peer, done);
+                    pipeline.settle(&self.node, &self.link, peer, done);
                 }
                 return Err(end);
             }
@@ -90,11 +134,22 @@ impl Reading {
             tokio::select! {
                 biased;
                 // An append or a handler has finished: its ack goes first, and the next starts.
-                done = pipeline.done() => pipeline.settle(&self.node, &self.link, &mut peer, done),
+                done = pipeline.done() => pipeline.settle(&self.node, &self.link, peer, done),
                 // The peer has sent something.
-                outcome = self.read(&mut arrived) => outcome?,
+                outcome = self.read() => outcome?,
             }
         }
+    }
+
+    /// Serves what has arrived.
+    async fn take_all(&mut self, peer: &mut Peer, pipeline: &mut Pipeline) -> Result<(), End> {
+        // Taken whole, so that an idle connection keeps no buffer.
+        for message in std::mem::take(&mut self.arrived) {
+            // Requests add to the queue, so none is taken while it is over its bound.
+            self.room().await?;
+            self.take(message, peer, pipeline).await?;
+        }
+        Ok(())
     }
 
     /// Waits while the queue is over its bound.
@@ -110,14 +165,17 @@ impl Reading {
     }
 
     /// Waits for the first message and answers it.
-    async fn hello(&mut self, arrived: &mut Vec<Arrived>) -> Result<Peer, End> {
-        while arrived.is_empty() {
+    async fn hello(&mut self) -> Result<Peer, End> {
+        while self.arrived.is_empty() {
             if let Some(end) = self.ending.take() {
                 return Err(end);
             }
-            self.read(arrived).await?;
+            self.read().await?;
         }
-        match arrived.remove(0) {
+        let first = self.arrived.remove(0);
+        // Where nothing came with it, as mostly, no buffer is kept.
+        self.arrived.shrink_to_fit();
+        match first {
             Arrived::Message(Ok(ClientMessage::Hello(hello))) => {
                 super::hello::answer(&self.node, &self.link, &mut self.guard, *hello).await
             }
@@ -129,10 +187,10 @@ impl Reading {
     }
 
     /// Waits for bytes and decodes what they complete.
-    async fn read(&mut self, arrived: &mut Vec<Arrived>) -> Result<(), End> {
+    async fn read(&mut self) -> Result<(), End> {
         if !self.received.is_empty() {
             let mut received = std::mem::take(&mut self.received);
-            self.decode(&mut received, arrived);
+            self.decode(&mut received);
             return Ok(());
         }
         loop {
@@ -141,7 +199,7 @@ impl Reading {
                 BUFFER.with_borrow_mut(|buffer| match self.link.try_read(&mut **buffer) {
                     Ok(0) => Some(Err(End::Broken)),
                     Ok(read) => {
-                        self.decode(&mut buffer[..read], arrived);
+                        self.decode(&mut buffer[..read]);
                         Some(Ok(()))
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => None,
@@ -153,7 +211,7 @@ impl Reading {
         }
     }
 
-    fn decode(&mut self, mut input: &mut [u8], arrived: &mut Vec<Arrived>) {
+    fn decode(&mut self, mut input: &mut [u8]) {
         let now = self.node.clock.now();
         self.link.received(now);
         count(&self.node.counters.bytes_in, input.len() as u64);
@@ -161,8 +219,8 @@ impl Reading {
         while self.ending.is_none() {
             match self.decoder.decode(&mut input) {
                 Ok(None) => return,
-                Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text), arrived),
-                Ok(Some(Event::Binary(bytes))) => self.arrive(Incoming::Binary(&bytes), arrived),
+                Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text)),
+                Ok(Some(Event::Binary(bytes))) => self.arrive(Incoming::Binary(&bytes)),
                 Ok(Some(Event::Ping(payload))) => {
                     self.link.send_frame(encode_pong(&payload, None), now);
                 }
@@ -179,16 +237,17 @@ impl Reading {
         }
     }
 
-    fn arrive(&self, incoming: Incoming<'_>, arrived: &mut Vec<Arrived>) {
+    fn arrive(&mut self, incoming: Incoming<'_>) {
         if speaks_bowline(&self.link) {
-            arrived.extend(decode_client(incoming).map(Arrived::Message));
+            self.arrived
+                .extend(decode_client(incoming).map(Arrived::Message));
             return;
         }
         let (text, data) = match incoming {
             Incoming::Text(text) => (true, Bytes::copy_from_slice(text.as_bytes())),
             Incoming::Binary(bytes) => (false, Bytes::copy_from_slice(bytes)),
         };
-        arrived.push(Arrived::Plain { text, data });
+        self.arrived.push(Arrived::Plain { text, data });
     }
 
     fn pong(&self, payload: &ControlPayload<'_>) {

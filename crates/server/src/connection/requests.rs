@@ -23,7 +23,7 @@ use super::{
     upstream::{Item, Origin, Pipeline, Work, answer},
 };
 use crate::{
-    access::Operation,
+    access::{Identity, Operation},
     handler::{Incoming, Payload},
     node::{Node, count},
 };
@@ -64,8 +64,8 @@ pub(super) async fn take(
     match message {
         ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
         ClientMessage::Bye => {
-            if let Some((_, key)) = &peer.session {
-                let _ = node.engine.end_session(*key).await;
+            if let Some(key) = peer.session {
+                let _ = node.engine.end_session(key).await;
             }
             return Err(End::Close(CloseFrame::new(CloseCode::NORMAL, "")));
         }
@@ -75,24 +75,24 @@ pub(super) async fn take(
                 reading.link.ponged(Time::from_micros(sent), now());
             }
         }
-        ClientMessage::Subscribe(request) => subscribe(reading, request, peer).await,
+        ClientMessage::Subscribe(request) => subscribe(reading, request).await,
         ClientMessage::Unsubscribe { id, channel } => unsubscribe(reading, id, channel),
         ClientMessage::Refresh { id, token } => {
+            let user = reading.link.user();
             let identity = hello::authenticate(&node, &reading.link, Some(&token)).await?;
-            if identity.user != peer.identity.user {
+            if identity.user != user {
                 return Err(End::code(Code::Forbidden));
             }
-            peer.identity = identity;
-            regrant(reading, peer).await;
+            regrant(reading, &identity).await;
             reply(reading, id, Ok(Data::Json("{}".into())));
         }
         ClientMessage::History(request) => {
             let id = request.id.clone();
-            let outcome = history(&node, peer, request).await;
+            let outcome = history(&node, &reading.identity(), request).await;
             reply(reading, id, outcome);
         }
         ClientMessage::Presence { id, channel, limit } => {
-            let outcome = presence(&node, peer, &channel, limit).await;
+            let outcome = presence(&node, &reading.identity(), &channel, limit).await;
             reply(reading, id, outcome);
         }
         ClientMessage::Publish(publish) => {
@@ -127,13 +127,14 @@ async fn take_publish(
         data,
         tag,
     } = publish;
+    let identity = reading.identity();
     let refused = match limited {
         Some(limited) => Some(limited),
-        None => check_publish(&reading.node, peer, &channel, &data)
+        None => check_publish(&reading.node, &identity, &channel, &data)
             .await
             .err(),
     };
-    let user = peer.identity.user.clone();
+    let user = identity.user.clone();
     let effect = Effect::Publish {
         channel,
         data,
@@ -160,9 +161,9 @@ fn take_send(
 ) {
     let refused = limited.or_else(|| check_send(&reading.node, &send.data).err());
     let incoming = Incoming {
-        session: peer.session.as_ref().map(|(_, key)| *key),
+        session: peer.session,
         seq: send.seq,
-        user: peer.identity.user.clone(),
+        user: reading.link.user(),
         method: send.method.map(Arc::from),
         payload: Payload::Data(send.data),
     };
@@ -230,11 +231,11 @@ fn accept(
 
 async fn check_publish(
     node: &Node,
-    peer: &Peer,
+    identity: &Identity,
     channel: &str,
     data: &Data,
 ) -> Result<(), ErrorInfo> {
-    hello::permit(node, &peer.identity, Operation::Publish, channel).await?;
+    hello::permit(node, identity, Operation::Publish, channel).await?;
     check_size(node, data)
 }
 
@@ -252,14 +253,14 @@ fn check_size(node: &Node, data: &Data) -> Result<(), ErrorInfo> {
     Ok(())
 }
 
-async fn subscribe(reading: &Reading, request: Subscribe, peer: &Peer) {
+async fn subscribe(reading: &Reading, request: Subscribe) {
     let Subscribe { id, channel, from } = request;
     let (node, link) = (&reading.node, &reading.link);
     let full = link.subscriptions(&channel).1 >= node.config.subscriptions_per_connection_max;
     let followed = if full {
         Err(Code::TooManySubscriptions.into())
     } else {
-        hello::follow(node, link, &peer.identity, &channel, from).await
+        hello::follow(node, link, &reading.identity(), &channel, from).await
     };
     let now = node.clock.now();
     match followed {
@@ -299,10 +300,10 @@ fn unsubscribe(reading: &Reading, id: Option<Echo>, channel: Arc<str>) {
 }
 
 /// Ends the subscriptions that a new token no longer grants.
-async fn regrant(reading: &Reading, peer: &Peer) {
+async fn regrant(reading: &Reading, identity: &Identity) {
     let (node, link) = (&reading.node, &reading.link);
     for channel in link.channels() {
-        let granted = hello::permit(node, &peer.identity, Operation::Subscribe, &channel).await;
+        let granted = hello::permit(node, identity, Operation::Subscribe, &channel).await;
         let Err(error) = granted else { continue };
         if let Some(joined) = link.unsubscribe(&channel) {
             node.hub.leave(&joined, link);
@@ -334,14 +335,14 @@ fn refusal(id: Option<Echo>, code: Code) -> ServerMessage {
     }
 }
 
-async fn history(node: &Node, peer: &Peer, request: History) -> Result<Data, ErrorInfo> {
+async fn history(node: &Node, identity: &Identity, request: History) -> Result<Data, ErrorInfo> {
     let History {
         channel,
         after,
         limit,
         ..
     } = request;
-    hello::permit(node, &peer.identity, Operation::History, &channel).await?;
+    hello::permit(node, identity, Operation::History, &channel).await?;
     let limit = limit.map_or(HISTORY_DEFAULT, |limit| {
         usize::try_from(limit).unwrap_or(HISTORY_MAX)
     });
@@ -386,11 +387,11 @@ const PRESENCE_MAX: usize = 1_000;
 
 async fn presence(
     node: &Node,
-    peer: &Peer,
+    identity: &Identity,
     channel: &str,
     limit: Option<u64>,
 ) -> Result<Data, ErrorInfo> {
-    hello::permit(node, &peer.identity, Operation::Presence, channel).await?;
+    hello::permit(node, identity, Operation::Presence, channel).await?;
     let limit = limit.map_or(PRESENCE_MAX, |limit| {
         usize::try_from(limit).unwrap_or(PRESENCE_MAX)
     });
@@ -399,13 +400,11 @@ async fn presence(
         .channel(channel)
         .map(|channel| channel.members())
         .unwrap_or_default();
-    let users: std::collections::BTreeSet<&str> = members
-        .iter()
-        .filter_map(|link| link.user().map(|user| &**user))
-        .collect();
+    let users: std::collections::BTreeSet<Arc<str>> =
+        members.iter().filter_map(|link| link.user()).collect();
     let listed: Vec<&str> = users
         .iter()
-        .copied()
+        .map(|user| &**user)
         .take(limit.min(PRESENCE_MAX))
         .collect();
     let answer = serde_json::json!({

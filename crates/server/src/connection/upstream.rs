@@ -74,7 +74,7 @@ impl Pipeline {
     }
 
     /// Adds a message and starts it if nothing runs.
-    pub(super) fn push(&mut self, node: &Arc<Node>, link: &Link, peer: &Peer, item: Item) {
+    pub(super) fn push(&mut self, node: &Arc<Node>, link: &Arc<Link>, peer: &Peer, item: Item) {
         let seq = match item.origin {
             Origin::Seq(seq) => Some(seq),
             Origin::Volatile(_) | Origin::Raw(_) => None,
@@ -101,7 +101,7 @@ impl Pipeline {
     pub(super) fn settle(
         &mut self,
         node: &Arc<Node>,
-        link: &Link,
+        link: &Arc<Link>,
         peer: &mut Peer,
         done: Vec<(Origin, Outcome)>,
     ) {
@@ -151,20 +151,20 @@ impl Pipeline {
         self.start(node, link, peer);
     }
 
-    fn start(&mut self, node: &Arc<Node>, link: &Link, peer: &Peer) {
+    fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>, peer: &Peer) {
         if self.order.is_running() || self.order.is_empty() {
             return;
         }
         // Refused once the link is fenced: a newer one has the session.
-        let Ok(permit) = link.work.clone().try_acquire_owned() else {
+        let Some(work) = link.begin_work() else {
             return;
         };
-        let session = peer.session.as_ref().map(|(_, key)| *key);
+        let session = peer.session;
         let run = self.order.start().unwrap_or_default();
         let node = node.clone();
         self.running = Some(tokio::spawn(async move {
             let done = perform(node, session, run).await;
-            drop(permit);
+            drop(work);
             done
         }));
     }

@@ -3,7 +3,13 @@
 //! Owns every wait for the socket to take bytes, and the reading of pages for subscriptions that
 //! are behind. A catch-up slot covers reading a page, not draining it.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bowline_engine::PageLimit;
 use bowline_proto::{
@@ -12,7 +18,7 @@ use bowline_proto::{
     server::{Beat, PageView},
 };
 use bowline_ws::{ControlPayload, encode_ping};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::{End, speaks_bowline};
 use crate::{
@@ -32,6 +38,7 @@ const PAGE_MESSAGES_MAX: usize = 512;
 pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
     // The page being read: while it is waited for, everything else goes on.
     let mut page: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+    let mut timer = pin!(sleep(node.config.ping_interval));
     loop {
         let chores = link.chores();
         if chores.broken {
@@ -55,16 +62,33 @@ pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
             return End::code(Code::SendTimeout);
         }
         let due = stuck.map_or(due, |deadline| due.min(node.clock.instant(deadline)));
-        tokio::select! {
-            biased;
+        // A timer that is early only looks again, so it is not set anew for every byte that comes.
+        if due < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(due);
+        }
+        let writable = poll_fn(|cx| {
             // Others queued bytes, left this link behind, or want it to end.
-            () = link.woken() => {}
+            let mut ready = link.poll_woken(cx).is_ready();
             // The socket takes bytes again.
-            _ = link.socket.writable(), if chores.blocked => link.flush(node.clock.now()),
+            let writable = chores.blocked && link.socket.poll_writable(cx).is_ready();
             // A page was read and queued.
-            () = async { page.as_mut().expect("it is asked for only then").await }, if page.is_some() => page = None,
+            if page
+                .as_mut()
+                .is_some_and(|page| page.as_mut().poll(cx).is_ready())
+            {
+                page = None;
+                ready = true;
+            }
             // A heartbeat or the send timeout is due.
-            () = sleep_until(due) => {}
+            ready |= timer.as_mut().poll(cx).is_ready();
+            if ready || writable {
+                Poll::Ready(writable)
+            } else {
+                Poll::Pending
+            }
+        });
+        if writable.await {
+            link.flush(node.clock.now());
         }
     }
 }
