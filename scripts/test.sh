@@ -16,7 +16,7 @@ for target in x86_64-pc-windows-gnu x86_64-apple-darwin; do
 done
 
 step "Real processes under faults"
-scripts/chaos.sh --short chaos frames network pauses restarts
+scripts/chaos.sh --short chaos frames storm network pauses restarts
 
 step "The TypeScript client"
 scripts/ts.sh

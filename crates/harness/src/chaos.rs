@@ -44,6 +44,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         judge: |folder| Ok(judge::judge(folder, Theme::Frames)?),
     },
     Scenario {
+        name: "storm",
+        what: "links, frames and processes break at the same time, in pairs",
+        run: |options| Box::pin(run(options, Theme::Storm)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Storm)?),
+    },
+    Scenario {
         name: "network",
         what: "packets are lost and links go down between hosts of their own (needs root, nft)",
         run: |options| Box::pin(run(options, Theme::Paths)),
@@ -211,12 +217,14 @@ async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(
                 world.ledger.write(&Record::Fault { kind, felt })?;
             }
         }
-        Theme::Pauses => {
-            let counts =
-                processes::pause(&world.server, &world.drivers, options, rng.fork(6)).await;
-            for (kind, felt) in counts {
-                world.ledger.write(&Record::Fault { kind, felt })?;
-            }
+        Theme::Pauses => pause(world, options, rng).await?,
+        Theme::Storm => {
+            let (_, _, paused) = tokio::join!(
+                faults::play(&world.links, &world.http_links, options, rng),
+                rules::play(&world.links, options, rng.fork(5)),
+                pause(world, options, rng),
+            );
+            paused?;
         }
         Theme::Restarts => {
             processes::kill(&world.server, &world.ledger, options, rng.fork(7)).await?;
@@ -225,11 +233,19 @@ async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(
     Ok(())
 }
 
+async fn pause(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(), RunError> {
+    let counts = processes::pause(&world.server, &world.drivers, options, rng.fork(6)).await;
+    for (kind, felt) in counts {
+        world.ledger.write(&Record::Fault { kind, felt })?;
+    }
+    Ok(())
+}
+
 /// The phase in which everything must come right by itself.
 async fn settle(world: &mut World, theme: Theme) -> Result<(), RunError> {
     world.links.heal();
     world.http_links.heal();
-    if theme == Theme::Frames {
+    if matches!(theme, Theme::Frames | Theme::Storm) {
         rules::cut_all(&world.links);
     }
     say(format_args!(

@@ -5,7 +5,7 @@
 //! small, so that back pressure passes through and a throttled link really slows its server.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -77,6 +77,12 @@ impl Proxy {
             *sums.entry(name).or_insert(0) += count;
         }
         sums
+    }
+
+    /// How many different pairs of a lasting fault and a rule have met on any link.
+    pub fn pairs(&self) -> usize {
+        let pairs = self.links.iter().flat_map(|link| link.pairs().into_keys());
+        pairs.collect::<BTreeSet<_>>().len()
     }
 
     /// How often faults of this kind took hold, over all links.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::ChaosOptions;
+use super::{ChaosOptions, theme::Theme};
 use crate::{
     plan::{PlanOptions, plan, play as play_plan},
     proxy::{Fault, FaultKind, Proxy},
@@ -15,6 +15,8 @@ use crate::{
 /// Each link owes cuts and is dealt so many more, for those that find no connection. What it misses all
 /// the same is topped up.
 const CUTS_SPARE: usize = 2;
+/// Where no cuts are owed.
+const CUTS_MIN: usize = 2;
 /// The other rounds of the links of clients.
 const CLIENT_MIX: [(FaultKind, u32); 6] = [
     (FaultKind::HoleToClient, 9),
@@ -34,6 +36,8 @@ const HTTP_MIX: [(FaultKind, u32); 6] = [
 ];
 /// Of the rounds of a link so many are not cuts, for each that is.
 const OTHERS_PERCENT: usize = 66;
+/// In a storm, each link meets one of them so often.
+const STORM_INTERVAL_S: u64 = 6;
 
 const TOP_UP_DEADLINE: Duration = Duration::from_secs(60);
 const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
@@ -41,10 +45,14 @@ const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
 /// Plays the plans of both kinds of links.
 pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, rng: &Rng) {
     let owed = options.theme.owed(options.load.short).cuts_each as usize;
-    let cuts = owed + CUTS_SPARE;
+    let cuts = owed.max(CUTS_MIN) + CUTS_SPARE;
+    let others = match options.theme {
+        Theme::Storm => (options.span.as_secs() / STORM_INTERVAL_S) as usize,
+        _ => cuts * OTHERS_PERCENT / 100,
+    };
     let client_plan = PlanOptions {
         links: clients.links().len(),
-        rounds: cuts + cuts * OTHERS_PERCENT / 100,
+        rounds: cuts + others,
         span: options.span,
         each: vec![
             (FaultKind::Reset, cuts.div_ceil(2)),

@@ -86,6 +86,7 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
             owed.cuts_each,
         ),
         ("kills of the server", history.kills, owed.kills),
+        ("pairs of faults at once", history.pairs, owed.pairs),
         ("recovered:true", totals.recovered, owed.recovered),
         ("Live -> CatchingUp -> Live", catchups, owed.catchups),
         (

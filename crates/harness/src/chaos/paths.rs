@@ -38,7 +38,7 @@ pub(super) async fn play(
     let mut feel = |name: &str, felt: bool| {
         *counts.entry(name.to_owned()).or_insert(0) += u64::from(felt);
     };
-    for (at, step) in plan(options, &mut rng) {
+    for (at, step) in plan(options.load.clients, options.span, &mut rng) {
         sleep_until(begun + at).await;
         match step {
             Step::BeginPath(client, fault) => network.begin_path(client, fault)?,
@@ -55,10 +55,10 @@ pub(super) async fn play(
 
 /// In order of time. Faults of one path never overlap, nor do those of the network; each kind comes as
 /// often as any other.
-fn plan(options: &ChaosOptions, rng: &mut Rng) -> Vec<(Duration, Step)> {
+fn plan(clients: usize, span: Duration, rng: &mut Rng) -> Vec<(Duration, Step)> {
     let mut steps = Vec::new();
     let slots = |every: Duration, lasts: (u64, u64), rng: &mut Rng| {
-        let count = options.span.as_millis() / every.as_millis();
+        let count = span.as_millis() / every.as_millis();
         let mut slots = Vec::new();
         for number in 0..u32::try_from(count).unwrap_or(u32::MAX) {
             let length = rng.millis(lasts.0, lasts.1);
@@ -69,7 +69,7 @@ fn plan(options: &ChaosOptions, rng: &mut Rng) -> Vec<(Duration, Step)> {
         slots
     };
     let mut turn = rng.index(PathFault::ALL.len());
-    for client in 0..options.load.clients {
+    for client in 0..clients {
         for (begins, ends) in slots(PATH_INTERVAL, PATH_MS, rng) {
             let fault = PathFault::ALL[turn % PathFault::ALL.len()];
             turn += 1;
@@ -87,4 +87,34 @@ fn plan(options: &ChaosOptions, rng: &mut Rng) -> Vec<(Duration, Step)> {
     }
     steps.sort_by_key(|(at, _)| *at);
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_meets_one_fault_at_a_time_and_every_fault_ends_within_the_span() {
+        let span = Duration::from_secs(30);
+        for seed in 0..20 {
+            let mut open = [false; 10];
+            let mut network_open = false;
+            let steps = plan(open.len(), span, &mut Rng::new(seed));
+            assert!(steps.len() > 2 * open.len(), "seed {seed}");
+            for (at, step) in steps {
+                assert!(at <= span, "seed {seed}");
+                match step {
+                    Step::BeginPath(client, _) => {
+                        assert!(!std::mem::replace(&mut open[client], true), "seed {seed}");
+                    }
+                    Step::EndPath(client, _) => open[client] = false,
+                    Step::Begin(_) => {
+                        assert!(!std::mem::replace(&mut network_open, true), "seed {seed}");
+                    }
+                    Step::End(_) => network_open = false,
+                }
+            }
+            assert!(!network_open && !open.contains(&true), "seed {seed}");
+        }
+    }
 }

@@ -92,3 +92,15 @@ pub(super) fn cut_all(links: &Proxy) {
         link.begin(Fault::Reset { after_bytes: 0 });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn rules_have_names_of_their_own() {
+        assert_eq!(names().collect::<BTreeSet<_>>().len(), RULES.len());
+    }
+}

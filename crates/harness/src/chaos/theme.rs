@@ -17,6 +17,8 @@ pub(super) enum Theme {
     Links,
     /// Frames of certain messages.
     Frames,
+    /// Links, frames and processes at once.
+    Storm,
     /// The network between hosts.
     Paths,
     /// Processes stand still.
@@ -38,6 +40,8 @@ pub(super) struct Owed {
     pub(super) explicit_gaps: u64,
     /// Kills of the server.
     pub(super) kills: u64,
+    /// Different pairs of faults that met on a link.
+    pub(super) pairs: u64,
 }
 
 /// Sizes of a scenario: full, short.
@@ -85,6 +89,7 @@ impl Theme {
             upstream_duplicates: 0,
             explicit_gaps: 0,
             kills: 0,
+            pairs: 0,
         };
         match self {
             Self::Links => Owed {
@@ -94,7 +99,7 @@ impl Theme {
                 catchups: pick(short, (100, 10)),
                 upstream_duplicates: pick(short, (100, 5)),
                 explicit_gaps: pick(short, (20, 2)),
-                kills: 0,
+                ..nothing
             },
             Self::Frames => Owed {
                 faults: rules::names()
@@ -102,6 +107,14 @@ impl Theme {
                     .collect(),
                 recovered: pick(short, (1_000, 50)),
                 upstream_duplicates: pick(short, (20, 2)),
+                ..nothing
+            },
+            Self::Storm => Owed {
+                recovered: pick(short, (1_000, 50)),
+                catchups: pick(short, (100, 10)),
+                upstream_duplicates: pick(short, (50, 2)),
+                explicit_gaps: pick(short, (20, 1)),
+                pairs: pick(short, (60, 8)),
                 ..nothing
             },
             Self::Paths => {
@@ -137,7 +150,7 @@ impl Theme {
                 upstream: (20_000, 1_500),
                 span_s: (180, 25),
             },
-            Self::Frames => Scale {
+            Self::Frames | Self::Storm => Scale {
                 clients: (60, 24),
                 channels: (30, 20),
                 publications: (30_000, 4_000),

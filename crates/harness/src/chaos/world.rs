@@ -116,7 +116,9 @@ impl World {
         let address = server.address();
         let links = match options.theme {
             Theme::Paths => Proxy::start(address, 0, rng).await?,
-            Theme::Frames => Proxy::start_framed(address, load.clients, &rng.fork(10)).await?,
+            Theme::Frames | Theme::Storm => {
+                Proxy::start_framed(address, load.clients, &rng.fork(10)).await?
+            }
             _ => Proxy::start(address, load.clients, &rng.fork(10)).await?,
         };
         let network = public
@@ -187,6 +189,9 @@ impl World {
                 felt: self.links.felt(kind),
             })?;
         }
+        self.ledger.write(&Record::Pairs {
+            pairs: self.links.pairs() as u64,
+        })?;
         for (kind, felt) in self.links.struck() {
             self.ledger.write(&Record::Fault { kind, felt })?;
         }

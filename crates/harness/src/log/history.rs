@@ -31,6 +31,8 @@ pub struct History {
     pub fates: HashMap<Id, Vec<Fate>>,
     /// How often each kind of fault took hold.
     pub faults: Vec<(String, u64)>,
+    /// How many different pairs of faults have met.
+    pub pairs: u64,
     /// How often each client's link was cut.
     pub cuts: Vec<(Id, u64)>,
     /// How often the server was killed and lost its memory.
@@ -214,6 +216,7 @@ impl History {
                 self.upstream.push(upstream);
             }
             Record::Fault { kind, felt } => self.faults.push((kind, felt)),
+            Record::Pairs { pairs } => self.pairs = pairs,
             Record::Link { client, cuts } => self.cuts.push((self.names.id(&client), cuts)),
             Record::Killed => self.kills += 1,
             Record::Stats { stats } => self.stats = Some(stats),

@@ -55,6 +55,11 @@ pub enum Record {
         /// How often.
         felt: u64,
     },
+    /// How many different pairs of faults have met.
+    Pairs {
+        /// So many.
+        pairs: u64,
+    },
     /// How often the link of a client was cut.
     Link {
         /// The client.

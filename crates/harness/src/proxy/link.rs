@@ -150,6 +150,11 @@ impl Link {
         self.rules().struck().clone()
     }
 
+    /// How often each rule has struck while each lasting fault was in force, by both names.
+    pub fn pairs(&self) -> BTreeMap<(&'static str, String), u64> {
+        self.rules().pairs().clone()
+    }
+
     /// Ends all faults and disarms the cut and the rules that wait.
     pub fn heal(&self) {
         *self.armed() = None;
@@ -220,7 +225,8 @@ impl Link {
         direction: Direction,
         messages: &[String],
     ) -> Option<FrameAction> {
-        self.rules().take(direction, messages)
+        let in_force = || self.conditions.borrow().in_force();
+        self.rules().take(direction, messages, in_force)
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
