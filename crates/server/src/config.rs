@@ -99,6 +99,16 @@ pub struct Config {
     /// The least that a kernel's send buffer is told to hold per socket (default 131,072): unbounded
     /// it would grow to megabytes per slow connection. The kernel doubles it for its own records.
     pub socket_send_buffer_bytes: usize,
+    /// Whether permessage-deflate is agreed on with clients that offer it (default true): never with
+    /// context takeover, so an idle connection holds nothing for it. It costs about 440 KB for each
+    /// thread that uses it, and the time to compress a publication once for all who take it so.
+    /// Turn it off where messages mix secrets with what others may choose (lengths then tell), or
+    /// where processor time is scarcer than the network.
+    pub compression: bool,
+    /// Frames shorter than this many bytes are sent as they are (default 1,024): shorter ones gain
+    /// little on the wire and cost nearly as much time. `cargo run --release -p bowline-ws --example
+    /// deflate_cost` measures both by length.
+    pub compression_bytes_min: usize,
     /// Unacknowledged numbered messages of one connection (default 64): up to so many times
     /// `message_bytes_max` wait for the engine.
     pub inflight_max: usize,
@@ -178,6 +188,8 @@ impl Default for Config {
             subscriptions_per_connection_max: 1_000,
             send_queue_bytes_max: 256 * KIB,
             socket_send_buffer_bytes: 128 * KIB,
+            compression: true,
+            compression_bytes_min: KIB,
             inflight_max: 64,
             channel_bytes_max: 255,
             messages_per_second: 100,

@@ -19,6 +19,7 @@ use bowline_proto::{
     message::ServerMessage,
     server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
 };
+use bowline_ws::Extensions;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Semaphore;
@@ -26,7 +27,8 @@ use tokio::sync::Semaphore;
 use crate::{
     access::Identity,
     channel::{Channel, Handle},
-    frames::{Mode, Shared, server_frame},
+    config::Config,
+    frames::{Compression, Mode, Shared, server_frame},
     limits::Pass,
     node::Node,
     outbox::Outbox,
@@ -39,6 +41,9 @@ use crate::{
 pub(crate) struct Link {
     pub(crate) id: u64,
     pub(crate) mode: Mode,
+    /// What the handshake agreed on for the frames.
+    pub(crate) extensions: Extensions,
+    compression: Compression,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Option<Box<str>>,
     pub(crate) socket: Socket,
@@ -120,6 +125,8 @@ impl Link {
         Self {
             id: node.new_link_id(),
             mode,
+            extensions: Extensions::NONE,
+            compression: Compression::NONE,
             peer,
             origin,
             socket,
@@ -141,6 +148,13 @@ impl Link {
             woken: AtomicBool::new(false),
             work: Semaphore::new(1),
         }
+    }
+
+    /// The same link with what its handshake agreed on.
+    pub(crate) fn with_extensions(mut self, extensions: Extensions, config: &Config) -> Self {
+        self.extensions = extensions;
+        self.compression = Compression::new(extensions, config);
+        self
     }
 
     /// Sets who the client is.
@@ -194,7 +208,7 @@ impl Link {
                 .from(delivery.first)
                 .take(delivery.count)
                 .map(|(shared, _)| shared);
-            inner.queue(self.mode, channel, &delivery, items);
+            inner.queue((self.mode, self.compression), channel, &delivery, items);
             inner.flush(&self.socket, now);
         }
         delivery.fell || !inner.outbox.is_empty() || inner.broken
@@ -221,7 +235,8 @@ impl Link {
         };
         let within = delivery.within(view.first.unwrap_or(delivery.first));
         let items = page.get(within).unwrap_or_default();
-        inner.queue(self.mode, channel, &delivery, items.iter());
+        let form = (self.mode, self.compression);
+        inner.queue(form, channel, &delivery, items.iter());
         inner.flush(&self.socket, now);
     }
 
@@ -259,8 +274,9 @@ impl Link {
         }
     }
 
-    /// Queues a frame.
+    /// Queues a frame, given as it is without compression.
     pub(crate) fn send_frame(&self, frame: Bytes, now: Time) {
+        let frame = self.compression.apply(frame);
         let mut inner = lock(&self.inner);
         if inner.closed {
             return;
@@ -286,10 +302,11 @@ impl Link {
         begun: Vec<(Arc<Channel>, Subscription)>,
         now: Time,
     ) {
+        let answer = answer.map(|answer| self.compression.apply(server_frame(answer)));
         let mut inner = lock(&self.inner);
         inner.begun = true;
         if let Some(answer) = answer {
-            inner.outbox.push(server_frame(answer));
+            inner.outbox.push(answer);
             inner.flush(&self.socket, now);
         }
         for (channel, cursor) in begun {
@@ -433,7 +450,7 @@ impl Inner {
 
     fn queue<'a>(
         &mut self,
-        mode: Mode,
+        (mode, compression): (Mode, Compression),
         channel: &Channel,
         delivery: &Delivery,
         items: impl Iterator<Item = &'a Arc<Shared>>,
@@ -447,7 +464,7 @@ impl Inner {
             self.outbox.push(server_frame(&gap));
         }
         for shared in items {
-            self.outbox.push(shared.frame(mode).clone());
+            self.outbox.push(shared.frame(mode, compression).clone());
         }
         self.counts.messages_out += delivery.count as u64;
     }

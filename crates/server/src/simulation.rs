@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bowline_ws::Extensions;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
@@ -53,6 +54,7 @@ impl Server {
         let node = self.node().clone();
         let arrival = Arrival {
             mode: Mode::Bowline,
+            extensions: Extensions::NONE,
             peer,
             origin: None,
             plain: PlainRequest {

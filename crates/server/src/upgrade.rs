@@ -22,7 +22,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use bowline_proto::{Code, SUBPROTOCOL, message::ErrorInfo};
-use bowline_ws::{Accepted, UpgradeRequest, accept};
+use bowline_ws::{Accepted, Extensions, UpgradeRequest, accept};
 use futures_util::FutureExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
@@ -66,6 +66,7 @@ where
 /// A request for an upgrade that is a valid one.
 struct Entry {
     mode: Mode,
+    extensions: Extensions,
     origin: Option<Box<str>>,
     ip: Option<IpAddr>,
     plain: PlainRequest,
@@ -75,6 +76,7 @@ struct Entry {
 /// A connection right behind its upgrade.
 pub(crate) struct Arrival {
     pub(crate) mode: Mode,
+    pub(crate) extensions: Extensions,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Option<Box<str>>,
     pub(crate) plain: PlainRequest,
@@ -135,10 +137,13 @@ async fn upgrade(
         },
         &[SUBPROTOCOL],
     );
-    let accepted = match judged {
+    let mut accepted = match judged {
         Ok(accepted) => accepted,
         Err(error) => return refuse(error.status(), error.header(), &error.to_string()),
     };
+    if !node.config.compression {
+        accepted.extensions = Extensions::NONE;
+    }
     let mode = if accepted.protocol.is_some() {
         Mode::Bowline
     } else {
@@ -158,6 +163,7 @@ async fn upgrade(
         deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
     let entry = Entry {
         mode,
+        extensions: accepted.extensions,
         origin,
         ip,
         plain: PlainRequest {
@@ -224,6 +230,10 @@ fn answer(accepted: &Accepted<'_>) -> Response<Body> {
             HeaderValue::from_static(SUBPROTOCOL),
         );
     }
+    if let Some(extensions) = accepted.extensions_header() {
+        let value = HeaderValue::from_str(&extensions).expect("names and numbers are ASCII");
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
+    }
     response
 }
 
@@ -267,6 +277,7 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> O
     };
     let arrival = Arrival {
         mode: entry.mode,
+        extensions: entry.extensions,
         peer: SocketAddr::new(entry.ip.unwrap_or(peer.ip()), peer.port()),
         origin: entry.origin,
         plain: entry.plain,
@@ -289,7 +300,7 @@ pub(crate) async fn attend(
         Err(refusal) => (node.limits.no_pass(), Some(refusal)),
     };
     let link = Link::new(&node, mode, peer, arrival.origin, arrival.socket, pass);
-    let link = Arc::new(link);
+    let link = Arc::new(link.with_extensions(arrival.extensions, &node.config));
     let refusal = refusal.or_else(|| {
         let registered = node.register(&link);
         (!registered).then_some(Refusal::now(Code::Draining))

@@ -79,6 +79,8 @@ settings! {
     "websocket" "send_queue_bytes" "send_queue_bytes_max" Size server.send_queue_bytes_max;
     "websocket" "socket_send_buffer_bytes" "socket_send_buffer_bytes"
         Size server.socket_send_buffer_bytes;
+    "websocket" "compression" "compression" Flag server.compression;
+    "websocket" "compression_min_bytes" "compression_bytes_min" Size server.compression_bytes_min;
     "websocket" "max_inflight" "inflight_max" Size server.inflight_max;
     "websocket" "max_channel_bytes" "channel_bytes_max" Size server.channel_bytes_max;
     "websocket" "messages_per_second" "messages_per_second" Count server.messages_per_second;

@@ -68,6 +68,7 @@ impl Config {
                 self.subscriptions_per_connection_max,
             ),
             ("socket_send_buffer_bytes", self.socket_send_buffer_bytes),
+            ("compression_bytes_min", self.compression_bytes_min),
             ("inflight_max", self.inflight_max),
             ("channel_bytes_max", self.channel_bytes_max),
             ("catchup_slots", self.catchup_slots),

@@ -1,6 +1,6 @@
 //! The reading half: bytes to messages, one buffer at a time.
 //!
-//! Owns the read buffer, which belongs to the thread and not to the connection, and the order of
+//! Owns the read buffer and the inflater, which belong to the thread and not to the connection, and the order of
 //! requests. While an append is on its way it goes on reading.
 
 use std::{cell::RefCell, io::ErrorKind, sync::Arc};
@@ -10,7 +10,7 @@ use bowline_proto::{
     codec::{DecodeError, Incoming, decode_client},
     message::{ClientMessage, ErrorInfo},
 };
-use bowline_ws::{Closing, ControlPayload, Decoder, Event, Limits, Role, encode_pong};
+use bowline_ws::{Closing, ControlPayload, Decoder, Event, Inflater, Limits, Role, encode_pong};
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
@@ -26,6 +26,8 @@ const READ_BYTES: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
+    /// About 56 KB once a compressed message came.
+    static INFLATER: RefCell<Inflater> = const { RefCell::new(Inflater::new()) };
 }
 
 /// The state of the reading half.
@@ -56,6 +58,7 @@ impl Reading {
             message_bytes_max: node.config.message_bytes_max
                 + bowline_proto::codec::FRAME_OVERHEAD_BYTES,
         };
+        let decoder = Decoder::new(Role::Server, limits).with_extensions(link.extensions);
         let guard = Guard {
             node: node.clone(),
             link: link.clone(),
@@ -64,7 +67,7 @@ impl Reading {
         Self {
             node,
             link,
-            decoder: Decoder::new(Role::Server, limits),
+            decoder,
             received,
             arrived: Vec::new(),
             guard,
@@ -217,7 +220,9 @@ impl Reading {
         count(&self.node.counters.bytes_in, input.len() as u64);
         let mut closing = Closing::new(Role::Server);
         while self.ending.is_none() {
-            match self.decoder.decode(&mut input) {
+            let decoded =
+                INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(&mut input, inflater));
+            match decoded {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text)),
                 Ok(Some(Event::Binary(bytes))) => self.arrive(Incoming::Binary(&bytes)),

@@ -1,0 +1,371 @@
+//! permessage-deflate on a live server: what is agreed on, who is sent what in which form, and what
+//! compressed messages of a client can't do.
+
+use std::time::Duration;
+
+use bowline::{Config, Data, Server};
+use bowline_proto::codec::json_data;
+use bowline_ws::{
+    ClientHandshake, ClientRequest, Decoder, Deflater, Event, Extensions, Limits, MessageKind,
+    Response, Role, encode_message,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// Far above what anything here takes: a test that waits so long has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn start(config: Config) -> (Server, String) {
+    let server = Server::builder()
+        .config(config)
+        .build()
+        .expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (server, address)
+}
+
+/// A client that shows in which form each message came.
+struct Client {
+    socket: TcpStream,
+    input: Vec<u8>,
+    extensions: Extensions,
+    /// The head of the server's answer to the upgrade.
+    head: String,
+}
+
+/// What came: a message and whether it was compressed, or a close code.
+#[derive(Debug, PartialEq)]
+enum Came {
+    Message { compressed: bool, text: String },
+    Closed(u16),
+}
+
+impl Client {
+    /// Dials with an offer of the crate's own, of this text, or none.
+    async fn dial(address: &str, target: &str, offer: Option<&str>) -> Self {
+        let protocols: &[&str] = if target == "/ws" {
+            &["bowline.v1"]
+        } else {
+            &[]
+        };
+        let request = ClientRequest {
+            host: address,
+            target,
+            key: [7; 16],
+            protocols,
+            headers: &[],
+        };
+        let (request, handshake) = request.encode_offering_deflate().expect("well formed");
+        let request = String::from_utf8(request).expect("ASCII");
+        let own = request
+            .lines()
+            .find(|line| line.starts_with("Sec-WebSocket-Extensions"))
+            .expect("it offers");
+        let line = offer.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+        let request = match offer {
+            Some("own") => request,
+            _ => request.replace(&format!("{own}\r\n"), &line.unwrap_or_default()),
+        };
+        let mut socket = TcpStream::connect(address).await.expect("it listens");
+        socket.write_all(request.as_bytes()).await.expect("taken");
+        Self::shake_hands(socket, &handshake).await
+    }
+
+    async fn shake_hands(mut socket: TcpStream, handshake: &ClientHandshake) -> Self {
+        let mut input = Vec::new();
+        loop {
+            match handshake.parse(&input).expect("an HTTP answer") {
+                Some(Response::Accepted {
+                    head_bytes,
+                    extensions,
+                    ..
+                }) => {
+                    let head = input.drain(..head_bytes).collect();
+                    return Self {
+                        socket,
+                        input,
+                        extensions,
+                        head: String::from_utf8(head).expect("ASCII"),
+                    };
+                }
+                Some(Response::Refused(refusal)) => panic!("{refusal:?}"),
+                None => {
+                    let read = socket.read_buf(&mut input).await.expect("an answer");
+                    assert!(read > 0, "the server hung up");
+                }
+            }
+        }
+    }
+
+    async fn greet(mut self, channel: &str, position: Value) -> (Self, Value) {
+        let hello = json!({"type": "hello", "id": 1, "subscribe": {channel: position}});
+        self.send(hello.to_string().as_bytes(), false).await;
+        let welcome = self.message().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (self, welcome)
+    }
+
+    async fn send(&mut self, payload: &[u8], compressed: bool) {
+        let mask = Some([1, 2, 3, 4]);
+        let frame = if compressed {
+            let frame = Deflater::new().encode_message(MessageKind::Text, payload, mask);
+            frame.expect("it gets shorter")
+        } else {
+            encode_message(MessageKind::Text, payload, mask)
+        };
+        self.socket.write_all(&frame).await.expect("it is taken");
+    }
+
+    /// The next text or close frame, other than a ping of either kind.
+    async fn next(&mut self) -> Came {
+        timeout(DEADLINE, async {
+            loop {
+                let mut frame = self.frame().await;
+                let compressed = frame[0] & 0x40 != 0;
+                let limits = Limits {
+                    message_bytes_max: 1 << 24,
+                };
+                let mut decoder =
+                    Decoder::new(Role::Client, limits).with_extensions(self.extensions);
+                let mut input = frame.as_mut_slice();
+                match decoder.decode(&mut input).expect("the server is correct") {
+                    Some(Event::Text(text)) if text.contains("\"type\":\"ping\"") => {}
+                    Some(Event::Text(text)) => {
+                        let text = text.into_owned();
+                        return Came::Message { compressed, text };
+                    }
+                    Some(Event::Close(Some(frame))) => return Came::Closed(frame.code().as_u16()),
+                    Some(_) => {}
+                    None => panic!("a whole frame is an event"),
+                }
+            }
+        })
+        .await
+        .expect("an answer in time")
+    }
+
+    /// One frame, as it stands on the wire.
+    async fn frame(&mut self) -> Vec<u8> {
+        self.fill(2).await;
+        let header_bytes = match self.input[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        self.fill(header_bytes).await;
+        let length = &self.input[header_bytes.min(2)..header_bytes];
+        let payload_bytes = match header_bytes {
+            2 => usize::from(self.input[1]),
+            _ => length
+                .iter()
+                .fold(0, |sum, &byte| sum << 8 | usize::from(byte)),
+        };
+        self.fill(header_bytes + payload_bytes).await;
+        self.input.drain(..header_bytes + payload_bytes).collect()
+    }
+
+    async fn fill(&mut self, bytes: usize) {
+        while self.input.len() < bytes {
+            let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
+            assert!(read > 0, "the server hung up without a close frame");
+        }
+    }
+
+    async fn message(&mut self) -> Value {
+        match self.next().await {
+            Came::Message { text, .. } => serde_json::from_str(&text).expect("JSON"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn data(text: &str) -> Data {
+    json_data(json!(text).to_string().as_bytes()).expect("JSON")
+}
+
+/// Above the default threshold.
+fn long() -> String {
+    "a long story, ".repeat(500)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_are_held_to_no_context_takeover() {
+    let demanded = "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+    let (_server, address) = start(Config::default()).await;
+    for (offer, answer) in [
+        ("permessage-deflate; client_max_window_bits", Some(demanded)),
+        (
+            "foo, permessage-deflate; bar, permessage-deflate",
+            Some(demanded),
+        ),
+        ("permessage-deflate; server_max_window_bits=3", None),
+        ("foo", None),
+    ] {
+        let client = match answer {
+            Some(_) => Client::dial(&address, "/ws", Some(offer)).await,
+            None => Client::dial(&address, "/ws", Some(offer)).await,
+        };
+        let line = client.head.lines().find(|line| line.contains("xtensions"));
+        let expected = answer.map(|value| format!("sec-websocket-extensions: {}", value.trim()));
+        assert_eq!(line, expected.as_deref(), "{offer}");
+    }
+    let off = Config {
+        compression: false,
+        ..Config::default()
+    };
+    let (_server, address) = start(off).await;
+    let client = Client::dial(&address, "/ws", Some("own")).await;
+    assert_eq!(client.extensions, Extensions::NONE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_subscriber_is_sent_the_form_that_it_agreed_to() {
+    let (server, address) = start(Config::default()).await;
+    let narrow = "permessage-deflate; server_max_window_bits=9; server_no_context_takeover";
+    let mut clients = Vec::new();
+    for (offer, agrees) in [(Some("own"), true), (Some(narrow), false), (None, false)] {
+        let client = Client::dial(&address, "/ws", offer).await;
+        clients.push((client.greet("news", Value::Null).await.0, agrees));
+    }
+    let mut plain = Vec::new();
+    for (offer, agrees) in [(Some("own"), true), (None, false)] {
+        let client = Client::dial(&address, "/ws/session/1", offer).await;
+        plain.push((client, agrees));
+    }
+    let long = long();
+    // A plain link is subscribed some time after its upgrade, so it is told until it hears.
+    for (client, agrees) in &mut plain {
+        let frame = timeout(DEADLINE, async {
+            loop {
+                let published = server.publish("session:1", data(&long)).await;
+                published.expect("it is stored");
+                if let Ok(came) = timeout(Duration::from_millis(100), client.next()).await {
+                    return came;
+                }
+            }
+        });
+        let expected = Came::Message {
+            compressed: *agrees,
+            text: json!(long).to_string(),
+        };
+        assert_eq!(frame.await.expect("it arrives"), expected);
+    }
+    for text in [&*long, "short"] {
+        server
+            .publish("news", data(text))
+            .await
+            .expect("it is stored");
+        for (client, agrees) in &mut clients {
+            let Came::Message {
+                compressed,
+                text: message,
+            } = client.next().await
+            else {
+                panic!("closed");
+            };
+            assert_eq!(compressed, *agrees && text == long);
+            let message: Value = serde_json::from_str(&message).expect("JSON");
+            assert_eq!(message["data"], text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_the_log_and_answers_are_compressed_too() {
+    let (server, address) = start(Config::default()).await;
+    let long = long();
+    server.publish("news", data("first")).await.expect("stored");
+    for _ in 0..3 {
+        server.publish("news", data(&long)).await.expect("stored");
+    }
+    let client = Client::dial(&address, "/ws", Some("own")).await;
+    let (mut client, _) = client.greet("news", json!("first")).await;
+    let first = client.message().await;
+    assert_eq!(first["data"], "first");
+    for _ in 0..3 {
+        let came = client.next().await;
+        assert!(
+            matches!(
+                came,
+                Came::Message {
+                    compressed: true,
+                    ..
+                }
+            ),
+            "{came:?}"
+        );
+    }
+    let history = json!({
+        "type": "history", "id": 2, "channel": "news", "after": first["position"],
+    });
+    client.send(history.to_string().as_bytes(), false).await;
+    let came = client.next().await;
+    assert!(
+        matches!(
+            came,
+            Came::Message {
+                compressed: true,
+                ..
+            }
+        ),
+        "{came:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_may_compress_what_it_sends() {
+    let (_server, address) = start(Config::default()).await;
+    let mut client = Client::dial(&address, "/ws", Some("own")).await;
+    let padding = " ".repeat(500);
+    let hello = format!("{{\"type\":\"hello\",\"id\":1,{padding}\"subscribe\":{{\"news\":null}}}}");
+    client.send(hello.as_bytes(), true).await;
+    assert_eq!(client.message().await["type"], "welcome");
+    let publish = json!({"type": "publish", "seq": 1, "channel": "news", "data": long()});
+    client.send(publish.to_string().as_bytes(), true).await;
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        kinds.push(client.message().await["type"].clone());
+    }
+    kinds.sort_by_key(Value::to_string);
+    assert_eq!(kinds, ["acked", "message"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bombs_and_broken_data_end_their_link_with_their_code() {
+    let (server, address) = start(Config::default()).await;
+    let witness = Client::dial(&address, "/ws", Some("own")).await;
+    let (mut witness, _) = witness.greet("news", Value::Null).await;
+    for (payload, code) in [
+        // 16 MB in 16 KB; above the limit by one byte after inflation; not DEFLATE data; no UTF-8.
+        (vec![b' '; 16 << 20], 1009),
+        (vec![b' '; 65_536 + 4_096 + 1], 1009),
+        (b"\xff".repeat(100), 1007),
+    ] {
+        let mut client = Client::dial(&address, "/ws", Some("own")).await;
+        client.send(&payload, true).await;
+        assert_eq!(client.next().await, Came::Closed(code));
+    }
+    let mut client = Client::dial(&address, "/ws", Some("own")).await;
+    let broken = [0xc1, 0x82, 0, 0, 0, 0, 0x06, 0x06];
+    client.socket.write_all(&broken).await.expect("taken");
+    assert_eq!(client.next().await, Came::Closed(1007));
+    let mut client = Client::dial(&address, "/ws", None).await;
+    client.socket.write_all(&broken).await.expect("taken");
+    assert_eq!(
+        client.next().await,
+        Came::Closed(1002),
+        "it was not agreed on"
+    );
+    server
+        .publish("news", data("all is well"))
+        .await
+        .expect("stored");
+    assert_eq!(witness.message().await["data"], "all is well");
+}
