@@ -43,7 +43,8 @@ async fn ask(url: &str) -> Result<String, Box<dyn Error>> {
 
 /// Sends back what comes until the connection ends, however it does: the server judges that.
 async fn echo(url: &str) -> Result<(), Box<dyn Error>> {
-    let mut socket = WebSocket::dial(&Endpoint::parse(url)?, &[], LIMITS).await?;
+    let endpoint = Endpoint::parse(url)?;
+    let mut socket = WebSocket::dial_compressed(&endpoint, &[], LIMITS, 0).await?;
     loop {
         match socket.receive().await {
             Ok(Received::Text(text)) => socket.send(MessageKind::Text, text.as_bytes())?,

@@ -59,6 +59,7 @@ pub struct Builder {
     token: Option<TokenSource>,
     queue_messages: usize,
     receipts: bool,
+    compress_from: Option<usize>,
 }
 
 /// A connection that holds. Clones are handles to the same client; when the last one is dropped,
@@ -124,6 +125,15 @@ impl Builder {
         self
     }
 
+    /// Offers the server permessage-deflate (RFC 7692), and sends messages of `compress_from` bytes
+    /// or more compressed where it agrees. Without it nothing is compressed in either direction.
+    /// What is short gains little: 1,024 is a good bound.
+    #[must_use]
+    pub const fn compression(mut self, compress_from: usize) -> Self {
+        self.compress_from = Some(compress_from);
+        self
+    }
+
     /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
     #[must_use]
     pub fn queue_messages(mut self, messages: usize) -> Self {
@@ -186,6 +196,7 @@ impl Builder {
             self.token,
             self.queue_messages,
             self.receipts,
+            self.compress_from,
         );
         tokio::spawn(owner.run(received, state, health, events));
         Ok(Client {
@@ -206,6 +217,7 @@ impl Client {
             token: None,
             queue_messages: QUEUE_MESSAGES,
             receipts: false,
+            compress_from: None,
         }
     }
 

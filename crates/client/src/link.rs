@@ -38,6 +38,7 @@ pub(crate) enum LinkCommand {
 pub(crate) async fn run(
     link: u64,
     endpoint: Endpoint,
+    compress_from: Option<usize>,
     mut commands: mpsc::Receiver<LinkCommand>,
     inputs: mpsc::Sender<Input>,
 ) {
@@ -46,7 +47,7 @@ pub(crate) async fn run(
     };
     let protocols = [SUBPROTOCOL];
     let dialled = tokio::select! {
-        dialled = WebSocket::dial(&endpoint, &protocols, limits) => dialled,
+        dialled = WebSocket::dial_as(&endpoint, &protocols, limits, compress_from) => dialled,
         // Before the link is open the only command is to close it.
         _ = commands.recv() => return,
     };

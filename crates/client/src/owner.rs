@@ -88,6 +88,7 @@ pub(crate) struct Owner {
     token: Option<TokenSource>,
     queue_messages: usize,
     receipts: bool,
+    compress_from: Option<usize>,
     started: Instant,
     links: BTreeMap<u64, mpsc::Sender<LinkCommand>>,
     tasks: JoinSet<()>,
@@ -114,6 +115,7 @@ impl Owner {
         token: Option<TokenSource>,
         queue_messages: usize,
         receipts: bool,
+        compress_from: Option<usize>,
     ) -> Self {
         Self {
             machine,
@@ -121,6 +123,7 @@ impl Owner {
             token,
             queue_messages,
             receipts,
+            compress_from,
             started: Instant::now(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -309,8 +312,13 @@ impl Owner {
         let (queue, commands) = mpsc::channel(LINK_COMMANDS_MAX);
         self.links.insert(link, queue);
         let inputs = faces.inputs.clone();
-        self.tasks
-            .spawn(link::run(link, endpoint, commands, inputs));
+        self.tasks.spawn(link::run(
+            link,
+            endpoint,
+            self.compress_from,
+            commands,
+            inputs,
+        ));
     }
 
     fn event(&mut self, event: Event, faces: &Faces) {

@@ -21,6 +21,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         message_bytes_max: MESSAGE_BYTES_MAX,
         send_queue_bytes_max: 2 * MESSAGE_BYTES_MAX,
         http_body_bytes_max: 2 * MESSAGE_BYTES_MAX,
+        // Everything that gets shorter is compressed, to try it with every length.
+        compression_bytes_min: 1,
         // The testsuite sends a thousand messages as fast as they are echoed.
         messages_per_second: MESSAGES_PER_SECOND,
         messages_burst_max: MESSAGES_PER_SECOND,
