@@ -20,6 +20,11 @@ npm run --silent lint
 npm run --silent check
 npm run --silent build
 npx publint --strict
+if ! command -v chromium >/dev/null && [[ $EUID -eq 0 ]]; then
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true
+fi
+command -v chromium >/dev/null ||
+    echo "ts: NOT RUN: the tests in a browser, because there is no chromium and it can't be installed."
 # The tests talk to the real server.
 cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline-cli
 npm test

@@ -119,7 +119,7 @@ export class ScriptedLink extends EventTarget {
     if (this.readyState > 0 || this.#server.silent) return
     if (this.#server.refuses) return this.end()
     this.readyState = 1
-    this.protocol = this.protocols[0] ?? ''
+    this.protocol = (this.#server.selects && this.protocols[0]) || ''
     this.#server.links.add(this)
     this.onopen?.(new Event('open'))
   }
@@ -135,6 +135,8 @@ export class ScriptedServer {
   refuses = false
   /** Nothing is answered, not even a close: a black hole. */
   silent = false
+  /** Whether it selects the first protocol that is offered. */
+  selects = true
   /** Gives the client a hint of the environment. */
   hint: (hint: EnvironmentHint) => void = () => {}
   /** Fields of `welcome` that differ. */

@@ -55,6 +55,13 @@ export class Channels {
     return reader
   }
 
+  /** A reader whose subscription has ended before it began. */
+  none(channel: string): Subscription {
+    const reader = new Subscription(channel, 1, { flow() {}, handled() {}, left() {} })
+    reader.unsubscribe()
+    return reader
+  }
+
   /** Ends all readers of a channel. */
   close(channel: string): void {
     for (const reader of this.#readers.get(channel) ?? []) reader.unsubscribe()

@@ -347,7 +347,8 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     this.output({ type: 'close_link', link, code: CLOSE_GOING_AWAY })
     this.#hidden = false
     this.failed(link, { kind: 'close', code: 1006, reason: '' })
-    if (this.state === 'waiting' || this.state === 'dormant') this.start()
+    // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
+    if (!this.dialing) this.start()
   }
 
   #checkSilence(): void {

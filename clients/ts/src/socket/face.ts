@@ -13,7 +13,7 @@ import { Handlers, makeEvent, Target } from '../events/target.ts'
 import type { Level } from '../health/health.ts'
 import type { Machine, Event as MachineEvent, Output, State } from '../machine/contract.ts'
 import { english } from '../recommendation/en.ts'
-import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
+import { type Catalogue, type Recommendation, recommend } from '../recommendation/recommendation.ts'
 import type { Link, LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
@@ -335,6 +335,11 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return undefined
   }
 
+  /** The words where the application has none of its own. */
+  protected catalogue(): Catalogue {
+    return english
+  }
+
   protected actionOf(_code: string): Action | undefined {
     return undefined
   }
@@ -483,10 +488,11 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       {
         state: this.#state,
         verdict: this.#verdict,
-        poor: this.#level === 'poor' || this.#level === 'dead',
+        // Past failures don't make the link slow that is open now.
+        poor: ['poor', 'dead'].includes(this.runner.machine.health.level(0)),
         retryAt: redialAt === undefined ? undefined : Math.round(this.environment.wallMs() + inMs),
       },
-      this.options.catalogue ?? english,
+      this.options.catalogue ?? this.catalogue(),
       (code) => this.actionOf(code),
     )
     const last = this.#recommendation

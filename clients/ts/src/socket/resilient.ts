@@ -15,6 +15,8 @@ import type { Client } from '../machine/client.ts'
 import type { Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
 import type { From, Position } from '../position/position.ts'
+import { english } from '../recommendation/en.ts'
+import type { Catalogue } from '../recommendation/recommendation.ts'
 import type { Link } from '../shell/link.ts'
 import { Keeper } from '../storage/keeper.ts'
 import { quiet, SocketError } from './events.ts'
@@ -130,9 +132,10 @@ export class ResilientWebSocket extends Face {
   /** Follows a channel: `for await (const message of ws.subscribe('news')) …`. */
   subscribe(channel: string, options: SubscribeOptions = {}): Subscription {
     const max = options.readerMax ?? this.options.readerMax ?? READER_MAX
-    const subscription = this.#open().open(channel, options.from ?? null, max, options.listener)
-    const { signal } = options
-    if (signal?.aborted) subscription.unsubscribe()
+    const { from = null, listener, signal } = options
+    const channels = this.#open()
+    if (signal?.aborted) return channels.none(channel)
+    const subscription = channels.open(channel, from, max, listener)
     signal?.addEventListener('abort', () => subscription.unsubscribe(), { once: true })
     return subscription
   }
@@ -224,6 +227,10 @@ export class ResilientWebSocket extends Face {
     return known && (to.protocol === 'wss:' || to.protocol === from.protocol) ? to.href : undefined
   }
 
+  protected override catalogue(): Catalogue {
+    return { ...english, codes: (code) => codeRow(code)?.sentence }
+  }
+
   protected override actionOf(code: string): Action | undefined {
     return codeRow(code)?.action
   }
@@ -238,16 +245,27 @@ export class ResilientWebSocket extends Face {
       case 'welcome':
         this.#resumed = event.resumed
         return this.emit('welcome', event)
-      case 'message':
-        this.#open().push(event.channel, { ...event, type: 'message' })
-        return this.emit('message', { ...event, origin: new URL(this.url).origin })
-      case 'gap':
-        this.#open().push(event.channel, { ...event, type: 'gap' })
-        return this.emit('gap', event)
+      case 'message': {
+        const { type: _, event: type, ...publication } = event as typeof event & { type: unknown }
+        this.#open().push(publication.channel, { type, ...publication })
+        return this.emit(type, { ...publication, origin: new URL(this.url).origin })
+      }
+      case 'gap': {
+        const { type: _, event: type, ...gap } = event as typeof event & { type: unknown }
+        this.#open().push(gap.channel, { type, ...gap })
+        return this.emit(type, gap)
+      }
       case 'subscribed': {
-        const { event: name, channel, ...recovery } = event
-        this.#open().push(channel, { type: 'subscribed', recovery })
-        return this.emit(name, event)
+        const {
+          type: _,
+          event: type,
+          channel,
+          ...recovery
+        } = event as typeof event & {
+          type: unknown
+        }
+        this.#open().push(channel, { type, recovery })
+        return this.emit(type, { channel, ...recovery })
       }
       case 'subscribe_failed': {
         const error = errorOf(event.error)

@@ -9,6 +9,8 @@ const ENTRY = `
   export { connect, ResilientWebSocket } from './src/index.ts'
   export { idbStore } from './src/idb.ts'
   export { define } from './src/element.ts'
+  export { russian } from './src/ru.ts'
+  export { made, mount } from './test/browser/react-page.tsx'
   export { scenarios, play } from './test/browser/scenarios.ts'
 `
 const folder = new URL('../../../', import.meta.url).pathname
@@ -33,6 +35,7 @@ export async function site(): Promise<{ url: string; close(): void }> {
     format: 'iife',
     globalName: 'kit',
     target: 'es2022',
+    define: { 'process.env.NODE_ENV': '"development"' },
     write: false,
   })
   const script = outputFiles[0]!.text
