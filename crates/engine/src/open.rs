@@ -302,3 +302,6 @@ fn join(problems: &[ConfigProblem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("; ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,8 @@ pub(crate) struct Active {
     pub(crate) end: u64,
     /// A failed write may have left something behind `end`.
     is_ragged: bool,
+    /// A frame was written to it, and so whoever is told of frames knows of it.
+    is_known: bool,
 }
 
 /// A frame that is durable.
@@ -127,7 +129,7 @@ impl Writer {
                 .map_err(|error| refused(&error))?;
             active.is_ragged = false;
         }
-        let opened = self.ensure_active(salt)?;
+        self.ensure_active(salt)?;
         let active = self.active.as_mut().expect("it was just ensured");
         let (seq, salt) = (self.next_seq, active.header.salt);
         frame::seal(frame, salt, seq, time_ms, self.term, records);
@@ -145,19 +147,20 @@ impl Writer {
         let body_pos = active.end + FRAME_HEADER_BYTES as u64;
         active.end += frame.len() as u64;
         self.next_seq += 1;
+        let is_known = std::mem::replace(&mut active.is_known, true);
         Ok(Written {
             body_pos: u32::try_from(body_pos).expect("a segment is below 4 GiB"),
             frame_bytes: frame.len() as u64,
             seq,
-            opened: opened.then(|| active.clone()),
+            opened: (!is_known).then(|| active.clone()),
         })
     }
 
-    /// Whether a segment was begun for this frame.
-    fn ensure_active(&mut self, salt: impl FnOnce() -> Option<u64>) -> Result<bool, WriteError> {
+    /// Begins a segment if there is none, or none with room.
+    fn ensure_active(&mut self, salt: impl FnOnce() -> Option<u64>) -> Result<(), WriteError> {
         let is_full = |active: &Active| active.end >= self.segment_bytes;
         if self.active.as_ref().is_some_and(|active| !is_full(active)) {
-            return Ok(false);
+            return Ok(());
         }
         let salt = salt().ok_or_else(|| WriteError::Refused {
             error: AppendError::StorageUnavailable,
@@ -198,9 +201,10 @@ impl Writer {
             header,
             end: HEADER_BYTES as u64,
             is_ragged: false,
+            is_known: false,
         });
         self.next_number += 1;
-        Ok(true)
+        Ok(())
     }
 
     fn break_down(&mut self, what: &str, error: &io::Error, is_known: bool) -> WriteError {

@@ -118,3 +118,5 @@ fn after_closing_appends_are_refused_and_reads_go_on() {
     assert_eq!(refused, [Err(AppendError::StorageUnavailable)]);
     assert_eq!(texts(&engine, "a"), ["1"]);
 }
+
+mod faults;

@@ -1,0 +1,250 @@
+//! What the engine does when its disk refuses, breaks, is slow to read, or is not what it was.
+
+use std::time::Instant;
+
+use bowline_proto::recovery::{From, RecoveryReason, recover};
+
+use super::*;
+use crate::{Damage, SimDisk, SimPlan, conformance::ManualClock, contract::Producer};
+
+/// Nothing here takes so long unless it never ends.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn open_on(disk: &SimDisk) -> Result<Embedded, OpenError> {
+    let log = LogConfig {
+        segment_bytes: 4_096,
+        maintenance_interval: Duration::from_millis(5),
+        ..LogConfig::default()
+    };
+    let entropy: Entropy = Box::new(|| getrandom::u64().ok());
+    let clock = Arc::new(ManualClock::default());
+    Embedded::open_on(
+        Arc::new(disk.clone()),
+        EngineConfig::default(),
+        log,
+        clock,
+        entropy,
+    )
+}
+
+fn numbered(text: &str, seq: u64) -> Append {
+    Append {
+        producer: Some(Producer {
+            session: SessionKey([1; 16]),
+            seq,
+        }),
+        ..publish("a", text)
+    }
+}
+
+fn append(engine: &Embedded, entry: Append) -> Result<Appended, AppendError> {
+    block_on(engine.append(vec![entry])).remove(0)
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < DEADLINE, "it never came");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_cleanly_and_is_well_again_by_itself() {
+    let disk = SimDisk::new(SimPlan::default());
+    let engine = open_on(&disk).expect("it opens");
+    append(&engine, numbered("1", 1)).expect("there is room");
+    disk.set_full(true);
+    for _ in 0..3 {
+        let batch = vec![numbered("2", 2), numbered("3", 3), publish("b", "4")];
+        let refused = block_on(engine.append(batch));
+        let full = Err(AppendError::StorageFull);
+        assert_eq!(refused, [full, Err(AppendError::Aborted), full]);
+    }
+    assert!(
+        matches!(engine.health(), EngineHealth::Refusing(why) if why.contains("can't be written"))
+    );
+    assert_eq!(texts(&engine, "a"), ["1"]);
+    let repeated = append(&engine, numbered("1", 1)).expect("it needs no space");
+    assert!(repeated.duplicate);
+    assert_eq!(block_on(engine.session(SessionKey([1; 16]))), Ok(Some(1)));
+    disk.set_full(false);
+    let freed = Instant::now();
+    wait_until(|| engine.health() == EngineHealth::Ready);
+    assert!(
+        freed.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        freed.elapsed()
+    );
+    append(&engine, numbered("2", 2)).expect("there is room");
+    assert_eq!(texts(&engine, "a"), ["1", "2"]);
+    drop(engine);
+    let engine = open_on(&disk).expect("it opens");
+    assert_eq!(texts(&engine, "a"), ["1", "2"]);
+}
+
+#[test]
+fn a_disk_that_is_now_and_then_full_loses_nothing_that_was_acknowledged() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(SimPlan {
+            seed,
+            ..SimPlan::default()
+        });
+        let mut expected = Vec::new();
+        let mut refused = 0;
+        for _ in 0..3 {
+            disk.set_plan(SimPlan::default());
+            let engine = open_on(&disk).expect("it opens");
+            assert_eq!(texts(&engine, "a"), expected, "seed {seed}");
+            disk.set_plan(SimPlan {
+                full_permille: 300,
+                ..SimPlan::default()
+            });
+            for _ in 0..60 {
+                let text = (expected.len() + refused).to_string();
+                match append(&engine, publish("a", &text)) {
+                    Ok(_) => expected.push(text),
+                    Err(AppendError::StorageFull) => refused += 1,
+                    Err(other) => panic!("seed {seed}: {other}"),
+                }
+            }
+            assert_eq!(texts(&engine, "a"), expected, "seed {seed}");
+            drop(engine);
+            disk.crash();
+        }
+        assert!(refused > 5, "seed {seed}");
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
+    let disk = SimDisk::new(SimPlan::default());
+    let engine = open_on(&disk).expect("it opens");
+    append(&engine, publish("a", "1")).expect("there is room");
+    let syncs = disk.counts().syncs;
+    disk.set_plan(SimPlan {
+        broken_sync_permille: 1_000,
+        ..SimPlan::default()
+    });
+    assert_eq!(
+        append(&engine, publish("a", "2")),
+        Err(AppendError::FateUnknown)
+    );
+    disk.set_plan(SimPlan::default());
+    for _ in 0..3 {
+        let refused = append(&engine, publish("a", "3"));
+        assert_eq!(refused, Err(AppendError::StorageUnavailable));
+    }
+    assert_eq!(disk.counts().syncs, syncs + 1, "the sync was tried again");
+    assert!(matches!(engine.health(), EngineHealth::Refusing(why) if why.contains("restart")));
+    assert_eq!(texts(&engine, "a"), ["1"]);
+    drop(engine);
+    disk.crash();
+    let engine = open_on(&disk).expect("it opens");
+    assert_eq!(texts(&engine, "a"), ["1"]);
+    append(&engine, publish("a", "2")).expect("there is room");
+}
+
+#[test]
+fn an_older_copy_put_back_is_rewound_and_never_recovered() {
+    let disk = SimDisk::new(SimPlan::default());
+    let engine = open_on(&disk).expect("it opens");
+    append(&engine, publish("a", "1")).expect("there is room");
+    let copy = disk.copy(1);
+    let position = append(&engine, publish("a", "2"))
+        .expect("there is room")
+        .position;
+    let position = position.expect("it keeps history");
+    drop(engine);
+    let engine = open_on(&copy).expect("it opens");
+    for _ in 0..3 {
+        let state = block_on(engine.channel("a")).expect("it answers");
+        let outcome = recover(From::After(position), &state, engine.clock());
+        let found = (outcome.recovered, outcome.reason);
+        assert_eq!(found, (false, Some(RecoveryReason::Rewound)));
+        append(&engine, publish("a", "other")).expect("there is room");
+    }
+}
+
+#[test]
+fn pages_that_must_be_waited_for_are_read_elsewhere() {
+    let disk = SimDisk::new(SimPlan {
+        cold_read_permille: 1_000,
+        ..SimPlan::default()
+    });
+    let engine = open_on(&disk).expect("it opens");
+    let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    for text in &expected {
+        append(&engine, publish("a", text)).expect("there is room");
+    }
+    assert_eq!(texts(&engine, "a"), expected);
+}
+
+/// Damage of every byte of a log with several segments, by flipped bits and by cutting off: it is
+/// refused or harmless, and what is served is always what was written.
+#[test]
+fn damage_is_refused_or_harmless_and_never_served() {
+    let folder = Folder::new();
+    let log = LogConfig {
+        segment_bytes: 4_096,
+        ..LogConfig::default()
+    };
+    let open = |path: &Path| Embedded::open(path, EngineConfig::default(), log.clone());
+    let engine = open(&folder.0).expect("it opens");
+    let expected: Vec<String> = (0..60).map(|number| format!("\"{number:080}\"")).collect();
+    for text in &expected {
+        append(&engine, publish("a", text)).expect("there is room");
+    }
+    drop(engine);
+    let mut files: Vec<_> = std::fs::read_dir(&folder.0)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 1);
+    let (mut refused, mut harmless) = (0, 0);
+    for (index, path) in files.iter().enumerate() {
+        let bytes = std::fs::read(path).expect("a file");
+        for at in (0..bytes.len()).step_by(7) {
+            let mut damaged = bytes.clone();
+            if at % 2 == 0 {
+                damaged[at] ^= 1 << (at % 8);
+            } else {
+                damaged.truncate(at);
+            }
+            std::fs::write(path, damaged).expect("a file");
+            let is_last = index + 1 == files.len();
+            match open(&folder.0) {
+                Err(OpenError::Damaged {
+                    damage: Damage { file, .. },
+                    ..
+                }) => {
+                    // What is missing is told by the file that does not follow.
+                    assert!(file.ends_with(".log"));
+                    refused += 1;
+                }
+                Err(OpenError::Newer { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+                Ok(engine) => {
+                    assert!(is_last, "byte {at} of {path:?} was not missed");
+                    let found = texts(&engine, "a");
+                    assert_eq!(found, expected[..found.len()], "byte {at} of {path:?}");
+                    harmless += 1;
+                }
+            }
+            // An opening may have cut off a tail and begun a segment.
+            for entry in std::fs::read_dir(&folder.0).expect("a folder") {
+                let found = entry.expect("an entry").path();
+                if found.extension().is_some_and(|end| end == "log") && !files.contains(&found) {
+                    std::fs::remove_file(found).expect("a file");
+                }
+            }
+            std::fs::write(path, &bytes).expect("a file");
+        }
+    }
+    assert!(
+        refused > 500 && harmless > 0,
+        "{refused} refused, {harmless} harmless"
+    );
+}
