@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     /// Follows channels and prints one JSON line per message, whatever breaks; ends at SIGINT.
     Tail(TailArgs),
+    /// Mints a token for trying, signed as the settings say, and prints it.
+    Token(TokenArgs),
     /// Looks at the configuration without starting anything.
     Config {
         #[command(subcommand)]
@@ -104,6 +106,24 @@ pub(crate) struct TailArgs {
     /// From where: first, last:N, or a position that was printed before [default: from now on].
     #[arg(long, value_name = "POSITION")]
     pub(crate) since: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// Whose token it is (`sub`); without one it is a guest's.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// What it grants, for example --grant 'news:*=subscribe,history'.
+    #[arg(long, value_name = "PATTERN=OPERATIONS")]
+    pub(crate) grant: Vec<String>,
+    /// For how long it holds.
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(crate) ttl: String,
+    /// The private key in PEM, for RS256, ES256 and EdDSA.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) private_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
 }
 
 impl SettingsArgs {

@@ -9,6 +9,7 @@ mod publish;
 mod serve;
 mod settings;
 mod tail;
+mod token;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
             Err(error) if error.is_usage() => report(&error, USAGE),
             Err(error) => report(&error, FAILED),
         },
+        Command::Token(arguments) => with_settings(&arguments.settings, |loaded| {
+            or_report(token::token(&arguments, &loaded.settings), FAILED)
+        }),
         Command::Config { action } => match action {
             ConfigAction::Check(arguments) => with_settings(&arguments, |loaded| {
                 warn(&loaded);

@@ -104,7 +104,10 @@ fn build(settings: Settings, engine: Arc<dyn Engine>) -> Result<Server, ServeErr
     let builder = if settings.server.dev {
         builder.access(OpenAccess)
     } else {
-        builder.access(StaticAccess::new(settings.api_keys, settings.anonymous))
+        let access = StaticAccess::new(settings.api_keys, settings.anonymous)
+            .with_admin(settings.admin_token)
+            .with_issuers(settings.issuer.into_iter().collect());
+        builder.access(access)
     };
     Ok(builder.config(settings.server).build()?)
 }

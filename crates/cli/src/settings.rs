@@ -8,17 +8,19 @@ mod nearest;
 mod print;
 mod slot;
 mod table;
+mod tokens;
 
 use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::PathBuf};
 
-use bowline::{ApiKey, Config, Grant};
+use bowline::{ApiKey, Config, Grant, Issuer};
 use bowline_engine::{ConfigProblem, EngineConfig, LogConfig};
 use toml::{Table, Value};
 
 pub(crate) use print::print;
 use slot::Raw;
-pub(crate) use slot::{EngineKind, LogFormat};
+pub(crate) use slot::{EngineKind, LogFormat, parse_span};
 use table::{SETTINGS, Setting};
+pub(crate) use tokens::TokenSettings;
 
 /// A configuration is written by hand; a larger file is another one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -36,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) log: LogConfig,
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) anonymous: Vec<Grant>,
+    pub(crate) admin_token: Option<ApiKey>,
+    pub(crate) tokens: TokenSettings,
+    /// What `tokens` amount to, once all is checked.
+    pub(crate) issuer: Option<Issuer>,
 }
 
 /// Where to look.
@@ -243,9 +249,19 @@ impl Loading {
             let problem = "must be loopback with --dev, which lets everybody in without a token";
             self.problem("server.listen", &source, problem);
         }
-        if !dev && self.settings.api_keys.is_empty() && self.settings.anonymous.is_empty() {
+        match self.settings.tokens.resolve() {
+            Ok(issuer) => self.settings.issuer = issuer,
+            Err((name, problem)) => {
+                let key = format!("access.{name}");
+                let source = self.source(&key);
+                self.problem(&key, &source, &problem);
+            }
+        }
+        let known = !self.settings.api_keys.is_empty() || self.settings.issuer.is_some();
+        if !dev && !known && self.settings.anonymous.is_empty() {
             self.warnings.push(
-                "nobody may do anything: set access.api_keys or [[access.anonymous]], or use --dev"
+                "nobody may do anything: set access.api_keys, access.jwt_secret or [[access.anonymous]], or \
+                 use --dev"
                     .to_owned(),
             );
         }
@@ -298,6 +314,9 @@ impl Default for Settings {
             log: LogConfig::default(),
             api_keys: Vec::new(),
             anonymous: Vec::new(),
+            admin_token: None,
+            tokens: TokenSettings::default(),
+            issuer: None,
         }
     }
 }

@@ -314,3 +314,111 @@ fn the_version_names_its_commit() {
         "{version}"
     );
 }
+
+#[test]
+fn a_minted_token_does_what_it_was_minted_for() {
+    let secret = "access.jwt_secret=a-secret-of-the-tests-with-32-bytes!";
+    let server = Server::start(&["--engine", "memory", "--set", secret]);
+    let token = |grant: &str| {
+        let output = run(&["token", "--user", "ana", "--grant", grant, "--set", secret]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    let publish = |token: &str| {
+        run(&[
+            "publish",
+            "news",
+            "1",
+            "--url",
+            &server.url,
+            "--api-key",
+            token,
+        ])
+    };
+    assert!(publish(&token("news=publish")).status.success());
+    let refused = publish(&token("news=subscribe"));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("forbidden"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let without = run(&["token", "--user", "ana"]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(text(&without.stderr).contains("no key to sign with"));
+}
+
+#[test]
+fn no_token_and_no_key_is_ever_logged() {
+    let secret = "access.jwt_secret=a-secret-of-the-tests-with-32-bytes!";
+    let settings = [
+        "--engine",
+        "memory",
+        "--log-level",
+        "trace",
+        "--set",
+        secret,
+        "--set",
+        "access.api_keys=a-key-of-the-tests",
+        "--set",
+        "access.admin_token=the-admin-of-the-tests",
+    ];
+    let mut child = bowline(&["serve", "--listen", "127.0.0.1:0"])
+        .args(settings)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let log = std::thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).map(|_| log)
+    });
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+    let server = Server { child, url };
+    let address = server.url.strip_prefix("http://").unwrap();
+    let ask = |target: &str, headers: &str| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(EXIT_DEADLINE)).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = vec![0; 512];
+        let _ = socket.read(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{}", text(&answer));
+    };
+    let minted = run(&["token", "--user", "ana", "--set", secret]);
+    let good = text(&minted.stdout).trim().to_owned();
+    let bad = format!("{good}-bad");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for token in [
+        &*good,
+        &*bad,
+        "a-key-of-the-tests",
+        "the-admin-of-the-tests",
+    ] {
+        ask(&format!("/ws?token={token}"), "");
+        ask(&format!("/ws?channels=x&token={token}"), upgrade);
+        ask("/ws/stats", &format!("Authorization: Bearer {token}\r\n"));
+        ask("/ws/stats", &format!("X-API-Key: {token}\r\n"));
+    }
+    drop(server);
+    let log = log.join().unwrap().unwrap();
+    assert!(
+        log.contains("connected") && log.contains("connection ends"),
+        "{log}"
+    );
+    let signature = good.rsplit('.').next().unwrap();
+    for secret in [
+        signature,
+        "a-key-of-the-tests",
+        "the-admin-of-the-tests",
+        "with-32-bytes",
+    ] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}

@@ -4,6 +4,7 @@
 //! where a request came in beyond what [`Credentials`] say, nor what is done with the answers.
 
 mod built_in;
+mod tokens;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use bowline_engine::BoxFuture;
 use bowline_proto::Code;
 
 pub use built_in::{ApiKey, ApiKeyError, Grant, OpenAccess, StaticAccess};
+pub use tokens::{Issuer, KeyError, KeySet, TokenAlgorithm};
 
 /// Channels with these prefixes are out of reach of wildcards: `user:` holds the personal channels.
 pub const RESERVED_PREFIXES: &[&str] = &["user:"];
@@ -69,6 +71,8 @@ pub struct Identity {
     pub expires_in: Option<Duration>,
     /// On whose behalf it acts.
     pub role: Role,
+    /// What its token grants, kept as long as the connection lives.
+    pub grants: Vec<Grant>,
 }
 
 /// On whose behalf somebody acts.
@@ -78,6 +82,8 @@ pub enum Role {
     Client,
     /// The application's own: it holds an API key and may read the server's statistics.
     Backend,
+    /// Whoever runs the server: what a backend may do, and disconnecting others and cleaning up.
+    Admin,
 }
 
 /// What can be granted on a channel.
@@ -100,6 +106,7 @@ impl Identity {
             user: None,
             expires_in: None,
             role: Role::Client,
+            grants: Vec::new(),
         }
     }
 
@@ -117,7 +124,23 @@ impl Identity {
             user: None,
             expires_in: None,
             role: Role::Backend,
+            grants: Vec::new(),
         }
+    }
+
+    /// Whoever runs the server.
+    pub fn admin() -> Self {
+        Self {
+            role: Role::Admin,
+            ..Self::backend()
+        }
+    }
+}
+
+impl Role {
+    /// Whether it is the application's own, or above.
+    pub const fn is_backend(self) -> bool {
+        matches!(self, Self::Backend | Self::Admin)
     }
 }
 
@@ -139,6 +162,25 @@ impl Operation {
             Self::Presence => "presence",
         }
     }
+}
+
+/// The channel to which all connections of a user are subscribed without asking: `user:` and the
+/// name, percent-encoded outside `[A-Za-z0-9._~-]`.
+///
+/// ```
+/// assert_eq!(&*bowline::personal_channel("ana@example.com"), "user:ana%40example.com");
+/// ```
+pub fn personal_channel(user: &str) -> Arc<str> {
+    let mut name = String::from("user:");
+    for byte in user.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'~' | b'-' => {
+                name.push(char::from(byte));
+            }
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name.into()
 }
 
 impl fmt::Debug for Credentials<'_> {

@@ -152,6 +152,9 @@ pub struct Config {
     /// Bytes of data in one answer to an HTTP history request (default 1 MiB); `more` says that the
     /// page was cut.
     pub history_bytes_max: usize,
+    /// Whether all connections of a user follow the channel `user:{name}` without asking (default
+    /// true); see [`personal_channel`](crate::personal_channel).
+    pub personal_channels: bool,
     /// Which web pages may connect (default: those of the same host). Programs that send no
     /// `Origin` are not browsers and are judged by their token alone.
     pub allowed_origins: AllowedOrigins,
@@ -207,6 +210,7 @@ impl Default for Config {
             batch_messages_max: 1_000,
             http_requests_max: 128,
             history_bytes_max: MIB,
+            personal_channels: true,
             allowed_origins: AllowedOrigins::SameHost,
             dev: false,
         }

@@ -29,8 +29,9 @@ mod vitals;
 pub use bowline_proto::{Code, Data, Position};
 
 pub use access::{
-    AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, Grant, Identity, OpenAccess,
-    Operation, RESERVED_PREFIXES, Role, StaticAccess,
+    AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, Grant, Identity, Issuer, KeyError,
+    KeySet, OpenAccess, Operation, RESERVED_PREFIXES, Role, StaticAccess, TokenAlgorithm,
+    personal_channel,
 };
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};

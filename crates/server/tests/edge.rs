@@ -2,6 +2,7 @@
 //! believed, and what the server says of itself.
 
 mod edge {
+    mod auth;
     pub(crate) mod client;
     mod http;
     mod limits;

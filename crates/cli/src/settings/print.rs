@@ -6,7 +6,11 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use super::{Loaded, Source, slot::show_span, table::SETTINGS};
+use super::{
+    Loaded, Source,
+    slot::{Shown, show_span},
+    table::SETTINGS,
+};
 
 /// The text; `loaded` is only read, though its slots are reached through `&mut`.
 pub(crate) fn print(loaded: &mut Loaded) -> String {
@@ -24,17 +28,15 @@ pub(crate) fn print(loaded: &mut Loaded) -> String {
             .unwrap_or(&Source::Default);
         let (name, variable) = (setting.name, setting.variable());
         match (setting.slot)(&mut loaded.settings).show() {
-            Some(value) => line(
+            Shown::Value(value) => line(
                 &mut text,
                 format_args!("{name} = {value}  # {source}; {variable}"),
             ),
-            None => {
-                let count = loaded.settings.api_keys.len();
-                line(
-                    &mut text,
-                    format_args!("# {name}: {count}, not shown; {source}; {variable}"),
-                );
-            }
+            Shown::Secrets(count) => line(
+                &mut text,
+                format_args!("# {name}: {count}, not shown; {source}; {variable}"),
+            ),
+            Shown::Unset => line(&mut text, format_args!("# {name} is not set; {variable}")),
         }
     }
     print_lists(&mut text, loaded);

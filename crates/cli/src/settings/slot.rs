@@ -4,8 +4,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use bowline::{AllowedOrigins, ApiKey, Network, NetworkError};
+use bowline::{AllowedOrigins, ApiKey, Network, NetworkError, TokenAlgorithm};
 use toml::Value;
+
+use super::tokens::Secret;
 
 /// A value as it was written.
 #[derive(Debug)]
@@ -29,6 +31,21 @@ pub(super) enum Slot<'a> {
     Format(&'a mut LogFormat),
     Kind(&'a mut EngineKind),
     Keys(&'a mut Vec<ApiKey>),
+    Key(&'a mut Option<ApiKey>),
+    Secret(&'a mut Option<Secret>),
+    Text(&'a mut Option<String>),
+    File(&'a mut Option<PathBuf>),
+    Algorithm(&'a mut TokenAlgorithm),
+}
+
+/// A value, as far as it may be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// As TOML.
+    Value(String),
+    /// So many secrets.
+    Secrets(usize),
+    Unset,
 }
 
 /// How log lines look.
@@ -144,14 +161,25 @@ impl Slot<'_> {
                     .map(|text| ApiKey::new(text).map_err(|error| error.to_string()))
                     .collect::<Result<_, _>>()?;
             }
+            Self::Key(key) => {
+                let parsed = ApiKey::new(&raw.one()?).map_err(|error| error.to_string())?;
+                *key = Some(parsed);
+            }
+            Self::Secret(secret) => *secret = Some(Secret(some(raw)?)),
+            Self::Text(text) => *text = Some(some(raw)?),
+            Self::File(path) => *path = Some(some(raw)?.into()),
+            Self::Algorithm(algorithm) => {
+                let problem = |()| "must be HS256, RS256, ES256 or EdDSA".to_owned();
+                *algorithm = raw.one()?.parse().map_err(problem)?;
+            }
         }
         Ok(())
     }
 
-    /// The value as TOML; none where it is a secret.
-    pub(super) fn show(self) -> Option<String> {
+    /// The value.
+    pub(super) fn show(self) -> Shown {
         let quoted = |text: &str| Value::from(text).to_string();
-        Some(match self {
+        Shown::Value(match self {
             Self::Span(span) => show_span(*span),
             Self::Size(size) => size.to_string(),
             Self::Total(total) => total.to_string(),
@@ -171,13 +199,28 @@ impl Slot<'_> {
             Self::Path(path) => quoted(&path.to_string_lossy()),
             Self::Kind(EngineKind::Embedded) => quoted("embedded"),
             Self::Kind(EngineKind::Memory) => quoted("memory"),
-            Self::Keys(_) => return None,
+            Self::Algorithm(algorithm) => quoted(algorithm.as_str()),
+            Self::Text(Some(text)) => quoted(text),
+            Self::File(Some(path)) => quoted(&path.to_string_lossy()),
+            Self::Text(None) | Self::File(None) | Self::Key(None) | Self::Secret(None) => {
+                return Shown::Unset;
+            }
+            Self::Keys(keys) => return Shown::Secrets(keys.len()),
+            Self::Key(Some(_)) | Self::Secret(Some(_)) => return Shown::Secrets(1),
         })
     }
 }
 
+fn some(raw: Raw) -> Result<String, String> {
+    let text = raw.one()?;
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(text)
+}
+
 /// A number of seconds, or a number with its unit.
-pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     let problem = || "must be seconds, or a number with ms, s, m, h or d".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {

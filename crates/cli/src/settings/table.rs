@@ -55,6 +55,14 @@ settings! {
     "log" "level" "log_level" Level log_level;
     "log" "format" "log_format" Format log_format;
     "access" "api_keys" "api_keys" Keys api_keys;
+    "access" "admin_token" "admin_token" Key admin_token;
+    "access" "jwt_algorithm" "jwt/algorithm" Algorithm tokens.algorithm;
+    "access" "jwt_secret" "jwt/secret" Secret tokens.secret;
+    "access" "jwt_public_key_file" "jwt/public_key_file" File tokens.public_key_file;
+    "access" "jwks_file" "jwt/jwks_file" File tokens.jwks_file;
+    "access" "jwt_issuer" "jwt/issuer" Text tokens.issuer;
+    "access" "jwt_audience" "jwt/audience" Text tokens.audience;
+    "access" "jwt_leeway" "jwt/leeway" Span tokens.leeway;
     "websocket" "ping_interval" "ping_interval" Span server.ping_interval;
     "websocket" "pong_timeout" "pong_timeout" Span server.pong_timeout;
     "websocket" "connection_timeout" "connection_timeout" Span server.connection_timeout;
@@ -92,6 +100,7 @@ settings! {
     "websocket" "page_bytes" "page_bytes_max" Size server.page_bytes_max;
     "websocket" "tail_channel_bytes" "tail_channel_bytes_max" Size server.tail_channel_bytes_max;
     "websocket" "tail_bytes" "tail_bytes_max" Size server.tail_bytes_max;
+    "websocket" "personal_channels" "personal_channels" Flag server.personal_channels;
     "websocket" "allowed_origins" "allowed_origins" Origins server.allowed_origins;
     "engine" "kind" "engine/kind" Kind engine;
     "engine" "data_dir" "engine/data_dir" Path data_dir;

@@ -1,6 +1,6 @@
 //! The access controls that come with the server: none at all, and a fixed list.
 //!
-//! Owns API keys and grants by channel pattern. Must not know where they are configured.
+//! Owns API keys, the admin's token, and grants by channel pattern; users come from `tokens`. Must not know where they are configured.
 
 use std::{fmt, future::ready};
 
@@ -8,18 +8,24 @@ use bowline_engine::BoxFuture;
 use bowline_proto::Code;
 use sha2::{Digest, Sha256};
 
-use super::{AccessControl, Credentials, Entrance, Identity, Operation, RESERVED_PREFIXES, Role};
+use super::{
+    AccessControl, Credentials, Entrance, Identity, Issuer, Operation, RESERVED_PREFIXES,
+    personal_channel, tokens,
+};
 
 /// Everybody may do everything, for development on one machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenAccess;
 
-/// A fixed list: API keys for backends, and what clients without a user may do.
+/// A fixed list: API keys for backends, issuers of users' tokens, and what all clients may do.
 ///
-/// It knows no users: a client's token that is no API key is refused, never ignored.
+/// A token that is neither a key nor of an issuer is refused, never ignored. Users may follow their
+/// personal channel without a grant.
 #[derive(Clone, Debug, Default)]
 pub struct StaticAccess {
     keys: Vec<ApiKey>,
+    admin: Option<ApiKey>,
+    issuers: Vec<Issuer>,
     anonymous: Vec<Grant>,
 }
 
@@ -88,7 +94,27 @@ impl Grant {
 impl StaticAccess {
     /// With these keys and grants; both may be empty.
     pub const fn new(keys: Vec<ApiKey>, anonymous: Vec<Grant>) -> Self {
-        Self { keys, anonymous }
+        Self {
+            keys,
+            admin: None,
+            issuers: Vec::new(),
+            anonymous,
+        }
+    }
+
+    /// Takes this token for the one of whoever runs the server.
+    #[must_use]
+    pub fn with_admin(mut self, token: Option<ApiKey>) -> Self {
+        self.admin = token;
+        self
+    }
+
+    /// Takes tokens of these issuers. Clients without a token are refused from now on, unless
+    /// something is granted to everybody.
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Vec<Issuer>) -> Self {
+        self.issuers = issuers;
+        self
     }
 
     fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Code> {
@@ -100,13 +126,21 @@ impl StaticAccess {
                     .keys
                     .iter()
                     .fold(false, |known, key| known | key.matches(&digest));
-                if known {
+                let admin = self.admin.as_ref().is_some_and(|key| key.matches(&digest));
+                if admin {
+                    Ok(Identity::admin())
+                } else if known {
                     Ok(Identity::backend())
                 } else {
-                    Err(Code::Unauthorized)
+                    tokens::verify(&self.issuers, token)
                 }
             }
-            (None, Entrance::WebSocket) => Ok(Identity::anonymous()),
+            (None, Entrance::WebSocket)
+                if self.issuers.is_empty() || !self.anonymous.is_empty() =>
+            {
+                Ok(Identity::anonymous())
+            }
+            (None, Entrance::WebSocket) => Err(Code::Unauthorized),
             (None, Entrance::Http) => Err(Code::Unauthorized),
         }
     }
@@ -119,7 +153,7 @@ impl AccessControl for OpenAccess {
     ) -> BoxFuture<'a, Result<Identity, Code>> {
         Box::pin(ready(Ok(match credentials.entrance {
             Entrance::WebSocket => Identity::anonymous(),
-            Entrance::Http => Identity::backend(),
+            Entrance::Http => Identity::admin(),
         })))
     }
 
@@ -142,11 +176,15 @@ impl AccessControl for StaticAccess {
         operation: Operation,
         channel: &'a str,
     ) -> BoxFuture<'a, bool> {
-        let granted = identity.role == Role::Backend
-            || self
-                .anonymous
-                .iter()
-                .any(|grant| grant.covers(operation, channel));
+        let own = || {
+            let user = identity.user.as_deref();
+            operation != Operation::Publish
+                && user.is_some_and(|user| *personal_channel(user) == *channel)
+        };
+        let mut grants = identity.grants.iter().chain(&self.anonymous);
+        let granted = identity.role.is_backend()
+            || grants.any(|grant| grant.covers(operation, channel))
+            || own();
         Box::pin(ready(granted))
     }
 }

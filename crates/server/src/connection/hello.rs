@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{End, Guard, Peer};
 use crate::{
-    access::{Credentials, Entrance, Identity, Operation},
+    access::{Credentials, Entrance, Identity, Operation, personal_channel},
     bucket::Bucket,
     channel::Channel,
     link::{Ending, Link},
@@ -43,7 +43,7 @@ pub(super) async fn answer(
     let mut subscriptions = Vec::new();
     let mut entries = Vec::new();
     let mut asked = hello.subscribe;
-    if let Some(personal) = identity.user.as_deref().map(personal_channel)
+    if let Some(personal) = personal(node, &identity)
         && !asked.iter().any(|(channel, _)| *channel == personal)
     {
         asked.push((personal, Some(From::Now)));
@@ -242,18 +242,12 @@ pub(super) async fn follow(
     Ok((channel, cursor, recovery))
 }
 
-/// The channel to which all connections of a user are subscribed without asking.
-pub(super) fn personal_channel(user: &str) -> Arc<str> {
-    let mut name = String::from("user:");
-    for byte in user.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'~' | b'-' => {
-                name.push(char::from(byte));
-            }
-            _ => name.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    name.into()
+/// The personal channel of the client's user, where users have one.
+pub(super) fn personal(node: &Node, identity: &Identity) -> Option<Arc<str>> {
+    let user = identity.user.as_deref()?;
+    node.config
+        .personal_channels
+        .then(|| personal_channel(user))
 }
 
 /// Whether the name is one, and the client may do this with it.

@@ -52,7 +52,7 @@ impl Reading {
         let identity = hello::authenticate(&node, &self.link, token).await?;
         let settled = self.link.pass.settle(identity.user.as_ref(), None);
         settled.map_err(|refusal| End::info(&refusal.info()))?;
-        let personal = identity.user.as_deref().map(hello::personal_channel);
+        let personal = hello::personal(&node, &identity);
         let mut entries = Vec::new();
         let max = node.config.subscriptions_per_connection_max;
         for channel in request.channels.iter().chain(&personal) {

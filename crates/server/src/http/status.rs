@@ -15,7 +15,6 @@ use super::{
     HttpApi,
     error::{ApiError, json_response},
 };
-use crate::Role;
 
 /// The process runs and answers: a restart would not help.
 pub(super) async fn live() -> Response {
@@ -41,7 +40,7 @@ pub(super) async fn stats(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    if api.identify(&parts).await?.role != Role::Backend {
+    if !api.identify(&parts).await?.role.is_backend() {
         return Err(Code::Forbidden.into());
     }
     let mut stats = api.vitals.stats();

@@ -1,0 +1,121 @@
+//! `bowline token`: a token for trying, signed as the server's settings ask for.
+//!
+//! Owns what stands in it. In production the application's own backend signs tokens.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bowline::{Operation, TokenAlgorithm};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    args::TokenArgs,
+    settings::{Settings, TokenSettings, parse_span},
+};
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TokenError {
+    /// Nothing to sign with.
+    #[error(
+        "there is no key to sign with: set access.jwt_secret (BOWLINE_ACCESS_JWT_SECRET) for HS256, \
+         or give --private-key with access.jwt_algorithm"
+    )]
+    NoKey,
+    /// The private key's file.
+    #[error("{path}: {problem}", path = .0.display(), problem = .1)]
+    Key(PathBuf, String),
+    /// A grant is not one.
+    #[error("--grant {0}: must be PATTERN=OPERATION,… of subscribe, publish, history and presence")]
+    Grant(String),
+    /// The time to live is not one.
+    #[error("--ttl: {0}")]
+    Ttl(String),
+    /// Signing failed.
+    #[error("the token can't be signed: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+    /// The clock stands before 1970.
+    #[error("the system's clock is wrong")]
+    Clock,
+    /// Standard output is gone.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+/// Prints a token.
+pub(crate) fn token(arguments: &TokenArgs, settings: &Settings) -> Result<(), TokenError> {
+    let token = sign(arguments, &settings.tokens)?;
+    io::Write::write_all(&mut io::stdout(), format!("{token}\n").as_bytes())?;
+    Ok(())
+}
+
+fn sign(arguments: &TokenArgs, settings: &TokenSettings) -> Result<String, TokenError> {
+    let ttl = parse_span(&arguments.ttl).map_err(TokenError::Ttl)?;
+    let mut claims = claims(arguments, ttl)?;
+    let mut add = |name: &str, value: &Option<String>| {
+        if let Some(value) = value {
+            claims.insert(name.to_owned(), value.as_str().into());
+        }
+    };
+    add("iss", &settings.issuer);
+    add("aud", &settings.audience);
+    let (algorithm, key) = key(arguments, settings)?;
+    Ok(jsonwebtoken::encode(
+        &Header::new(algorithm),
+        &claims,
+        &key,
+    )?)
+}
+
+fn claims(arguments: &TokenArgs, ttl: Duration) -> Result<Map<String, Value>, TokenError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_err(|_| TokenError::Clock)?;
+    let mut claims = Map::new();
+    claims.insert("exp".to_owned(), (now + ttl).as_secs().into());
+    claims.insert("iat".to_owned(), now.as_secs().into());
+    if let Some(user) = &arguments.user {
+        claims.insert("sub".to_owned(), user.as_str().into());
+    }
+    let mut channels = BTreeMap::new();
+    for grant in &arguments.grant {
+        let bad = || TokenError::Grant(grant.clone());
+        let (pattern, operations) = grant.rsplit_once('=').ok_or_else(bad)?;
+        let operations: Vec<&str> = operations.split(',').collect();
+        let known = |name: &&str| Operation::ALL.iter().any(|known| known.as_str() == *name);
+        if !operations.iter().all(known) {
+            return Err(bad());
+        }
+        channels.insert(pattern, operations);
+    }
+    if !channels.is_empty() {
+        claims.insert("channels".to_owned(), json!(channels));
+    }
+    Ok(claims)
+}
+
+fn key(
+    arguments: &TokenArgs,
+    settings: &TokenSettings,
+) -> Result<(Algorithm, EncodingKey), TokenError> {
+    let algorithm = settings.algorithm.into();
+    let Some(path) = &arguments.private_key else {
+        let secret = settings.secret.as_ref().ok_or(TokenError::NoKey)?;
+        return Ok((algorithm, EncodingKey::from_secret(secret.0.as_bytes())));
+    };
+    let told = |problem: String| TokenError::Key(path.clone(), problem);
+    let pem = fs::read(path).map_err(|error| told(error.to_string()))?;
+    let key = match settings.algorithm {
+        TokenAlgorithm::Hs256 => return Err(told("HS256 signs with access.jwt_secret".to_owned())),
+        TokenAlgorithm::Rs256 => EncodingKey::from_rsa_pem(&pem),
+        TokenAlgorithm::Es256 => EncodingKey::from_ec_pem(&pem),
+        TokenAlgorithm::EdDsa => EncodingKey::from_ed_pem(&pem),
+    };
+    let key = key.map_err(|_| told(format!("is no private key for {}", settings.algorithm)))?;
+    Ok((algorithm, key))
+}
