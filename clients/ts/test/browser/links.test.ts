@@ -37,7 +37,7 @@ afterAll(async () => {
   pages?.close()
   other?.close()
   await proxy?.stop()
-  await server?.down()
+  await server?.end()
 })
 
 /** Makes `window.ws`, which logs what comes from `channel` in `window.seen`. */

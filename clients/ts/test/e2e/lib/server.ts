@@ -1,7 +1,9 @@
 // A real server for tests: the built `bowline`, on a free port.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../../../../', import.meta.url))
@@ -32,6 +34,8 @@ export async function freePort(): Promise<number> {
 export class Server {
   readonly port: number
   readonly #settings: Record<string, string>
+  /** Where the server keeps its data. */
+  readonly #folder = mkdtempSync(join(tmpdir(), 'bowline-ts-'))
   #child: ChildProcess | undefined
 
   constructor(port: number, settings: Record<string, string> = {}) {
@@ -55,6 +59,7 @@ export class Server {
 
   async up(): Promise<void> {
     const child = spawn(binary(), ['serve', '--dev', '--listen', `127.0.0.1:${this.port}`], {
+      cwd: this.#folder,
       env: { ...process.env, ...this.#settings },
       stdio: 'ignore',
     })
@@ -77,6 +82,12 @@ export class Server {
 
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal)
+  }
+
+  /** Ends it for good. */
+  async end(): Promise<void> {
+    await this.down()
+    rmSync(this.#folder, { recursive: true, force: true })
   }
 
   async down(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
