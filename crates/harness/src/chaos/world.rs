@@ -37,7 +37,8 @@ history_count = 8
 /// For clients on another host, who share one address, too. The key is the harness's own.
 const PUBLIC_CONFIG: &str = r#"
 max_connections_per_ip = 10000
-rate_limit_attempts = 1000000
+max_verified_connections_per_ip = 10000
+rate_limit_attempts = 10000
 
 [access]
 api_keys = ["the-key-of-the-harness-0123456789"]
