@@ -363,6 +363,28 @@ fn what_does_not_get_shorter_is_left_as_it_is() {
     }
 }
 
+/// zlib's fastest level panicked where its room ran out in the middle of what can't be compressed.
+#[test]
+fn noise_of_any_length_is_left_as_it_is_by_a_worn_state() {
+    let mut deflater = Deflater::new();
+    let mut state = 1_u64;
+    for length in (200..9_000)
+        .step_by(7)
+        .chain((9_000..200_000).step_by(7_919))
+    {
+        let noise: Vec<u8> = (0..length)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        let coded = deflater.encode_message(MessageKind::Binary, &noise, None);
+        assert_eq!(coded, None, "{length} bytes");
+    }
+}
+
 #[test]
 fn what_is_made_does_not_depend_on_what_was_made_before() {
     let mut worn = Deflater::new();
