@@ -134,6 +134,9 @@ codes! {
     OriginNotAllowed "origin_not_allowed" close 4403 http 403 Policy retry false Contact
         "This page may not connect here."
         "The Origin or Host of the request is not on the allow-list.";
+    Disconnected "disconnected" close 4403 http none Policy retry false Contact
+        "The service has ended this connection."
+        "Whoever runs the server has ended this connection.";
     HelloTimeout "hello_timeout" close 4408 http 408 Timeout retry true Wait
         "The connection is too slow; trying again."
         "The connection was not welcomed within connection_timeout.";

@@ -72,6 +72,12 @@ export const CODE_TABLE: readonly (readonly [string, ErrorClass, Action, string]
     'This page may not connect here.',
   ],
   [
+    'disconnected',
+    'policy',
+    'contact',
+    'The service has ended this connection.',
+  ],
+  [
     'hello_timeout',
     'timeout',
     'wait',
@@ -254,6 +260,7 @@ export type Code =
   | 'token_expired'
   | 'forbidden'
   | 'origin_not_allowed'
+  | 'disconnected'
   | 'hello_timeout'
   | 'stale'
   | 'send_timeout'
