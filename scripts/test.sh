@@ -18,6 +18,10 @@ done
 step "Real processes under faults"
 scripts/chaos.sh --short chaos frames storm network pauses restarts
 
+step "Records of long runs"
+python3 scripts/test_proof.py
+scripts/proof.py check
+
 step "The TypeScript client"
 scripts/ts.sh
 

@@ -8,7 +8,7 @@
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use bowline_harness::{
-    DriverSpec, RunError, RunOptions, Scenario, Sizes, Verdict, scenario, scenarios,
+    DriverSpec, ProofRun, RunError, RunOptions, Scenario, Sizes, Verdict, scenario, scenarios,
 };
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,6 +78,9 @@ struct Run {
     /// Keep the logs here [default: a temporary folder, removed if the run passes].
     #[arg(long)]
     logs: Option<PathBuf>,
+    /// Append the totals to this record, of docs/proof.
+    #[arg(long)]
+    proof: Option<PathBuf>,
 }
 
 /// How a run ended, for the table and the exit code.
@@ -99,7 +102,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Check { folder, scenario } => match named(&scenario).as_deref() {
-            Some([scenario]) => conclude((scenario.judge)(&folder)).exit_code(),
+            Some([scenario]) => conclude(&(scenario.judge)(&folder)).exit_code(),
             _ => ExitCode::from(2),
         },
         Command::Run(arguments) => {
@@ -163,12 +166,26 @@ async fn run(scenario: &Scenario, arguments: &Run, seed: u64) -> Ending {
             return Ending::Broken;
         }
     };
+    let proof = match arguments.proof.as_deref().map(ProofRun::begin).transpose() {
+        Ok(proof) => proof,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return Ending::Broken;
+        }
+    };
     println!(
         "{}, seed {seed}, logs in {}",
         scenario.name,
         folder.display()
     );
-    let ending = conclude((scenario.run)(options).await);
+    let result = (scenario.run)(options).await;
+    let mut ending = conclude(&result);
+    if let (Some(proof), Ok(verdict)) = (proof, &result)
+        && let Err(problem) = proof.end(seed, verdict.passed(), verdict.totals())
+    {
+        eprintln!("{problem}");
+        ending = Ending::Broken;
+    }
     match ending {
         Ending::Passed | Ending::NotRun if arguments.logs.is_none() => {
             // What can't be removed is only litter.
@@ -179,7 +196,7 @@ async fn run(scenario: &Scenario, arguments: &Run, seed: u64) -> Ending {
     ending
 }
 
-fn conclude(result: Result<Verdict, RunError>) -> Ending {
+fn conclude(result: &Result<Verdict, RunError>) -> Ending {
     let ending = match result {
         Ok(verdict) => {
             print!("{verdict}");

@@ -1,6 +1,6 @@
 //! The outcome of a run as a table: what was counted, what it should be, and whether it is.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// A judged run.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,16 @@ impl Verdict {
     /// Whether every row passed.
     pub fn passed(&self) -> bool {
         !self.rows.is_empty() && self.rows.iter().all(|row| row.passed)
+    }
+
+    /// What was counted, by names for records: `fault hole_both` is `fault_hole_both`.
+    pub fn totals(&self) -> BTreeMap<String, u64> {
+        let name = |row: &Row| {
+            let words = row.name.split(|c: char| !c.is_ascii_alphanumeric());
+            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+            words.join("_").to_lowercase()
+        };
+        self.rows.iter().map(|row| (name(row), row.value)).collect()
     }
 
     /// A row that passes only with this value.
@@ -74,5 +84,20 @@ impl fmt::Display for Verdict {
             writeln!(f, "  {violation}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_have_names_without_spaces_and_signs() {
+        let mut verdict = Verdict::default();
+        verdict.inform("Live -> CatchingUp -> Live", 3);
+        verdict.exactly("planted Dropped, seen by \"no loss\"", 1, 1);
+        let totals = verdict.totals();
+        assert_eq!(totals["live_catchingup_live"], 3);
+        assert_eq!(totals["planted_dropped_seen_by_no_loss"], 1);
     }
 }

@@ -80,11 +80,7 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
     let catchups = stat("catchups_started").min(stat("catchups_finished"));
     let duplicates = stat("upstream_duplicates");
     for (name, count, least) in [
-        (
-            "cuts of the least cut client",
-            totals.cuts_min,
-            owed.cuts_each,
-        ),
+        ("cuts of each client, min", totals.cuts_min, owed.cuts_each),
         ("kills of the server", history.kills, owed.kills),
         ("pairs of faults at once", history.pairs, owed.pairs),
         ("recovered:true", totals.recovered, owed.recovered),
@@ -112,6 +108,8 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
     verdict.inform("handshakes", totals.welcomes);
     verdict.inform("sessions resumed", totals.resumed);
     verdict.inform("upstream acked", totals.upstream_acked);
+    let acked = totals.published + totals.upstream_acked;
+    verdict.inform("acked messages", acked);
     verdict.inform(
         "publications repeated and deduplicated by key",
         totals.published_duplicates,
