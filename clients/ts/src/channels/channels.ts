@@ -20,6 +20,8 @@ export interface ChannelsHost {
 export class Channels {
   readonly #host: ChannelsHost
   readonly #readers = new Map<string, Set<Subscription>>()
+  /** The last answer to each subscription, for readers that join. */
+  readonly #answers = new Map<string, Delivery>()
 
   constructor(host: ChannelsHost) {
     this.#host = host
@@ -52,6 +54,7 @@ export class Channels {
     readers.add(reader)
     this.#readers.set(channel, readers)
     if (readers.size === 1) this.#host.subscribe(channel, from)
+    else reader.join(this.#answers.get(channel))
     return reader
   }
 
@@ -76,8 +79,10 @@ export class Channels {
   push(channel: string, delivery: Delivery, final = false): void {
     const readers = this.#readers.get(channel)
     if (!readers) return
+    if (delivery.type === 'subscribed') this.#answers.set(channel, delivery)
     for (const reader of readers) reader.push(delivery)
     if (!final) return
+    this.#answers.delete(channel)
     // They end by themselves when they have read it; the channel is not theirs any more.
     this.#readers.delete(channel)
     for (const reader of readers) reader.finish()
@@ -94,6 +99,7 @@ export class Channels {
     const readers = this.#readers.get(channel)
     if (!readers?.delete(reader) || readers.size) return
     this.#readers.delete(channel)
+    this.#answers.delete(channel)
     this.#host.unsubscribe(channel)
   }
 }

@@ -122,6 +122,11 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     }
   }
 
+  /** The channel was subscribed to before by another reader, with this answer. */
+  join(answer: Delivery | undefined): void {
+    if (answer?.type === 'subscribed') this.#settle.resolve(answer.recovery)
+  }
+
   /** Nothing follows what is queued. */
   finish(): void {
     this.#finished = true

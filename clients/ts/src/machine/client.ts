@@ -172,8 +172,9 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #queue(key: number, item: Item): void {
-    const reason =
-      this.state === 'closed' ? 'closed' : this.outbox.push(this.now, key, item, this.#bytesMax)
+    const closed = this.state === 'closed'
+    if (!closed) this.#report(this.outbox.makeRoom(item, this.#bytesMax))
+    const reason = closed ? 'closed' : this.outbox.push(this.now, key, item, this.#bytesMax)
     if (reason) return this.emit({ event: 'dropped', key, fate: 'refused', reason })
     const { active } = this
     if (active && !active.probe && this.now - active.receivedAt >= this.options.silenceMs * 1000) {
@@ -195,7 +196,9 @@ export class Client extends Dialer<ClientOptions> {
   #resetSession(): void {
     this.session = undefined
     this.#report(this.outbox.fresh(this.options.resendUnknown, 'session_reset'))
-    if (this.active) this.start()
+    // Numbers from 1 belong to the new session: the links of the old one must not take them.
+    this.#fenced = true
+    if (this.dialing?.helloAt !== undefined || this.active) this.redial()
   }
 
   #message(link: number, message: ServerMessage): void {

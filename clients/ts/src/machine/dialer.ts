@@ -250,6 +250,14 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     } else this.#dial()
   }
 
+  /** Dials anew, instead of a dial that is on its way. */
+  protected redial(): void {
+    const { dialing } = this
+    this.dialing = undefined
+    if (dialing) this.output({ type: 'close_link', link: dialing.link, code: CLOSE_GOING_AWAY })
+    this.start()
+  }
+
   /** Asks the application for a token, once at a time. */
   protected authorize(): void {
     if (this.#authorizeUntil !== undefined) return
@@ -309,12 +317,10 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   }
 
   #reauthenticate(): void {
-    if (this.active) this.authorize()
-    else if (!this.dialing) {
-      this.token = undefined
-      this.authFailures = 0
-      this.start()
-    }
+    if (this.active) return this.authorize()
+    this.token = undefined
+    this.authFailures = 0
+    this.redial()
   }
 
   #hint(hint: Hint): void {

@@ -44,6 +44,11 @@ export interface OutboxConfig {
   outboxBytesMax: number
   /** Older ones are dropped. Default 12 h, below the server's `session_ttl` of 24 h. */
   outboxAgeMaxMs: number
+  /**
+   * What gives way where there is no room: the new message (`newest`, the default), or the oldest
+   * that were never written (`oldest`). What was written may have been stored, and stays.
+   */
+  outboxDrops?: 'newest' | 'oldest'
 }
 
 /** A message that waits. */
@@ -91,6 +96,25 @@ export class Outbox {
     this.next = next
     this.entries = entries
     this.#bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
+  }
+
+  /** Gives up old messages for a new one, where the application wants it so. */
+  makeRoom(item: Item, bytesMax: number | undefined): Resolved[] {
+    const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
+    const bytes = payloadBytes(item.data)
+    const given: Resolved[] = []
+    if (outboxDrops !== 'oldest' || bytes > Math.min(outboxBytesMax, bytesMax ?? bytes))
+      return given
+    const full = () =>
+      this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax
+    // Bounded by the entries: each turn takes one away.
+    while (full()) {
+      const index = this.entries.findIndex(({ seq }) => seq === undefined)
+      const [entry] = index < 0 ? [] : this.entries.splice(index, 1)
+      if (!entry) break
+      given.push(this.#drop(entry, 'refused', 'outbox_full'))
+    }
+    return given
   }
 
   /** Takes a message, or says why not; then it was not numbered and nothing has changed. */

@@ -70,7 +70,7 @@ interface Waiting {
 
 const WAITING_MAX = 1000
 
-/** The face of a socket. A subclass makes the machine and calls `begin`. */
+/** The face of a socket. A subclass says which machine, and calls `begin`. */
 export abstract class Face extends (Target as new () => TypedTarget) implements WebSocket {
   static readonly CONNECTING = 0
   static readonly OPEN = 1
@@ -101,7 +101,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   #unsaid: { end: LinkEnd | undefined; event: MachineEvent } | undefined
   #opens = 0
   #lost = false
+  #failed = false
   #over = false
+  /** Asked to connect again before the last link of an earlier life was over. */
+  #again = false
   #unlisten = () => {}
 
   constructor(url: UrlSource, protocols: string | string[] = [], options: SocketOptions = {}) {
@@ -113,7 +116,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       ...(options.WebSocket && { WebSocket: options.WebSocket }),
       ...options.environment,
     })
-    if (typeof url !== 'function') this.#url = absolute(url)
+    if (typeof url === 'string' || 'href' in url) this.#url = absolute(url)
     this.#recorder = new Recorder(this.environment.wallMs)
   }
 
@@ -219,7 +222,18 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** The last 500 events and the figures, without tokens and payloads. */
   diagnostics(): { state: State; url: string; statistics: Statistics; events: LogEntry[] } {
     const url = this.#url.replace(/[?#].*/, '')
-    return { state: this.#state, url, statistics: this.statistics, events: this.#recorder.log() }
+    const all = {
+      state: this.#state,
+      url,
+      statistics: this.statistics,
+      events: this.#recorder.log(),
+    }
+    // A peer may have echoed the token, in the reason of a close for example.
+    const { token } = this
+    if (!token) return all
+    return JSON.parse(JSON.stringify(all), (_, value) =>
+      typeof value === 'string' ? value.replaceAll(token, '…') : value,
+    )
   }
 
   /** Adds a listener; the answer removes it. */
@@ -272,32 +286,50 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     await closed
   }
 
-  /** Connects, or dials anew although a link is open. */
+  /** Connects, or dials anew although a link is open; after `close()` too. */
   reconnect(): void {
     if (this.runner.newest()) this.runner.feed({ type: 'thawed' })
-    else this.runner.feed({ type: 'connect' })
+    else this.retryNow()
   }
 
   /** Doesn't wait for the backoff, or for the application where it is blocked. */
   retryNow(): void {
-    this.runner.feed({ type: 'connect' })
+    if (this.#state !== 'closed') this.connect()
+    else if (!this.#over) this.#again = true
+    else {
+      this.begin()
+      this.connect()
+    }
   }
 
   /** Asks for a new token, then goes on with it. */
   reauthenticate(): void {
     this.#tokenReason = 'asked'
-    this.runner.feed({ type: 'reauthenticate' })
+    if (this.#state === 'closed') this.retryNow()
+    else this.runner.feed({ type: 'reauthenticate' })
   }
 
-  /** Starts with this machine, once the subclass is made. */
-  protected begin(machine: Machine): void {
-    this.runner = new Runner(machine, this.environment, this.#host())
-    const { signal } = this.options
-    if (signal?.aborted) return this.close()
-    signal?.addEventListener('abort', () => this.close(), { once: true })
+  /** What decides, anew for each life between `close()` and `close()`. */
+  protected abstract machine(): Machine
+
+  /** Starts a life; the first one once the subclass is made. */
+  protected begin(): void {
+    this.runner = new Runner(this.machine(), this.environment, this.#host())
+    this.#over = this.#again = this.#lost = this.#failed = false
+    this.#opens = 0
+    this.#state = 'idle'
+    this.#verdict = undefined
     this.#unlisten = this.environment.hints((hint) => {
       this.runner.feed(hint === 'thawed' ? { type: 'thawed' } : { type: 'hint', hint })
     })
+  }
+
+  /** Begins the first life as the options say. */
+  protected start(): void {
+    this.begin()
+    const { signal } = this.options
+    if (signal?.aborted) return this.close()
+    signal?.addEventListener('abort', () => this.close(), { once: true })
     if (!this.options.startClosed) this.connect()
   }
 
@@ -383,7 +415,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     const allowed = advised === undefined ? undefined : this.advised(advised)
     if (allowed) this.#url = allowed
     else if (typeof source === 'function') this.#url = absolute(await source({ token: this.token }))
-    else this.#url = absolute(source)
+    else this.#url = absolute(await source)
     return { url: this.#url, protocols: this.subprotocols() }
   }
 
@@ -448,14 +480,15 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.#lost = true
       if (current !== 'closed') this.emit('lostconnection', { status: 'lost' })
     }
-    if (current === 'blocked' || current === 'dormant') {
+    if ((current === 'blocked' || current === 'dormant') && !this.#failed) {
+      this.#failed = true
       this.emit('lostconnection', { status: 'failed' })
     }
   }
 
   #opened(): void {
     this.#verdict = undefined
-    this.#lost = false
+    this.#lost = this.#failed = false
     const again = this.#opens++ > 0
     for (const { data, sent } of this.#waiting.splice(0)) {
       this.runner.newest()?.send(data as string)
@@ -478,6 +511,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.environment.setTimeout(() => {
       if (!wasOpen && this.#opens === 0) this.emit('error')
       this.emit('close', told)
+      if (this.#again) this.retryNow()
     }, 0)
   }
 

@@ -13,10 +13,11 @@ import type { Catalogue } from '../recommendation/recommendation.ts'
 /** Why a token is wanted. */
 export type TokenReason = 'connect' | 'expired' | 'refused' | 'asked'
 
-/** A URL, or what makes one for each dial. */
+/** A URL, a promise of one, or what makes one for each dial. */
 export type UrlSource =
   | string
   | URL
+  | Promise<string | URL>
   | ((context: { token: string | undefined }) => string | URL | Promise<string | URL>)
 
 /** Options for any server. */

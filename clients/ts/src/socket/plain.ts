@@ -20,6 +20,10 @@ export function plainMachine(seed: number, options: SocketOptions): PlainClient 
 export class ResilientWebSocket extends Face {
   constructor(url: UrlSource, protocols: string | string[] = [], options: SocketOptions = {}) {
     super(url, protocols, options)
-    this.begin(plainMachine(this.seed(), options))
+    this.start()
+  }
+
+  protected override machine(): PlainClient {
+    return plainMachine(this.seed(), this.options)
   }
 }

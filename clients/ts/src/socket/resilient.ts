@@ -12,7 +12,7 @@ import type { ErrorInfo } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
 import type { Action } from '../codes/table.ts'
 import type { Client } from '../machine/client.ts'
-import type { Event as MachineEvent, Output, Request } from '../machine/contract.ts'
+import type { Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
 import type { From, Position } from '../position/position.ts'
 import { english } from '../recommendation/en.ts'
@@ -38,6 +38,8 @@ const READER_MAX = 1024
 
 /** A message on its way: resolved when it is stored, rejected when it is dropped. */
 export interface Sent extends Promise<void> {
+  /** `queued`: not yet written to a link. `sent`: written, its ack has not come. */
+  readonly progress: 'queued' | 'sent' | 'acked' | 'dropped'
   /** Its name in the events `ack` and `drop`. */
   readonly key: number
   /** The application's answer to a `send`; rejected with `reply_lost` where it can't come. */
@@ -48,7 +50,7 @@ interface Waiter {
   stored(error?: SocketError): void
   replied(error: SocketError | undefined, data?: unknown): void
   isSend: boolean
-  isStored: boolean
+  end: 'acked' | 'dropped' | undefined
 }
 
 interface Asker {
@@ -60,7 +62,7 @@ interface Asker {
 export class ResilientWebSocket extends Face {
   declare protected readonly options: ResilientOptions
   readonly #bowline: boolean
-  readonly #client: Client | undefined
+  #client: Client | undefined
   #channels: Channels | undefined
   #keeper: Keeper | undefined
   #keys = 0
@@ -72,20 +74,8 @@ export class ResilientWebSocket extends Face {
 
   constructor(url: UrlSource, protocols: string | string[] = [], options: ResilientOptions = {}) {
     super(url, protocols, options)
-    const { bowline = false, store } = options
-    const { randomBytes, wallMs } = this.environment
-    this.#bowline = bowline
-    if (!bowline) {
-      this.begin(plainMachine(this.seed(), options))
-      return
-    }
-    this.#client = createClient(this.seed(), options, randomSession(randomBytes))
-    if (store) {
-      this.#keeper = new Keeper(store, this.#client, this.environment)
-      // Above all keys that an earlier life can have kept.
-      this.#keys = wallMs() * 1000
-    }
-    this.begin(this.#client)
+    this.#bowline = options.bowline ?? false
+    this.start()
   }
 
   /** The session's secret id. Keep it as a password. */
@@ -107,7 +97,7 @@ export class ResilientWebSocket extends Face {
     data: any,
     options: { method?: string; volatile?: boolean } = {},
   ): Sent {
-    if (!this.#bowline) return Object.assign(super.send(data), { key: 0, reply: NO_REPLY }) as Sent
+    if (!this.#bowline) return sent(super.send(data), 0, NO_REPLY)
     const item = { data: payloadOf(data), method: options.method }
     if (!options.volatile) return this.#queue(item)
     return this.#volatile({ type: 'call', ...item })
@@ -134,7 +124,7 @@ export class ResilientWebSocket extends Face {
     const max = options.readerMax ?? this.options.readerMax ?? READER_MAX
     const { from = null, listener, signal } = options
     const channels = this.#open()
-    if (signal?.aborted) return channels.none(channel)
+    if (signal?.aborted || this.state === 'closed') return channels.none(channel)
     const subscription = channels.open(channel, from, max, listener)
     signal?.addEventListener('abort', () => subscription.unsubscribe(), { once: true })
     return subscription
@@ -179,6 +169,22 @@ export class ResilientWebSocket extends Face {
   override close(code?: number, reason = ''): void {
     super.close(code, reason)
     this.#keeper?.finish()
+    this.#channels?.finish()
+    this.#channels = undefined
+  }
+
+  protected override machine(): Machine {
+    const { options } = this
+    if (!this.#bowline) return plainMachine(this.seed(), options)
+    const { randomBytes, wallMs } = this.environment
+    const client = createClient(this.seed(), options, randomSession(randomBytes))
+    this.#client = client
+    if (options.store) {
+      this.#keeper = new Keeper(options.store, client, this.environment)
+      // Above all keys that an earlier life can have kept.
+      this.#keys = Math.max(this.#keys, wallMs() * 1000)
+    }
+    return client
   }
 
   protected override connect(): void {
@@ -312,23 +318,27 @@ export class ResilientWebSocket extends Face {
         replied = (error, data) => (error ? reject(error) : resolve(data))
       }),
     )
+    let waiter!: Waiter
     const stored = quiet(
       new Promise<void>((resolve, reject) => {
         const settle = (error?: SocketError) => (error ? reject(error) : resolve())
         const isSend = item.channel === undefined
-        this.#waiters.set(key, { stored: settle, replied, isSend, isStored: false })
+        waiter = { stored: settle, replied, isSend, end: undefined }
       }),
     )
+    this.#waiters.set(key, waiter)
     this.#defer(() => {
       this.runner.feed({ type: 'queue', key, item })
       this.#keeper?.queued()
     })
-    return Object.assign(stored, { key, reply })
+    const written = () =>
+      this.#client?.outbox.entries.some((entry) => entry.key === key && entry.seq !== undefined)
+    return sent(stored, key, reply, () => waiter.end ?? (written() ? 'sent' : 'queued'))
   }
 
   #volatile(request: Request): Sent {
     const reply = this.#ask(request)
-    return Object.assign(quiet(reply.then(() => undefined)), { key: 0, reply })
+    return sent(quiet(reply.then(() => undefined)), 0, reply)
   }
 
   #ask(request: Request): Promise<unknown> {
@@ -354,7 +364,7 @@ export class ResilientWebSocket extends Face {
     const { key } = event
     const waiter = this.#waiters.get(key)
     if (event.event === 'acked') {
-      if (waiter) waiter.isStored = true
+      if (waiter) waiter.end = 'acked'
       if (!waiter?.isSend) this.#waiters.delete(key)
       waiter?.stored()
       this.emit('ack', { key })
@@ -362,12 +372,13 @@ export class ResilientWebSocket extends Face {
       const { fate, reason } = event
       const error = new SocketError(reason, `The message was dropped: ${reason}.`, { fate })
       this.#waiters.delete(key)
+      if (waiter) waiter.end = 'dropped'
       waiter?.stored(error)
       waiter?.replied(error)
       this.emit('drop', { key, fate, reason })
     } else if (event.event === 'reply') {
       waiter?.replied(undefined, event.data)
-      if (waiter?.isStored) this.#waiters.delete(key)
+      if (waiter?.end) this.#waiters.delete(key)
       else if (waiter) waiter.isSend = false
     } else {
       this.#waiters.delete(key)
@@ -385,6 +396,17 @@ export class ResilientWebSocket extends Face {
 const NO_REPLY = /* @__PURE__ */ quiet(
   Promise.reject(new SocketError('not_supported', 'Only a Bowline server answers.')),
 )
+
+/** A promise with a message's name, answer and progress; what has no ack is `sent` at once. */
+function sent(
+  promise: Promise<unknown>,
+  key: number,
+  reply: Promise<unknown>,
+  progress: () => Sent['progress'] = () => 'sent',
+): Sent {
+  const named = Object.assign(promise, { key, reply })
+  return Object.defineProperty(named, 'progress', { get: progress }) as unknown as Sent
+}
 
 function errorOf({ code, message, retry, retry_after_ms }: ErrorInfo): SocketError {
   return new SocketError(code, message, { retry, retryAfterMs: retry_after_ms })

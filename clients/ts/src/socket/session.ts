@@ -17,8 +17,17 @@ import { dialerOptions, type SocketOptions } from './options.ts'
 export interface ResilientOptions extends SocketOptions {
   /** Speak `bowline.v1`. A server without it refuses. Default false; `connect` sets it. */
   bowline?: boolean
-  /** The bounds of what waits for its ack: messages (1,000), bytes (4 MiB), milliseconds (12 h). */
-  outbox?: { messagesMax?: number; bytesMax?: number; ageMaxMs?: number }
+  /**
+   * The bounds of what waits for its ack: messages (1,000), bytes (4 MiB), milliseconds (12 h). Where
+   * there is no room, `drops` says what gives way: the `newest` (default), or the `oldest` that was
+   * never written.
+   */
+  outbox?: {
+    messagesMax?: number
+    bytesMax?: number
+    ageMaxMs?: number
+    drops?: 'newest' | 'oldest'
+  }
   /** Send again in a new session what was written but not acknowledged: it may take effect twice. */
   resendUnknown?: boolean
   /** Send again what only `welcome` acknowledged; for tests of servers. */
@@ -35,7 +44,7 @@ export interface ResilientOptions extends SocketOptions {
 
 /** How a channel is subscribed to. */
 export interface SubscribeOptions {
-  /** Where to begin. Default: from now. */
+  /** Where to begin. Default: from now. A further reader of a channel joins where the first is. */
   from?: From
   /** Is called with each item as it comes, instead of reading the subscription. */
   listener?: (delivery: Delivery) => void
@@ -70,6 +79,7 @@ export function createClient(
     outboxMessagesMax: outbox.messagesMax ?? usual.outboxMessagesMax,
     outboxBytesMax: outbox.bytesMax ?? usual.outboxBytesMax,
     outboxAgeMaxMs: outbox.ageMaxMs ?? usual.outboxAgeMaxMs,
+    outboxDrops: outbox.drops ?? 'newest',
     resendUnknown,
     resendStored,
     session,

@@ -30,6 +30,7 @@ export class Keeper {
   #deferred: (() => void)[] | undefined = []
   #writes: (() => void)[] = []
   #saving = false
+  #restoring = false
   #lazy: unknown
   #over = false
 
@@ -41,6 +42,8 @@ export class Keeper {
 
   /** Loads what was kept into the client; then what was deferred happens. */
   async restore(): Promise<void> {
+    if (this.#restoring) return
+    this.#restoring = true
     const kept = await this.#store.load().catch(() => undefined)
     if (kept) {
       const { outbox } = this.#client
