@@ -1,25 +1,56 @@
 /**
  * `@bowline/client/element`: `<connection-status>`, which tells the user how the connection does.
  *
- * Owns the markup. Set its property `socket`; style it by its parts (`status`, `title`, `detail`,
- * `action`) and by its attribute `state`. The event `action` says which action was chosen: `retry`
- * is done by the element, the others are the application's.
+ * Owns the markup and a plain look. Set its property `socket`. It is empty while all is well, unless
+ * it has the attribute `always`. Theme it by the custom properties `--connection-status-background`,
+ * `-color` and `-accent`, by its parts (`box`, `mark`, `status`, `title`, `detail`, `action`) and by
+ * its attribute `state`. The event `action` says which action was chosen: `retry` is done by the
+ * element, the others are the application's.
  */
 
 import type { Recommendation, ResilientWebSocket } from './index.ts'
 
+/** The words for actions and, with attribute `always`, for a link that does well. */
 const LABELS: Record<string, string> = {
   retry: 'Try again',
   login: 'Sign in',
   reload: 'Reload',
   contact: 'Get help',
+  open: 'Connected',
 }
+
+/** Contrast is above 7:1 in both schemes; the button is as high as a finger needs (WCAG 2.5.5). */
+const STYLE = `
+:host { display: block; color-scheme: light dark; font: inherit;
+  --background: var(--connection-status-background, light-dark(#fff7e0, #33290f));
+  --color: var(--connection-status-color, light-dark(#3d2f00, #ffeebf));
+  --accent: var(--connection-status-accent, light-dark(#8a5a00, #ffc94d)); }
+:host([state=blocked]), :host([state=dormant]) {
+  --background: var(--connection-status-background, light-dark(#fdecea, #3a1614));
+  --color: var(--connection-status-color, light-dark(#5f1410, #ffdad6));
+  --accent: var(--connection-status-accent, light-dark(#a3231c, #ff8a80)); }
+:host([state=open]:not([poor])), :host([state=probing]:not([poor])) {
+  --background: var(--connection-status-background, light-dark(#e9f6ec, #11301a));
+  --color: var(--connection-status-color, light-dark(#12401f, #c9f2d4));
+  --accent: var(--connection-status-accent, light-dark(#1e7a3a, #6fdc8f)); }
+:host([quiet]) [part=mark], :host([quiet]) [part=action] { display: none; }
+[part=box] { display: flex; flex-wrap: wrap; align-items: center; gap: .5em .75em; color: var(--color); }
+:host(:not([quiet])) [part=box] { padding: .5em .75em; background: var(--background);
+  border-inline-start: .25em solid var(--accent); }
+[part=mark] { flex: none; width: .75em; height: .75em; border-radius: 50%; background: var(--accent); }
+[part=status] { flex: 1 1 12em; }
+[part=action] { min-height: 44px; padding: 0 1em; font: inherit; color: var(--background);
+  background: var(--accent); border: 1px solid transparent; border-radius: .375em; cursor: pointer; }
+[part=action]:focus-visible { outline: 3px solid var(--color); outline-offset: 2px; }
+[hidden] { display: none; }
+@media (forced-colors: active) { [part=mark] { forced-color-adjust: none; } }
+`
 
 const Base = (globalThis.HTMLElement ?? class {}) as typeof HTMLElement
 
 /** The element. `define` registers it. */
 export class ConnectionStatus extends Base {
-  /** The words on the button, by action. */
+  /** The words on the button, by action, and those of a link that does well (`open`). */
   labels: Record<string, string> = LABELS
   #socket: ResilientWebSocket | undefined
   #undo: (() => void)[] = []
@@ -59,33 +90,49 @@ export class ConnectionStatus extends Base {
 
   #render(): void {
     const recommendation = this.#socket?.recommendation
-    this.setAttribute('state', this.#socket?.state ?? 'idle')
-    this.hidden = recommendation === undefined
+    const state = this.#socket?.state ?? 'idle'
+    const open = state === 'open' || state === 'probing'
+    const told =
+      recommendation ??
+      (open && this.hasAttribute('always')
+        ? { title: this.labels.open ?? '', detail: '', action: 'wait' as const }
+        : undefined)
+    this.setAttribute('state', state)
+    this.toggleAttribute('poor', open && recommendation !== undefined)
+    this.toggleAttribute('quiet', told === undefined)
     const root = this.shadowRoot ?? this.attachShadow({ mode: 'open' })
     if (!root.firstChild) this.#build(root)
-    if (recommendation) this.#fill(root, recommendation)
+    this.#fill(root, told ?? { title: '', detail: '', action: 'wait' })
   }
 
   #build(root: ShadowRoot): void {
     const { document } = globalThis
-    const status = document.createElement('div')
-    status.part.add('status')
-    // Read out when it changes, without taking the focus.
+    const make = (tag: string, part: string) => {
+      const child = document.createElement(tag)
+      child.setAttribute('part', part)
+      return child
+    }
+    const style = document.createElement('style')
+    style.textContent = STYLE
+    const box = make('div', 'box')
+    const mark = make('span', 'mark')
+    mark.setAttribute('aria-hidden', 'true')
+    const status = make('div', 'status')
+    // Read out when it changes, without taking the focus. It is there while it is empty, too:
+    // what comes into the page together with its words is not read out everywhere.
     status.setAttribute('role', 'status')
-    status.setAttribute('aria-live', 'polite')
+    status.setAttribute('aria-atomic', 'true')
     for (const [tag, part] of [
       ['strong', 'title'],
       ['span', 'detail'],
     ] as const) {
-      const child = document.createElement(tag)
-      child.part.add(part)
-      status.append(child, ' ')
+      status.append(make(tag, part), ' ')
     }
-    this.#button = document.createElement('button')
+    this.#button = make('button', 'action') as HTMLButtonElement
     this.#button.type = 'button'
-    this.#button.part.add('action')
     this.#button.addEventListener('click', () => this.#act())
-    root.append(status, this.#button)
+    box.append(mark, status, this.#button)
+    root.append(style, box)
   }
 
   #fill(root: ShadowRoot, { title, detail, action }: Recommendation): void {

@@ -1,3 +1,3 @@
 /** `@bowline/client/ru`: the Russian catalogue. */
 
-export { russian } from './recommendation/ru.ts'
+export { russian, russianLabels } from './recommendation/ru.ts'

@@ -53,6 +53,15 @@ export const RUSSIAN_CODES: Record<Code, string> = {
   headers_too_large: 'Запрос слишком большой.',
 }
 
+/** For `<connection-status>`: the words on its button. */
+export const russianLabels: Record<string, string> = {
+  retry: 'Повторить',
+  login: 'Войти',
+  reload: 'Перезагрузить',
+  contact: 'Помощь',
+  open: 'Соединение есть',
+}
+
 /** Russian. */
 export const russian: Catalogue = {
   classes: {
