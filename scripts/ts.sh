@@ -19,7 +19,11 @@ npm run --silent codes -- --check
 npm run --silent lint
 npm run --silent check
 npm run --silent build
-npx publint --strict
+npm run --silent api -- --check
+npm run --silent types
+npm run --silent package
+npm run --silent size
+npm run --silent metro
 if ! command -v chromium >/dev/null && [[ $EUID -eq 0 ]]; then
     apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true
 fi
@@ -27,4 +31,6 @@ command -v chromium >/dev/null ||
     echo "ts: NOT RUN: the tests in a browser, because there is no chromium and it can't be installed."
 # The tests talk to the real server.
 cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline-cli
-npm test
+# Statement coverage of the unit tests is held to the bound in vitest.config.ts.
+npm run --silent coverage -- --coverage.reporter=text-summary
+npm test -- --project e2e --project browser

@@ -2,7 +2,11 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    coverage: { include: ['src/**'], reporter: ['text', 'json-summary'] },
+    coverage: {
+      include: ['src/**'],
+      reporter: ['text', 'json-summary'],
+      thresholds: { statements: 95 },
+    },
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.{ts,tsx}'] } },
       {

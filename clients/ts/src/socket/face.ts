@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * The face that is the same with every server: a drop-in WebSocket that reconnects.
  *
