@@ -34,10 +34,37 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Mints a token for trying, signed as the settings say, and prints it.
     Token(TokenArgs),
+    /// Looks at the files of the engine embedded, and changes nothing.
+    Log {
+        #[command(subcommand)]
+        action: LogAction,
+    },
     /// Looks at the configuration without starting anything.
     Config {
         #[command(subcommand)]
         action: ConfigAction,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LogAction {
+    /// Checks every frame and record and reports all damage; exits 0 if a server would open it.
+    Verify {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// Prints every record as a line of JSON, in the order of the log.
+    Dump {
+        /// The data folder.
+        folder: PathBuf,
+        /// With the payloads.
+        #[arg(long)]
+        data: bool,
+    },
+    /// Prints totals as JSON.
+    Stats {
+        /// The data folder.
+        folder: PathBuf,
     },
 }
 

@@ -1,9 +1,10 @@
-//! The command `bowline`: serve, publish, tail, and look at the configuration.
+//! The command `bowline`: serve, publish, tail, and look at the configuration or at a log.
 //!
 //! Owns the exit codes. Must not know how anything is done: each command has a module of its own.
 #![forbid(unsafe_code)]
 
 mod args;
+mod log;
 mod logging;
 mod publish;
 mod serve;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Token(arguments) => with_settings(&arguments.settings, |loaded| {
             or_report(token::token(&arguments, &loaded.settings), FAILED)
         }),
+        Command::Log { action } => or_report(log::log(&action), FAILED),
         Command::Config { action } => match action {
             ConfigAction::Check(arguments) => with_settings(&arguments, |loaded| {
                 warn(&loaded);

@@ -236,6 +236,53 @@ fn stats(address: &str) -> String {
 }
 
 #[test]
+fn a_log_is_looked_at_offline_and_damage_is_told() {
+    let folder = std::env::temp_dir().join(format!("bowline-log-{}", std::process::id()));
+    let path = folder.to_str().unwrap();
+    let embedded = ["--dev", "--engine", "embedded", "--data-dir", path];
+    let server = Server::start(&embedded);
+    for number in 0..3 {
+        let data = format!("{{\"n\":{number}}}");
+        let published = run(&["publish", "news", &data, "--url", &server.url]);
+        assert!(published.status.success());
+    }
+    drop(server);
+    let verified = run(&["log", "verify", path]);
+    let shown = text(&verified.stdout);
+    assert!(verified.status.success(), "{shown}");
+    assert!(shown.contains("good: 1 channels, 3 messages"), "{shown}");
+    let dumped = text(&run(&["log", "dump", path, "--data"]).stdout);
+    let lines: Vec<serde_json::Value> = dumped
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let publish = lines.iter().filter(|line| line["kind"] == "publish");
+    let data: Vec<_> = publish.map(|line| line["data"].as_str().unwrap()).collect();
+    assert_eq!(data, [r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":2}"#]);
+    let totals = run(&["log", "stats", path]);
+    let totals: serde_json::Value = serde_json::from_slice(&totals.stdout).unwrap();
+    assert_eq!(totals["publications"], 3);
+
+    // A bit in the first of several frames is no torn tail.
+    let segment = folder.join("0000000000000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = lines.iter().find(|line| line["kind"] == "publish").unwrap()["at"].as_u64();
+    bytes[usize::try_from(at.unwrap()).unwrap() + 8] ^= 4;
+    std::fs::write(&segment, bytes).unwrap();
+    let verified = run(&["log", "verify", path]);
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(text(&verified.stdout).contains("0000000000000001.log, byte "));
+    let refused = bowline(&["serve", "--listen", "127.0.0.1:0"])
+        .args(embedded)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("bowline log verify"), "{told}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_port_in_use_is_explained() {
     let server = Server::start(&["--dev"]);
     let address = server.url.strip_prefix("http://").unwrap();

@@ -20,7 +20,7 @@ use crate::{
         header::{HEADER_BYTES, SegmentHeader},
         record::{ChannelId, Record},
     },
-    names,
+    hint, names,
     scan::{self, BeginError, Damage},
     state::{SegmentFile, State},
 };
@@ -104,6 +104,10 @@ pub(crate) fn compact(
     let name = names::segment(first.number);
     disk.rename(&unfinished, &name).map_err(refused)?;
     disk.sync_dir().map_err(refused)?;
+    for (_, original) in originals {
+        // One that stays is known to be of another segment.
+        let _ = hint::remove(disk, original.header.number);
+    }
     for (_, original) in &originals[1..] {
         // A name that stays is known to be covered when the log is opened.
         let _ = disk.remove(&names::segment(original.header.number));
@@ -174,7 +178,7 @@ fn write(
     }
     rewrite.finish();
     output.take(&mut rewrite, 0, pace)?;
-    output.put_end(rewrite.time_ms())?;
+    output.put_end(rewrite.latest_ms())?;
     let header = SegmentHeader {
         last_number: originals[originals.len() - 1].1.header.last_number,
         last_seq,
@@ -206,6 +210,8 @@ fn switch(
             live_bytes: 0,
             kept_bytes: 0,
             is_sealed: true,
+            is_checked: true,
+            wants_hint: true,
         }));
     });
     let Some(number) = number else {

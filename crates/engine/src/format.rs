@@ -5,6 +5,7 @@
 
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod hint;
 pub(crate) mod record;
 pub(crate) mod varint;
 

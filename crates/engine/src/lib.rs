@@ -37,6 +37,7 @@ mod contract;
 mod disk;
 mod embedded;
 mod format;
+mod hint;
 mod memory;
 mod names;
 pub mod offline;

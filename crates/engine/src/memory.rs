@@ -48,6 +48,8 @@ pub struct Inline {
     shared: Shared,
     committer: Mutex<Committer>,
     compactor: Compactor,
+    /// Whether hint files are worth it: not where nothing is ever opened again.
+    keeps_hints: bool,
 }
 
 impl Memory {
@@ -70,7 +72,8 @@ impl Memory {
             ..LogConfig::default()
         };
         let entropy: Entropy = Box::new(|| getrandom::u64().ok());
-        let inline = Inline::open(Arc::new(RamDisk::default()), config, log, clock, entropy)?;
+        let mut inline = Inline::open(Arc::new(RamDisk::default()), config, log, clock, entropy)?;
+        inline.keeps_hints = false;
         Ok(Self(inline))
     }
 }
@@ -93,6 +96,7 @@ impl Inline {
             shared,
             committer: Mutex::new(committer),
             compactor,
+            keeps_hints: true,
         })
     }
 
@@ -121,11 +125,15 @@ impl Inline {
         self.shared.hints.deliver();
     }
 
-    /// Gives space back, in at most so many rewrites; whether there was something to give.
+    /// Gives space back, in at most so many rewrites, and tends what is left; whether there was
+    /// something to do.
     pub fn compact(&self, rounds: usize) -> bool {
         let mut pace = |_: u64| true;
         (0..rounds)
-            .take_while(|_| self.compactor.round(&self.shared, &mut pace))
+            .take_while(|_| {
+                self.compactor.round(&self.shared, &mut pace)
+                    || (self.keeps_hints && self.compactor.tend(&self.shared, &mut pace))
+            })
             .count()
             > 0
     }

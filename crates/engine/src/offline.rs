@@ -12,7 +12,7 @@ pub use view::{FieldValue, FrameView, RecordView};
 use crate::{
     config::{ChannelPolicy, EngineConfig, Retention},
     disk::{Disk, DiskFile, RealDisk},
-    names,
+    hint, names,
     open::Opened,
     scan::{self, BeginError, Damage, Segment},
     state::State,
@@ -51,6 +51,8 @@ pub struct SegmentSummary {
     pub is_closed: bool,
     /// Bytes behind its last good frame.
     pub torn_bytes: u64,
+    /// It has a hint file that says what it says.
+    pub has_hint: bool,
 }
 
 /// What a log holds, and everything that is wrong with it.
@@ -61,6 +63,8 @@ pub struct LogReport {
     pub segments: Vec<SegmentSummary>,
     /// All damage that was found; an engine would refuse to open this log if there is any.
     pub damage: Vec<Damage>,
+    /// Hint files that are not those of their segments: they are not used, and so no damage.
+    pub bad_hints: Vec<String>,
     /// Files of a newer format, with their versions.
     pub newer: Vec<(String, u32)>,
     /// The log's epoch, if any segment's header could be read.
@@ -91,6 +95,8 @@ type Show<'a> = &'a mut dyn FnMut(&FrameView<'_>, &[RecordView<'_>]) -> ControlF
 struct Look<'a> {
     opened: Opened,
     report: LogReport,
+    /// Whether the segment at hand has a good hint.
+    has_hint: bool,
     show: Show<'a>,
 }
 
@@ -131,6 +137,7 @@ impl OfflineLog {
         let mut look = Look {
             opened: Opened::empty(&keep_all(), 0),
             report: LogReport::default(),
+            has_hint: false,
             show: &mut show,
         };
         let mut numbers = BTreeMap::new();
@@ -145,6 +152,7 @@ impl OfflineLog {
             match scan::begin(&*file, &name, number) {
                 Ok(segment) => {
                     let is_last = last == Some(number);
+                    look.hint(&*self.disk, &segment, &name);
                     if look.segment(&name, file, &segment, is_last).is_break() {
                         break;
                     }
@@ -165,6 +173,23 @@ impl OfflineLog {
 }
 
 impl Look<'_> {
+    /// Compares the segment's hint with what the segment says.
+    fn hint(&mut self, disk: &dyn Disk, segment: &Segment, name: &str) {
+        let number = segment.header.number;
+        self.has_hint = false;
+        let file = names::hint(number);
+        let Ok(found) = disk.open(&file).and_then(|file| {
+            let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(0)];
+            file.read_at(&mut bytes, 0).map(|()| bytes)
+        }) else {
+            return;
+        };
+        match hint::build(segment, name) {
+            Ok(built) if built == found => self.has_hint = true,
+            _ => self.report.bad_hints.push(file),
+        }
+    }
+
     fn segment(
         &mut self,
         name: &str,
@@ -193,8 +218,9 @@ impl Look<'_> {
             is_rewritten: header.is_rewritten(),
             is_closed: false,
             torn_bytes: 0,
+            has_hint: self.has_hint,
         };
-        let file = self.opened.add(file, segment);
+        let file = self.opened.add(file, header, summary.bytes, true, false);
         let mut is_over = false;
         let (opened, show) = (&mut self.opened, &mut self.show);
         let end = scan::walk(segment, name, is_last, |frame, body_pos| {

@@ -1,4 +1,4 @@
-//! Opening a log: replay of all its segments, and what of its tail is no longer one.
+//! Opening a log: replay of its segments, or of their hints, and what of its tail is no longer one.
 //!
 //! Owns which files belong to a log and in which order, and the refusal of what is damaged. Must not
 //! know threads or clocks.
@@ -12,7 +12,9 @@ use crate::{
         FORMAT_VERSION,
         frame::Frame,
         header::{HEADER_BYTES, SegmentHeader},
+        hint::Item,
     },
+    hint::{self, Hint},
     names,
     scan::{self, BeginError, Damage, End, Segment},
     state::{Context, SegmentFile, State},
@@ -82,6 +84,8 @@ pub(crate) struct Opened {
     pub(crate) time_ms: u64,
     /// Bytes that were cut off behind the last good frame.
     pub(crate) torn_bytes: u64,
+    /// Segments that were not read, since their hints say the same.
+    pub(crate) hinted: u64,
 }
 
 /// One segment on the way in.
@@ -92,10 +96,14 @@ struct Found {
 }
 
 /// Replays what is on the disk, which this process has locked, and makes its tail durable.
+///
+/// The newest segments, up to `check_bytes` of them and always the last, are read and checked frame
+/// by frame; of those before, that is left for later where a hint says what they hold.
 pub(crate) fn open(
     disk: &dyn Disk,
     config: &EngineConfig,
     hash_seed: u64,
+    check_bytes: u64,
 ) -> Result<Opened, OpenError> {
     let failed = |source| OpenError::Io {
         folder: disk.describe(),
@@ -111,20 +119,35 @@ pub(crate) fn open(
     }
     let mut opened = Opened::empty(config, hash_seed);
     let last = numbers.keys().next_back().copied();
+    let checked_from = checked_from(disk, &numbers, check_bytes).map_err(failed)?;
     for (number, name) in numbers {
         let is_last = last == Some(number);
+        if number < checked_from
+            && number >= opened.next_number
+            && let Some((header, file, hint)) = hinted(disk, &name, number)
+        {
+            opened.check(&name, &header).map_err(damaged)?;
+            opened.take_hint(header, file, &hint).map_err(damaged)?;
+            continue;
+        }
         let Some(found) = find(disk, &name, number, is_last)? else {
             disk.remove(&name).map_err(failed)?;
             continue;
         };
         if number < opened.next_number {
-            // A neighbour was merged with it, and is whole: it was read to its end.
+            // A neighbour was merged with it, and is whole: it was read to its end, or its hint is
+            // of its whole length.
             disk.remove(&name).map_err(failed)?;
             continue;
         }
         let header = found.segment.header;
         opened.check(&found.name, &header).map_err(damaged)?;
-        let end = opened.replay(&found, is_last).map_err(damaged)?;
+        // One that was tried above was no good.
+        let wants_hint =
+            number < checked_from || !hint::exists(disk, &header, found.segment.bytes.len() as u64);
+        let end = opened
+            .replay(&found, is_last, wants_hint)
+            .map_err(damaged)?;
         opened.follow(&header, &end);
         if is_last {
             opened.settle(&found, &end).map_err(failed)?;
@@ -133,17 +156,55 @@ pub(crate) fn open(
     Ok(opened)
 }
 
-/// The segments by number, and the files that were being written when a process ended.
+/// The number of the oldest segment among the newest `check_bytes`.
+fn checked_from(
+    disk: &dyn Disk,
+    numbers: &BTreeMap<u64, String>,
+    check_bytes: u64,
+) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    for (&number, name) in numbers.iter().rev() {
+        bytes = bytes.saturating_add(disk.open(name)?.size()?);
+        if bytes > check_bytes {
+            return Ok(number + 1);
+        }
+    }
+    Ok(0)
+}
+
+/// A segment whose hint says what it holds.
+fn hinted(
+    disk: &dyn Disk,
+    name: &str,
+    number: u64,
+) -> Option<(SegmentHeader, Arc<dyn DiskFile>, Hint)> {
+    let file = disk.open(name).ok()?;
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_at(&mut bytes, 0).ok()?;
+    // What is wrong with it is told by reading all of it.
+    let header = SegmentHeader::decode(&bytes).ok()?;
+    let hint = hint::load(disk, &header, file.size().ok()?)?;
+    (header.number == number).then_some((header, file, hint))
+}
+
+/// The segments by number, and the files that are left over: those that were being written when a
+/// process ended, and hints of segments that are no more.
 fn list(disk: &dyn Disk) -> io::Result<(BTreeMap<u64, String>, Vec<String>)> {
     let mut numbers = BTreeMap::new();
     let mut unfinished = Vec::new();
+    let mut hints = Vec::new();
     for name in disk.list()? {
         if let Some(number) = names::segment_number(&name) {
             numbers.insert(number, name);
         } else if names::unfinished_number(&name).is_some() {
             unfinished.push(name);
+        } else if let Some(number) = names::hint_number(&name) {
+            hints.push((number, name));
         }
     }
+    // Of segments that are no more: only litter.
+    hints.retain(|(number, _)| !numbers.contains_key(number));
+    unfinished.extend(hints.into_iter().map(|(_, name)| name));
     Ok((numbers, unfinished))
 }
 
@@ -194,6 +255,7 @@ impl Opened {
             next_seq: 1,
             time_ms: 0,
             torn_bytes: 0,
+            hinted: 0,
         }
     }
 
@@ -219,14 +281,23 @@ impl Opened {
     }
 
     /// Adds an open file.
-    pub(crate) fn add(&mut self, file: Arc<dyn DiskFile>, segment: &Segment) -> u32 {
+    pub(crate) fn add(
+        &mut self,
+        file: Arc<dyn DiskFile>,
+        header: SegmentHeader,
+        bytes: u64,
+        is_checked: bool,
+        wants_hint: bool,
+    ) -> u32 {
         self.state.files.add(SegmentFile {
             file,
-            header: segment.header,
-            bytes: segment.bytes.len() as u64,
+            header,
+            bytes,
             live_bytes: 0,
             kept_bytes: 0,
             is_sealed: true,
+            is_checked,
+            wants_hint,
         })
     }
 
@@ -271,15 +342,56 @@ impl Opened {
         self.next_seq = 0;
     }
 
-    fn replay(&mut self, found: &Found, is_last: bool) -> Result<End, Damage> {
-        let file = self.add(found.file.clone(), &found.segment);
+    fn replay(&mut self, found: &Found, is_last: bool, wants_hint: bool) -> Result<End, Damage> {
+        let Segment { header, bytes } = &found.segment;
+        let bytes = bytes.len() as u64;
+        let file = self.add(found.file.clone(), *header, bytes, true, wants_hint);
         let end = scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
             self.apply(frame, body_pos, file)
         })?;
-        if found.segment.header.is_rewritten() {
+        if header.is_rewritten() {
             self.state.files.keep_rest(file);
         }
         Ok(end)
+    }
+
+    /// Gives a segment's records their effect from its hint.
+    fn take_hint(
+        &mut self,
+        header: SegmentHeader,
+        file: Arc<dyn DiskFile>,
+        hint: &Hint,
+    ) -> Result<(), Damage> {
+        let end = hint.end();
+        let file = self.add(file, header, end.bytes, false, false);
+        self.apply_hint(hint, file).map_err(|problem| Damage {
+            file: names::hint(header.number),
+            offset: 0,
+            problem: format!("{problem}; the file can be removed, the log has all that it says"),
+        })?;
+        if header.is_rewritten() {
+            self.state.files.keep_rest(file);
+        }
+        self.follow(&header, &end);
+        self.hinted += 1;
+        Ok(())
+    }
+
+    fn apply_hint(&mut self, hint: &Hint, file: u32) -> Result<(), String> {
+        let mut context = Context {
+            file,
+            time_ms: 0,
+            term: 0,
+        };
+        let mut items = hint.items();
+        while let Some(item) = items.next().map_err(|()| "a record is of no known kind")? {
+            match item {
+                Item::Stored(stored) => self.state.store(&context, &stored),
+                Item::Record(record) => self.state.apply(&mut context, &record, (0, 0)),
+            }
+            .map_err(|problem| problem.to_string())?;
+        }
+        Ok(())
     }
 
     /// Cuts off what is torn, and makes durable what was read: after a kill it may be in the

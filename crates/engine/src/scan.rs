@@ -48,6 +48,25 @@ pub(crate) struct End {
     pub(crate) time_ms: u64,
 }
 
+impl End {
+    /// That of a segment without frames.
+    fn before(header: &SegmentHeader) -> Self {
+        Self {
+            bytes: HEADER_BYTES as u64,
+            // A rewritten segment counts its own frames.
+            next_seq: if header.is_rewritten() {
+                1
+            } else {
+                header.first_seq
+            },
+            frames: 0,
+            is_closed: false,
+            is_torn: false,
+            time_ms: 0,
+        }
+    }
+}
+
 /// Why a segment can't be begun.
 #[derive(Debug)]
 pub(crate) enum BeginError {
@@ -93,14 +112,7 @@ pub(crate) fn walk(
 ) -> Result<End, Damage> {
     let header = &segment.header;
     let bytes = &segment.bytes;
-    let mut end = End {
-        bytes: HEADER_BYTES as u64,
-        next_seq: header.first_seq,
-        frames: 0,
-        is_closed: false,
-        is_torn: false,
-        time_ms: 0,
-    };
+    let mut end = End::before(header);
     let mut is_finished = false;
     while (end.bytes as usize) < bytes.len() {
         let at = end.bytes as usize;

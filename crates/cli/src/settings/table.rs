@@ -113,6 +113,7 @@ settings! {
     "engine" "channel_forget_after" "engine/channel_forget_after" Span bounds.channel_forget_after;
     "engine" "segment_bytes" "engine/segment_bytes" Total log.segment_bytes;
     "engine" "max_log_bytes" "engine/log_bytes_max" Total log.log_bytes_max;
+    "engine" "open_check_bytes" "engine/open_check_bytes" Total log.open_check_bytes;
     "engine" "max_commit_bytes" "engine/commit_bytes_max" Size log.commit_bytes_max;
     "engine" "max_queued_requests" "engine/queue_requests_max" Size log.queue_requests_max;
     "engine" "max_queued_bytes" "engine/queue_bytes_max" Size log.queue_bytes_max;

@@ -281,3 +281,17 @@ fn keys_for_tokens_must_go_with_the_algorithm() {
         assert!(!found.contains(&secret));
     }
 }
+
+/// Every size, window and interval of the engine is told to those who set it.
+#[test]
+fn the_engines_settings_are_documented() {
+    let document = include_str!("../../../../docs/durability.md");
+    for setting in SETTINGS.iter().filter(|one| one.section == "engine") {
+        let row = format!("\n| `{}` |", setting.name);
+        assert!(
+            document.contains(&row),
+            "docs/durability.md lacks {}",
+            setting.name
+        );
+    }
+}

@@ -85,6 +85,8 @@ mod tests {
                 live_bytes,
                 kept_bytes: 0,
                 is_sealed: number < segments.len() as u64,
+                is_checked: true,
+                wants_hint: true,
             });
         }
         files

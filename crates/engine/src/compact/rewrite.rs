@@ -120,7 +120,7 @@ impl Rewrite {
         self.frame.len()
     }
 
-    pub(super) fn time_ms(&self) -> u64 {
+    pub(super) fn latest_ms(&self) -> u64 {
         self.latest_ms
     }
 

@@ -16,6 +16,12 @@ pub struct LogConfig {
     /// Bytes of all segments (default 8 GiB), those included that are not given back yet. Beyond it
     /// publications are answered `StorageFull`. Twice the bytes of the history kept is ample.
     pub log_bytes_max: u64,
+    /// When a log is opened, so many bytes of its newest segments are read and checked before anything
+    /// is served (default 64 MiB); damage in them is refused at once. What is older is opened by its
+    /// hint files and checked afterwards at the pace of `compact_bytes_per_second`; damage there is
+    /// never served, and ends the acknowledging when it is found. More makes opening slower by what
+    /// the disk takes to read it.
+    pub open_check_bytes: u64,
     /// A commit takes no further entries once its frame has this size (default 4 MiB): so long may
     /// one `write` and its `fdatasync` hold up those who come after.
     pub commit_bytes_max: usize,
@@ -50,6 +56,7 @@ impl Default for LogConfig {
         Self {
             segment_bytes: 32 * MIB,
             log_bytes_max: 8 * 1_024 * MIB,
+            open_check_bytes: 64 * MIB,
             commit_bytes_max: 4 << 20,
             queue_requests_max: 65_536,
             queue_bytes_max: 64 << 20,

@@ -119,4 +119,13 @@ fn after_closing_appends_are_refused_and_reads_go_on() {
     assert_eq!(texts(&engine, "a"), ["1"]);
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real threads on real files are waited for in real time"
+)]
 mod faults;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real threads on real files are waited for in real time"
+)]
+mod hints;

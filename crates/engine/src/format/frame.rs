@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_frame_behind_a_bad_one_is_found() {
         let mut bytes = frame(b"hello", 9);
-        bytes[40.min(36)] ^= 1;
+        bytes[36] ^= 1;
         let bad = bytes.len();
         assert_eq!(find(&bytes, 77, 9), None);
         bytes.extend(frame(b"world", 10));

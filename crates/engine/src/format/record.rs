@@ -336,12 +336,12 @@ impl<'a> Record<'a> {
     }
 }
 
-fn put_id(out: &mut Vec<u8>, id: ChannelId) {
+pub(super) fn put_id(out: &mut Vec<u8>, id: ChannelId) {
     varint::put(out, id.slot.into());
     varint::put(out, id.generation.into());
 }
 
-fn take_id(cursor: &mut Cursor<'_>) -> Option<ChannelId> {
+pub(super) fn take_id(cursor: &mut Cursor<'_>) -> Option<ChannelId> {
     Some(ChannelId {
         slot: u32::try_from(cursor.number()?).ok()?,
         generation: u32::try_from(cursor.number()?).ok()?,

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use crate::{
     format::{
         frame::{FRAME_HEADER_BYTES, Frame},
-        record::{ChannelId, Record},
+        record::{ChannelId, Publish, Record},
     },
     scan,
 };
@@ -107,25 +107,7 @@ fn describe<'a>(record: &Record<'a>) -> (&'static str, Fields, Option<&'a [u8]>)
             "create"
         }
         Record::Publish(publish) => {
-            put_id(&mut fields, publish.id);
-            fields.push(("offset", FieldValue::Number(publish.offset)));
-            if let Some(floor) = publish.floor {
-                fields.push(("floor", FieldValue::Number(floor)));
-            }
-            if let Some(user) = publish.user {
-                fields.push(("user", text(user)));
-            }
-            if let Some(tag) = publish.tag {
-                fields.push(("tag", text(tag)));
-            }
-            if let Some((session, seq)) = publish.session {
-                fields.push(("session", hex(&session.0)));
-                fields.push(("seq", FieldValue::Number(seq)));
-            }
-            if let Some((key, body)) = publish.key {
-                fields.push(("key", hex(&key)));
-                fields.push(("body", hex(&body.to_be_bytes())));
-            }
+            put_publish(&mut fields, &publish);
             data = Some(publish.data);
             if publish.is_binary {
                 "publish_binary"
@@ -183,6 +165,28 @@ fn describe<'a>(record: &Record<'a>) -> (&'static str, Fields, Option<&'a [u8]>)
         Record::End => "end",
     };
     (kind, fields, data)
+}
+
+fn put_publish(fields: &mut Fields, publish: &Publish<'_>) {
+    put_id(fields, publish.id);
+    fields.push(("offset", FieldValue::Number(publish.offset)));
+    if let Some(floor) = publish.floor {
+        fields.push(("floor", FieldValue::Number(floor)));
+    }
+    if let Some(user) = publish.user {
+        fields.push(("user", text(user)));
+    }
+    if let Some(tag) = publish.tag {
+        fields.push(("tag", text(tag)));
+    }
+    if let Some((session, seq)) = publish.session {
+        fields.push(("session", hex(&session.0)));
+        fields.push(("seq", FieldValue::Number(seq)));
+    }
+    if let Some((key, body)) = publish.key {
+        fields.push(("key", hex(&key)));
+        fields.push(("body", hex(&body.to_be_bytes())));
+    }
 }
 
 fn put_id(fields: &mut Fields, id: ChannelId) {

@@ -228,3 +228,40 @@ fn the_fixture_has_every_kind_of_record() {
     };
     assert!(known(&Record::Close));
 }
+
+/// Frames of a rewritten segment are numbered from 1, wherever it stands in the log.
+#[test]
+fn a_rewritten_segment_opens_behind_one_that_was_not() {
+    let folder = Folder::new();
+    let clock = ManualClock::default();
+    let engine = open_at(&folder.0, &clock);
+    let texts: Vec<String> = (0..30).map(|number| format!("{number:0200}")).collect();
+    for text in &texts {
+        block_on(engine.append(vec![publish("kept", text)]))[0].expect("there is room");
+    }
+    for number in 0..200 {
+        block_on(engine.append(vec![publish("few:a", &number.to_string())]))[0]
+            .expect("there is room");
+    }
+    engine.compact(8);
+    let compactions = engine.stats().details;
+    let compactions = compactions.iter().find(|(name, _)| *name == "compactions");
+    assert!(compactions.is_some_and(|(_, count)| *count > 0));
+    engine.close();
+    drop(engine);
+    let first = fs::read(folder.0.join(names::segment(1))).expect("a segment");
+    let first = SegmentHeader::decode(&first).expect("a header");
+    assert!(!first.is_rewritten(), "it has nothing to give back");
+    let engine = open_at(&folder.0, &clock);
+    let limit = PageLimit {
+        count: 100,
+        bytes: 1 << 20,
+    };
+    let page = block_on(engine.read("kept", 0, limit)).expect("it answers");
+    let found: Vec<_> = page.expect("a record").publications;
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| String::from_utf8_lossy(one.data.bytes()).into_owned())
+        .collect();
+    assert_eq!(found, texts);
+}

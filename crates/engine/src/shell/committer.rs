@@ -263,6 +263,8 @@ fn apply(
                 live_bytes: 0,
                 kept_bytes: 0,
                 is_sealed: false,
+                is_checked: true,
+                wants_hint: true,
             })
         }
         (None, Some(active)) => {

@@ -1,4 +1,4 @@
-//! The thread that gives space back.
+//! The thread that gives space back, checks what was opened by hints, and writes new hints.
 //!
 //! Owns its pace and its rounds. Must not know what is worth keeping.
 
@@ -16,6 +16,8 @@ use crate::{
     config::LogConfig,
     contract::EngineStats,
     disk::Disk,
+    hint, names,
+    scan::{self, BeginError, Damage},
     state::State,
 };
 
@@ -42,6 +44,8 @@ pub(crate) struct CompactTotals {
     pub(crate) rewrites: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) hints: AtomicU64,
+    pub(crate) hint_bytes: AtomicU64,
 }
 
 impl CompactTotals {
@@ -52,6 +56,8 @@ impl CompactTotals {
             ("compactions", count(&self.rewrites)),
             ("compaction_written_bytes", count(&self.written_bytes)),
             ("compaction_failures", count(&self.failures)),
+            ("hint_files_written", count(&self.hints)),
+            ("hint_written_bytes", count(&self.hint_bytes)),
         ]);
     }
 }
@@ -107,19 +113,50 @@ impl Compactor {
             Err(error) => {
                 self.totals.failures.fetch_add(1, Ordering::Relaxed);
                 if let CompactError::Damaged(damage) = error {
-                    shared.set_trouble(Some(Trouble {
-                        reason: format!(
-                            "the log is damaged: {}, byte {}: {}; `bowline log verify` on the \
-                             data folder shows more",
-                            damage.file, damage.offset, damage.problem
-                        )
-                        .into(),
-                        is_final: true,
-                    }));
+                    tell(shared, &damage);
                 }
                 false
             }
         }
+    }
+
+    /// Checks one sealed segment that was opened by its hint, or writes the hint of one that has none;
+    /// whether there was one.
+    pub(crate) fn tend(&self, shared: &Shared, pace: &mut dyn FnMut(u64) -> bool) -> bool {
+        if shared.trouble().is_some_and(|trouble| trouble.is_final) {
+            return false;
+        }
+        let untended = shared.read_state().and_then(|state| state.files.untended());
+        let Some((number, file)) = untended else {
+            return false;
+        };
+        let name = names::segment(file.header.number);
+        // A file that was rewritten meanwhile keeps its bytes as long as it is open.
+        let segment = match scan::begin(&*file.file, &name, file.header.number) {
+            Ok(segment) => segment,
+            Err(BeginError::Damaged(damage)) => {
+                tell(shared, &damage);
+                return false;
+            }
+            // Not now: the next round tries again.
+            Err(BeginError::Io(_) | BeginError::Unborn | BeginError::Newer(_)) => return false,
+        };
+        let built = match hint::build(&segment, &name) {
+            Ok(built) => built,
+            Err(damage) => {
+                tell(shared, &damage);
+                return false;
+            }
+        };
+        let mut bytes = segment.bytes.len() as u64;
+        if file.wants_hint && hint::write(&*self.disk, file.header.number, &built).is_ok() {
+            self.totals.hints.fetch_add(1, Ordering::Relaxed);
+            let written = built.len() as u64;
+            self.totals.hint_bytes.fetch_add(written, Ordering::Relaxed);
+            bytes += written;
+        }
+        shared.with_mut(&mut |state| state.files.tended(number));
+        pace(bytes)
     }
 
     /// Waits; true once it is to end.
@@ -140,7 +177,7 @@ pub(crate) fn run_compactor(compactor: &Compactor, shared: &Shared, interval: Du
             let micros = bytes.saturating_mul(1_000_000) / compactor.bytes_per_second;
             !compactor.wait(Duration::from_micros(micros))
         };
-        let did = compactor.round(shared, &mut pace);
+        let did = compactor.round(shared, &mut pace) || compactor.tend(shared, &mut pace);
         let failed = compactor.totals.failures.load(Ordering::Relaxed) > failures;
         let pause = if failed {
             PAUSE_AFTER_ERROR.max(interval)
@@ -153,6 +190,18 @@ pub(crate) fn run_compactor(compactor: &Compactor, shared: &Shared, interval: Du
             return;
         }
     }
+}
+
+/// Damage was found: nothing more is acknowledged on a log of which that is known.
+fn tell(shared: &Shared, damage: &Damage) {
+    shared.set_trouble(Some(Trouble {
+        reason: format!(
+            "the log is damaged: {}, byte {}: {}; `bowline log verify` on the data folder shows more",
+            damage.file, damage.offset, damage.problem
+        )
+        .into(),
+        is_final: true,
+    }));
 }
 
 impl StateLock for Shared {

@@ -59,6 +59,7 @@ pub(crate) struct Counters {
     pub(crate) written_bytes: AtomicU64,
     pub(crate) refused_commits: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
+    pub(crate) hinted: AtomicU64,
     pub(crate) failed_reads: AtomicU64,
     pub(crate) damaged_reads: AtomicU64,
 }
@@ -94,12 +95,9 @@ pub(crate) fn open(
     // The lowest bit is set so that a term is never 0.
     let term = (draw()? >> 32) as u32 | 1;
     let salt = draw()?;
-    let mut opened = open::open(&*disk, config, hash_seed)?;
+    let mut opened = open::open(&*disk, config, hash_seed, log.open_check_bytes)?;
     let is_new = opened.epoch.is_none();
-    let epoch = match opened.epoch {
-        Some(epoch) => epoch,
-        None => draw()?,
-    };
+    let epoch = opened.epoch.map_or_else(&mut draw, Ok)?;
     let skew_ms = opened.time_ms.saturating_sub(clock.now_ms());
     let now_ms = clock.now_ms() + skew_ms;
     opened.state.expire_all(now_ms);
@@ -117,7 +115,11 @@ pub(crate) fn open(
     } else {
         now_ms.saturating_add(log.trim_grace.as_millis() as u64)
     };
-    let torn_bytes = opened.torn_bytes;
+    let counters = Counters {
+        torn_bytes: opened.torn_bytes.into(),
+        hinted: opened.hinted.into(),
+        ..Counters::default()
+    };
     let shared = Shared {
         state: RwLock::new(opened.state),
         hints: Hints::default(),
@@ -128,13 +130,9 @@ pub(crate) fn open(
         forget_after_s: u32::try_from(config.channel_forget_after.as_secs())
             .expect("the configuration was checked"),
         trouble: Mutex::new(None),
-        counters: Counters::default(),
+        counters,
         _lock: lock,
     };
-    shared
-        .counters
-        .torn_bytes
-        .store(torn_bytes, Ordering::Relaxed);
     let mut committer = Committer::new(writer, entropy, salt, log, hash_seed, trims_from_ms);
     if is_new {
         // The log's epoch must last as long as positions that carry it.
@@ -272,6 +270,8 @@ impl Shared {
             ("fsyncs", count(&counters.syncs)),
             ("written_bytes", count(&counters.written_bytes)),
             ("torn_bytes_at_opening", count(&counters.torn_bytes)),
+            ("segments_hinted_at_opening", count(&counters.hinted)),
+            ("unchecked_bytes", state.files.unchecked_bytes()),
             ("failed_reads", count(&counters.failed_reads)),
             ("damaged_reads", count(&counters.damaged_reads)),
             ("hints_pending", self.hints.pending() as u64),

@@ -57,8 +57,12 @@ pub(crate) struct Channel {
     /// When the newest publication was stored, trimmed or not.
     last_ms: u64,
     first_term: TermStart,
-    /// Those after the first: most channels have none, and then this takes no memory elsewhere.
-    later_terms: Vec<TermStart>,
+    /// Those after the first: most channels have none, and then this is one word.
+    #[expect(
+        clippy::box_collection,
+        reason = "two words less in each of a million channels"
+    )]
+    later_terms: Option<Box<Vec<TermStart>>>,
 }
 
 impl Channel {
@@ -77,7 +81,7 @@ impl Channel {
                 term: 0,
                 first_offset: 1,
             },
-            later_terms: Vec::new(),
+            later_terms: None,
         }
     }
 
@@ -192,7 +196,7 @@ impl Channel {
             epoch: self.epoch,
             floor: self.floor(keep, now_ms),
             head: self.head(),
-            terms: first.chain(self.later_terms.iter().copied()).collect(),
+            terms: first.chain(self.later_terms().iter().copied()).collect(),
         }
     }
 
@@ -214,23 +218,29 @@ impl Channel {
         let start = TermStart { term, first_offset };
         if self.first_term.term == 0 {
             self.first_term = start;
-        } else if self.later_terms.last().unwrap_or(&self.first_term).term != term {
-            self.later_terms.push(start);
+        } else if self.later_terms().last().unwrap_or(&self.first_term).term != term {
+            self.later_terms.get_or_insert_default().push(start);
         }
+    }
+
+    fn later_terms(&self) -> &[TermStart] {
+        self.later_terms.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Drops the terms that end below `floor − 1`.
     fn drop_terms(&mut self) {
-        let ended = self
-            .later_terms
+        let Some(later) = &mut self.later_terms else {
+            return;
+        };
+        let ended = later
             .iter()
             .take_while(|start| start.first_offset < self.base)
             .count();
         if let Some(last) = ended.checked_sub(1) {
-            self.first_term = self.later_terms[last];
-            self.later_terms.drain(..ended);
-            if self.later_terms.is_empty() {
-                self.later_terms = Vec::new();
+            self.first_term = later[last];
+            later.drain(..ended);
+            if later.is_empty() {
+                self.later_terms = None;
             }
         }
     }

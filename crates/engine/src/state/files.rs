@@ -21,6 +21,10 @@ pub(crate) struct SegmentFile {
     pub(crate) kept_bytes: u64,
     /// Nothing more is written to it.
     pub(crate) is_sealed: bool,
+    /// Its frames were written or checked by this process.
+    pub(crate) is_checked: bool,
+    /// It has no hint yet, and none was tried in vain.
+    pub(crate) wants_hint: bool,
 }
 
 impl SegmentFile {
@@ -81,6 +85,28 @@ impl Files {
         if let Some(file) = self.files.get_mut(&number) {
             file.is_sealed = true;
         }
+    }
+
+    /// It was looked at: its frames are good, and it has a hint, or can't have one now.
+    pub(crate) fn tended(&mut self, number: u32) {
+        if let Some(file) = self.files.get_mut(&number) {
+            file.is_checked = true;
+            file.wants_hint = false;
+        }
+    }
+
+    /// The oldest sealed file that is not checked or has no hint.
+    pub(crate) fn untended(&self) -> Option<(u32, SegmentFile)> {
+        let is_untended =
+            |file: &SegmentFile| file.is_sealed && (file.wants_hint || !file.is_checked);
+        let mut found = self.files.iter().filter(|(_, file)| is_untended(file));
+        found.next().map(|(number, file)| (*number, file.clone()))
+    }
+
+    /// Bytes in sealed files that are still to be checked.
+    pub(crate) fn unchecked_bytes(&self) -> u64 {
+        let unchecked = self.files.values().filter(|file| !file.is_checked);
+        unchecked.map(|file| file.bytes).sum()
     }
 
     pub(super) fn take(&mut self, entry: &Entry) {
