@@ -12,6 +12,7 @@ mod model;
 
 use super::*;
 use crate::{
+    config::{ChannelPolicy, Retention},
     conformance::{ManualClock, block_on},
     contract::Effect,
 };
@@ -132,4 +133,29 @@ fn a_panic_under_the_lock_is_answered_not_passed_on() {
     let state = block_on(engine.channel("a")).expect("memory answers");
     assert!(matches!(state, ChannelState::Present(record) if record.head == 1));
     assert!(matches!(engine.health(), EngineHealth::Refusing(_)));
+}
+
+/// A segment behind one that keeps everything is rewritten, and what came of it is rewritten again.
+#[test]
+fn a_rewritten_segment_can_be_rewritten_again_wherever_it_stands() {
+    let config = EngineConfig {
+        policies: vec![ChannelPolicy {
+            pattern: "few:*".to_owned(),
+            history: Some(Retention {
+                messages: 3,
+                ..Retention::default()
+            }),
+        }],
+        ..EngineConfig::default()
+    };
+    let engine = Memory::open(config).expect("the settings are sound");
+    let text: &str = "x".repeat(16 * 1_024).leak();
+    let per_segment = SEGMENT_BYTES as usize / text.len();
+    for _ in 0..2 * per_segment {
+        block_on(engine.append(vec![publish("kept", text)]))[0].expect("there is room");
+    }
+    for _ in 0..20 * per_segment {
+        block_on(engine.append(vec![publish("few:a", text)]))[0].expect("the log is whole");
+    }
+    assert!(matches!(engine.health(), EngineHealth::Ready));
 }
