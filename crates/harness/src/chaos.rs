@@ -3,7 +3,12 @@
 //! Owns the order of the run: start, subscribe, publish under faults, heal, converge, stop, judge.
 //! Each wait has a deadline; nothing sleeps in the hope that something is done by then.
 
-use std::{fmt, fs, path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -16,12 +21,16 @@ use crate::{
 };
 
 mod faults;
+mod ground;
 mod judge;
+mod kinds;
 mod ledger;
 mod paths;
 mod processes;
 mod publish;
 mod rules;
+mod strike;
+mod strikes;
 mod theme;
 mod upstream;
 mod world;
@@ -67,6 +76,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |options| Box::pin(run(options, Theme::Restarts)),
         judge: |folder| Ok(judge::judge(folder, Theme::Restarts)?),
     },
+    Scenario {
+        name: "kinds",
+        what: "every kind of fault, one after the other: links, frames, hosts, processes, disk, clock",
+        run: |options| Box::pin(run(options, Theme::Kinds)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Kinds)?),
+    },
+    Scenario {
+        name: "pairs",
+        what: "two kinds of faults at once, pair after pair drawn from the seed",
+        run: |options| Box::pin(run(options, Theme::Pairs)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Pairs)?),
+    },
 ];
 
 const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(60);
@@ -90,6 +111,8 @@ struct ChaosOptions {
     span: Duration,
     /// The server keeps its logs on disk.
     embedded: bool,
+    /// Only these kinds of faults; empty means all.
+    faults: Vec<String>,
     /// The `bowline` binary.
     server: PathBuf,
     /// Driver processes take turns with these.
@@ -119,7 +142,8 @@ impl ChaosOptions {
             seed: options.seed,
             load,
             span: options.span.unwrap_or(theme.span(options.short)),
-            embedded: options.embedded,
+            embedded: options.embedded || theme.keeps_logs(),
+            faults: options.faults,
             server: options.server,
             drivers: options.drivers,
             driver_processes: options.driver_processes.min(load.clients),
@@ -161,12 +185,18 @@ async fn break_and_publish(
 ) -> Result<(), RunError> {
     let begun = Instant::now();
     let told = world.upstream();
+    let is_over = &AtomicBool::new(false);
+    let breaking = async {
+        break_all(world, options, rng).await?;
+        is_over.store(true, Relaxed);
+        Ok(())
+    };
     let work = async {
         tokio::try_join!(
-            break_all(world, options, rng),
-            publish::run(world.publisher(), options, rng.fork(2)),
-            upstream::run(&told, options, rng.fork(3)),
-            upstream::freeze(&told, options, rng.fork(4)),
+            breaking,
+            publish::run(world.publisher(), options, rng.fork(2), is_over),
+            upstream::run(&told, options, rng.fork(3), is_over),
+            upstream::freeze(&told, options, rng.fork(4), is_over),
         )?;
         faults::top_up(&world.links, options).await
     };
@@ -226,6 +256,7 @@ async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(
             );
             paused?;
         }
+        Theme::Kinds | Theme::Pairs => strikes::play(world, options, rng.fork(9)).await?,
         Theme::Restarts => {
             processes::kill(&world.server, &world.ledger, options, rng.fork(7)).await?;
         }
@@ -245,7 +276,7 @@ async fn pause(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(), R
 async fn settle(world: &mut World, theme: Theme) -> Result<(), RunError> {
     world.links.heal();
     world.http_links.heal();
-    if matches!(theme, Theme::Frames | Theme::Storm) {
+    if matches!(theme, Theme::Frames | Theme::Storm) || theme.is_open_ended() {
         rules::cut_all(&world.links);
     }
     say(format_args!(
@@ -271,7 +302,11 @@ async fn settle(world: &mut World, theme: Theme) -> Result<(), RunError> {
     say(format_args!("converged"));
     let stats = world.server.get_mut().stats().await?;
     world.ledger.write(&Record::Stats { stats })?;
-    world.write_counts()
+    match theme.is_open_ended() {
+        // Each strike was counted as it struck.
+        true => Ok(()),
+        false => world.write_counts(),
+    }
 }
 
 impl World {

@@ -9,7 +9,9 @@ mod names;
 mod record;
 
 pub use event::Event;
-pub use history::{Fate, History, HistoryError, Position, Publication, Step, Track, Upstream};
+pub use history::{
+    Fate, History, HistoryError, Position, Publication, Step, StruckBy, Track, Upstream,
+};
 pub use names::Id;
 pub use record::{Load, Outcome, Record};
 

@@ -25,7 +25,7 @@ enum Command {
     /// Names the scenarios.
     List,
     /// Runs a scenario, or all, and judges it.
-    Run(Run),
+    Run(Box<Run>),
     /// Judges the logs of a run again.
     Check {
         /// The folder that the run printed.
@@ -62,6 +62,9 @@ struct Run {
     /// The server keeps its logs on disk, where the scenario's own choice is memory.
     #[arg(long)]
     embedded: bool,
+    /// Only this kind of fault, of `kinds` and `pairs`; may be given several times.
+    #[arg(long)]
+    fault: Vec<String>,
     #[arg(long)]
     clients: Option<usize>,
     #[arg(long)]
@@ -270,6 +273,7 @@ impl Run {
             folder,
             span: self.span.map(Duration::from_secs),
             embedded: self.embedded,
+            faults: self.fault.clone(),
             sizes: Sizes {
                 clients: self.clients,
                 channels: self.channels,

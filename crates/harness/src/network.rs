@@ -1,31 +1,40 @@
-//! A host of its own for the clients: a network namespace behind a veth pair, and kernel faults between.
+//! A host of its own: a network namespace behind a veth pair, and kernel faults between it and us.
 //!
-//! Owns the namespace, the pair, one address of the server for each client, and a table of nft whose
-//! rules strike by that address. Needs root, `ip`, `tc` and `nft`; says so where it can't have them.
+//! Owns the namespace, the pair, one address of ours for each client, and a table of nft whose rules
+//! strike by that address. Needs root, `ip`, `tc` and `nft`; says so where it can't have them.
 //! Everything is taken down when it is dropped. Must not know what runs over it.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-    net::{Ipv4Addr, SocketAddr},
-    process::{Command, Stdio},
-};
+use std::{fmt::Write as _, io, net::Ipv4Addr};
 
-/// Hosts in the /24 that both ends share, less the clients' own.
+use crate::command::{feed, run};
+
+/// Hosts in the /24 that both ends share, less the two below.
 const ADDRESSES_MAX: usize = 250;
-const CLIENT_HOST: u8 = 254;
+/// Ours for what belongs to no client: it meets no fault of a path.
+const OUR_HOST: u8 = 253;
+const INNER_HOST: u8 = 254;
 const LOSS_PERCENT: u32 = 20;
 
-/// A network between server and clients. Dropping it takes it down.
+/// A network between us and a host. Dropping it takes it down.
 #[derive(Debug)]
 pub struct Network {
-    /// Of the namespace, the host's interface and the table.
+    /// Of the namespace, our interface and the table.
     name: String,
+    inside: Inside,
     addresses: Vec<Ipv4Addr>,
-    port: u16,
+    inner: Ipv4Addr,
 }
 
-/// What can be wrong between the server and one of its addresses.
+/// Who lives on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// What dials: packets to the server come from there.
+    Clients,
+    /// What is dialled: packets to the server go there.
+    Server,
+}
+
+/// What can be wrong between the host and one of our addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathFault {
     /// What goes to the server is lost.
@@ -34,7 +43,7 @@ pub enum PathFault {
     DropToClient,
     /// Both.
     DropBoth,
-    /// What goes to the server is answered by the kernel with RST; the server hears nothing.
+    /// What goes to the server is answered by the kernel with RST; nobody else hears of it.
     Reset,
     /// One packet in five is lost, both ways.
     Loss,
@@ -43,11 +52,11 @@ pub enum PathFault {
 /// What can be wrong with the whole network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkFault {
-    /// The server's interface is down.
+    /// Our interface is down.
     LinkDown,
     /// The carrier stays, and nothing passes.
     BlackHole,
-    /// 4 Mbit/s from server to clients, with a long queue before it.
+    /// 4 Mbit/s to the host, with a long queue before it.
     Narrow,
 }
 
@@ -72,14 +81,19 @@ impl PathFault {
         }
     }
 
-    /// The sets of the table in which an address meets this.
-    fn sets(self) -> &'static [&'static str] {
-        match self {
-            Self::DropToServer => &["in_drop"],
-            Self::DropToClient => &["out_drop"],
-            Self::DropBoth => &["in_drop", "out_drop"],
-            Self::Reset => &["in_reset"],
-            Self::Loss => &["in_loss", "out_loss"],
+    /// The sets of the table in which an address meets this: `in` is what comes from the host.
+    fn sets(self, inside: Inside) -> &'static [&'static str] {
+        match (self, inside) {
+            (Self::DropToServer, Inside::Clients) | (Self::DropToClient, Inside::Server) => {
+                &["in_drop"]
+            }
+            (Self::DropToServer, Inside::Server) | (Self::DropToClient, Inside::Clients) => {
+                &["out_drop"]
+            }
+            (Self::DropBoth, _) => &["in_drop", "out_drop"],
+            (Self::Reset, Inside::Clients) => &["in_reset"],
+            (Self::Reset, Inside::Server) => &["out_reset"],
+            (Self::Loss, _) => &["in_loss", "out_loss"],
         }
     }
 }
@@ -99,72 +113,75 @@ impl NetworkFault {
 }
 
 impl Network {
-    /// Makes it, with so many addresses of the server, whose port is `port`.
+    /// Makes it, with so many addresses of ours.
     ///
     /// # Errors
     /// This machine does not allow it; the message is for people.
-    pub fn start(addresses: usize, port: u16) -> Result<Self, String> {
+    pub fn start(inside: Inside, addresses: usize) -> Result<Self, String> {
         if addresses > ADDRESSES_MAX {
             return Err(format!(
                 "at most {ADDRESSES_MAX} clients have room in one network"
             ));
         }
         let id = std::process::id();
+        let (tag, side) = match inside {
+            Inside::Clients => ("c", 0),
+            Inside::Server => ("s", 1),
+        };
         let third = u8::try_from(id % 250).unwrap_or(0);
-        let second = u8::try_from(128 + id / 250 % 100).unwrap_or(0);
+        let second = u8::try_from(128 + 2 * (id / 250 % 60) + side).unwrap_or(0);
         let host = |host: u8| Ipv4Addr::new(10, second, third, host);
         let last = u8::try_from(addresses).unwrap_or(u8::MAX);
         let network = Self {
-            name: format!("bl{id}"),
+            name: format!("bl{id}{tag}"),
+            inside,
             addresses: (1..=last).map(host).collect(),
-            port,
+            inner: host(INNER_HOST),
         };
-        let made = network.make(host(CLIENT_HOST));
+        let made = network.make(host(OUR_HOST));
         made.map_err(|error| format!("no network namespace of its own: {error}"))?;
         Ok(network)
     }
 
-    /// Where each client dials.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        let with_port = |address: &Ipv4Addr| SocketAddr::from((*address, self.port));
-        self.addresses.iter().map(with_port).collect()
+    /// Our address for each client.
+    pub fn addresses(&self) -> &[Ipv4Addr] {
+        &self.addresses
     }
 
-    /// The words before a command that make it run on the clients' host.
+    /// The host's address.
+    pub fn inner(&self) -> Ipv4Addr {
+        self.inner
+    }
+
+    /// The words before a command that make it run on the host.
     pub fn prefix(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.name]
     }
 
-    /// Begins a fault of one client's path.
-    pub fn begin_path(&self, client: usize, fault: PathFault) -> io::Result<()> {
-        let address = self.addresses[client];
+    /// Begins a fault of these clients' paths.
+    pub fn begin_paths(&self, clients: &[usize], fault: PathFault) -> io::Result<()> {
+        let list = self.list(clients);
         let mut script = String::new();
-        for set in fault.sets() {
-            let _ = writeln!(
-                script,
-                "add element inet {} {set} {{ {address} }}",
-                self.name
-            );
+        for set in fault.sets(self.inside) {
+            let _ = writeln!(script, "add element inet {} {set} {list}", self.name);
         }
         feed(&["nft", "-f", "-"], &script)
     }
 
-    /// Ends it; whether any packet met it.
-    pub fn end_path(&self, client: usize, fault: PathFault) -> io::Result<bool> {
-        let address = self.addresses[client];
-        let mut met = false;
+    /// Ends it; how many of them met it with a packet at least.
+    pub fn end_paths(&self, clients: &[usize], fault: PathFault) -> io::Result<u64> {
+        let list = self.list(clients);
+        let mut met = vec![false; clients.len()];
         let mut script = String::new();
-        for set in fault.sets() {
+        for set in fault.sets(self.inside) {
             let listed = run(&["nft", "list", "set", "inet", &self.name, set])?;
-            met |= packets(&listed, address) > 0;
-            let _ = writeln!(
-                script,
-                "delete element inet {} {set} {{ {address} }}",
-                self.name
-            );
+            for (met, client) in met.iter_mut().zip(clients) {
+                *met |= packets(&listed, self.addresses[*client]) > 0;
+            }
+            let _ = writeln!(script, "delete element inet {} {set} {list}", self.name);
         }
         feed(&["nft", "-f", "-"], &script)?;
-        Ok(met)
+        Ok(met.into_iter().filter(|met| *met).count() as u64)
     }
 
     /// Begins a fault of the whole network.
@@ -203,21 +220,31 @@ impl Network {
         ])
     }
 
-    fn make(&self, client: Ipv4Addr) -> io::Result<()> {
+    /// A set's elements, in nft's words.
+    fn list(&self, clients: &[usize]) -> String {
+        let addresses = clients
+            .iter()
+            .map(|client| self.addresses[*client].to_string());
+        format!("{{ {} }}", addresses.collect::<Vec<_>>().join(", "))
+    }
+
+    fn make(&self, ours: Ipv4Addr) -> io::Result<()> {
         let name = &self.name;
         run(&["ip", "netns", "add", name])?;
         run(&[
             "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name,
         ])?;
-        let mut script = String::new();
+        // The first is the one that the kernel chooses where nobody says which.
+        let mut script = format!("addr add {ours}/24 dev {name}\n");
         for address in &self.addresses {
             let _ = writeln!(script, "addr add {address}/24 dev {name}");
         }
         let _ = writeln!(script, "link set {name} up");
         feed(&["ip", "-batch", "-"], &script)?;
-        let inside = format!("addr add {client}/24 dev eth0\nlink set lo up\nlink set eth0 up\n");
+        let inner = self.inner;
+        let inside = format!("addr add {inner}/24 dev eth0\nlink set lo up\nlink set eth0 up\n");
         feed(&["ip", "-n", name, "-batch", "-"], &inside)?;
-        feed(&["nft", "-f", "-"], &table(name, self.port))
+        feed(&["nft", "-f", "-"], &table(name))
     }
 }
 
@@ -230,30 +257,31 @@ impl Drop for Network {
     }
 }
 
-fn table(name: &str, port: u16) -> String {
+fn table(name: &str) -> String {
     let mut sets = String::new();
-    for set in ["in_drop", "in_reset", "in_loss", "out_drop", "out_loss"] {
-        let _ = writeln!(sets, "set {set} {{ type ipv4_addr; counter; }}");
+    for way in ["in", "out"] {
+        for what in ["drop", "reset", "loss"] {
+            let _ = writeln!(sets, "set {way}_{what} {{ type ipv4_addr; counter; }}");
+        }
     }
-    let to_server = format!("tcp dport {port}");
-    let to_client = format!("tcp sport {port}");
     let some = format!("numgen random mod 100 < {LOSS_PERCENT} drop");
     format!(
         "table inet {name} {{
         {sets}
         set dark {{ type ifname; }}
-        chain from_clients {{
+        chain from_host {{
             type filter hook input priority 0; policy accept;
             iifname @dark drop
-            ip daddr @in_drop {to_server} drop
-            ip daddr @in_reset {to_server} reject with tcp reset
-            ip daddr @in_loss {to_server} {some}
+            ip daddr @in_drop drop
+            ip daddr @in_reset meta l4proto tcp reject with tcp reset
+            ip daddr @in_loss {some}
         }}
-        chain to_clients {{
+        chain to_host {{
             type filter hook output priority 0; policy accept;
             oifname @dark drop
-            ip saddr @out_drop {to_client} drop
-            ip saddr @out_loss {to_client} {some}
+            ip saddr @out_drop drop
+            ip saddr @out_reset meta l4proto tcp reject with tcp reset
+            ip saddr @out_loss {some}
         }}
         }}"
     )
@@ -271,37 +299,6 @@ fn packets(listed: &str, address: Ipv4Addr) -> u64 {
         .and_then(|_| words.next())
         .and_then(|count| count.parse().ok())
         .unwrap_or(0)
-}
-
-fn run(command: &[&str]) -> io::Result<String> {
-    feed_and_hear(command, "")
-}
-
-fn feed(command: &[&str], script: &str) -> io::Result<()> {
-    feed_and_hear(command, script).map(|_| ())
-}
-
-/// These commands answer within milliseconds, so that the calling task may wait for them.
-fn feed_and_hear(command: &[&str], script: &str) -> io::Result<String> {
-    let named = |problem: &dyn std::fmt::Display| {
-        io::Error::other(format!("{}: {problem}", command.join(" ")))
-    };
-    let mut child = Command::new(command[0])
-        .args(&command[1..])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| named(&error))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read what it is told says why on stderr.
-        let _ = stdin.write_all(script.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(|error| named(&error))?;
-    if !output.status.success() {
-        return Err(named(&String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ fn deck(rng: &mut Rng, options: &PlanOptions, total: usize) -> Vec<FaultKind> {
 
 /// Numbers for a fault. Holes last from well under to well over the heartbeats of a run (1 s + 1 s),
 /// so that both the healing of a link and its death are met.
-fn draw(rng: &mut Rng, kind: FaultKind) -> (Fault, Duration) {
+pub(crate) fn draw(rng: &mut Rng, kind: FaultKind) -> (Fault, Duration) {
     // A third strikes at once; the rest falls into handshakes, frames and bursts.
     let after_bytes = rng.below(6_000).saturating_sub(2_000);
     match kind {

@@ -1,10 +1,11 @@
 //! The server under test, as a process.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -12,12 +13,14 @@ use std::{
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::http::HttpClient;
 
 const READY_DEADLINE: Duration = Duration::from_secs(30);
+const RESTART_DEADLINE: Duration = Duration::from_secs(60);
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// Below the range that the system hands to outgoing connections: one of them could hold the port
 /// while the server is down.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
@@ -25,16 +28,33 @@ const PORT_STRIDE: u16 = 37;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct ServerSpec {
+    /// The `bowline` binary.
+    pub binary: PathBuf,
+    /// The run's folder: `server.toml` is written there, and `server.log` appended to.
+    pub folder: PathBuf,
+    /// The text of its config file.
+    pub config: String,
+    /// Its environment, beside ours.
+    pub environment: Vec<(String, String)>,
+    /// None: `--dev`, on loopback only. Else an API key of its config, for the harness itself.
+    pub public_key: Option<String>,
+    /// Words before the command, such as those that make it run on another host.
+    pub prefix: Vec<String>,
+    /// Its address on that host; none means loopback of ours, or all of ours if it is public.
+    pub ip: Option<Ipv4Addr>,
+    /// Where it keeps its logs.
+    pub data: PathBuf,
+}
+
 /// A server that answers. Dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    binary: PathBuf,
-    folder: PathBuf,
-    environment: Vec<(String, String)>,
-    /// None: `--dev`, on loopback only.
-    public_key: Option<String>,
+    spec: ServerSpec,
 }
 
 /// The server could not be brought up or asked.
@@ -61,55 +81,23 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Starts `binary serve --dev` with a config file in the run's folder and waits until it is
-    /// ready. Its output is appended to `server.log` there.
-    pub async fn start(
-        binary: &Path,
-        folder: &Path,
-        config: &str,
-        environment: &[(&str, &str)],
-    ) -> Result<Self, ServerError> {
-        Self::start_with(binary, folder, config, environment, None).await
-    }
-
-    /// The same without `--dev`, on all addresses. The config says who may do what; `key` is one of its
-    /// API keys, for the harness itself.
-    pub async fn start_public(
-        binary: &Path,
-        folder: &Path,
-        config: &str,
-        environment: &[(&str, &str)],
-        key: &str,
-    ) -> Result<Self, ServerError> {
-        Self::start_with(binary, folder, config, environment, Some(key.to_owned())).await
-    }
-
-    async fn start_with(
-        binary: &Path,
-        folder: &Path,
-        config: &str,
-        environment: &[(&str, &str)],
-        public_key: Option<String>,
-    ) -> Result<Self, ServerError> {
+    /// Starts it and waits until it is ready.
+    pub async fn start(spec: ServerSpec) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Start {
-            path: binary.to_owned(),
+            path: spec.binary.clone(),
             source,
         };
-        std::fs::write(folder.join("server.toml"), config).map_err(failed)?;
-        let address = free_address().await.map_err(failed)?;
-        let environment: Vec<(String, String)> = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let public = public_key.is_some();
-        let child = spawn(binary, folder, address, public, &environment).map_err(failed)?;
+        std::fs::write(spec.folder.join("server.toml"), &spec.config).map_err(failed)?;
+        let address = match spec.ip {
+            // Nobody else is on that host.
+            Some(ip) => SocketAddr::from((ip, PORTS.start)),
+            None => free_address().await.map_err(failed)?,
+        };
+        let child = spawn(&spec, address).map_err(failed)?;
         let mut server = Self {
             child,
             address,
-            binary: binary.to_owned(),
-            folder: folder.to_owned(),
-            environment,
-            public_key,
+            spec,
         };
         server.wait_ready().await?;
         Ok(server)
@@ -121,21 +109,36 @@ impl Server {
             .kill()
             .await
             .map_err(|source| ServerError::Start {
-                path: self.binary.clone(),
+                path: self.spec.binary.clone(),
                 source,
             })
     }
 
-    /// Starts it again at the same address, after [`kill`](Self::kill), and waits until it is ready.
+    /// SIGTERM, then waits, as [`stop`](Self::stop) does; to be followed by [`restart`](Self::restart).
+    pub async fn drain(&mut self, grace: Duration) -> Option<ExitStatus> {
+        terminate(&mut self.child, grace).await
+    }
+
+    /// Starts it again at the same address, after [`kill`](Self::kill), and waits until it is ready. One
+    /// that gives up at once, for want of a disk perhaps, is started again, as a supervisor would.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
-        let public = self.public_key.is_some();
-        let (binary, folder) = (&self.binary, &self.folder);
-        let child = spawn(binary, folder, self.address, public, &self.environment);
-        self.child = child.map_err(|source| ServerError::Start {
-            path: self.binary.clone(),
-            source,
-        })?;
-        self.wait_ready().await
+        let until = Instant::now() + RESTART_DEADLINE;
+        loop {
+            let child = spawn(&self.spec, self.address);
+            self.child = child.map_err(|source| ServerError::Start {
+                path: self.spec.binary.clone(),
+                source,
+            })?;
+            match self.wait_ready().await {
+                Err(ServerError::Ended(_)) if Instant::now() < until => sleep(RESTART_PAUSE).await,
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Its process, while it is there.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Sends it a signal by its name, such as `STOP`; whether it was there to get it.
@@ -151,7 +154,7 @@ impl Server {
     /// A client for its HTTP side, not through any proxy.
     pub fn http(&self) -> HttpClient {
         HttpClient::new(self.address, self.address, ANSWER_DEADLINE)
-            .with_key(self.public_key.as_deref())
+            .with_key(self.spec.public_key.as_deref())
     }
 
     /// The body of `/ws/stats`.
@@ -221,29 +224,27 @@ pub async fn signal(child: &Child, name: &str) -> bool {
     sent.is_ok_and(|status| status.success())
 }
 
-fn spawn(
-    binary: &Path,
-    folder: &Path,
-    address: SocketAddr,
-    public: bool,
-    environment: &[(String, String)],
-) -> io::Result<Child> {
+fn spawn(spec: &ServerSpec, address: SocketAddr) -> io::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
-        .open(folder.join("server.log"))?;
-    let listen = match public {
+        .open(spec.folder.join("server.log"))?;
+    let is_public = spec.public_key.is_some();
+    let listen = match is_public {
         true => SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())),
         false => address,
     };
-    Command::new(binary)
+    let binary = spec.binary.as_os_str();
+    let mut words = spec.prefix.iter().map(OsStr::new).chain([binary]);
+    Command::new(words.next().unwrap_or(binary))
+        .args(words)
         .args(["serve", "--listen", &listen.to_string()])
-        .args((!public).then_some("--dev"))
+        .args((!is_public).then_some("--dev"))
         .arg("--config")
-        .arg(folder.join("server.toml"))
+        .arg(spec.folder.join("server.toml"))
         .arg("--data-dir")
-        .arg(folder.join("data"))
-        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .arg(&spec.data)
+        .envs(spec.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -26,6 +26,10 @@ pub struct Progress {
     pub recovered: AtomicU64,
     /// `gap` and `recovered:false`.
     pub gaps: AtomicU64,
+    /// Messages that were given to a client or an HTTP publisher.
+    pub issued: AtomicU64,
+    /// Those of them that have been answered, whatever the answer.
+    pub settled: AtomicU64,
     failure: Mutex<Option<String>>,
 }
 
@@ -46,6 +50,8 @@ impl Progress {
             dropped: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
+            issued: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             failure: Mutex::new(None),
         }
     }
@@ -90,10 +96,12 @@ impl Progress {
             }
             "acked" => {
                 self.acked.fetch_add(1, Relaxed);
+                self.settled.fetch_add(1, Relaxed);
                 client.resolve();
             }
             "dropped" => {
                 self.dropped.fetch_add(1, Relaxed);
+                self.settled.fetch_add(1, Relaxed);
                 client.resolve();
             }
             _ => {}
@@ -102,6 +110,7 @@ impl Progress {
 
     /// A publish was handed to this client's driver.
     pub fn publish_sent(&self, client: usize) {
+        self.issued.fetch_add(1, Relaxed);
         self.clients[client].unresolved.fetch_add(1, Relaxed);
     }
 

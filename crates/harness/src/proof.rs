@@ -6,13 +6,15 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::command::{hear, run};
 
 /// What a run may change in the tree without making it dirty: the records themselves.
 const RECORDS: [&str; 2] = [":(exclude)docs/proof", ":(exclude)docs/proof.md"];
@@ -46,14 +48,9 @@ pub enum ProofError {
         /// What is wrong.
         problem: serde_json::Error,
     },
-    /// `git` can't be asked, or refuses.
-    #[error("git {command}: {problem}")]
-    Git {
-        /// What it was asked.
-        command: String,
-        /// What it said.
-        problem: String,
-    },
+    /// `git` (or `date`) can't be asked, or refuses.
+    #[error("{0}")]
+    Git(io::Error),
     /// What was run is not what a commit holds.
     #[error("the tree is dirty, so that the run can't be recorded; commit first:\n{0}")]
     Dirty(String),
@@ -158,9 +155,8 @@ fn read(path: &Path) -> Result<Record, ProofError> {
 
 /// The date in UTC. The standard library has no calendar, and this is asked once a run.
 fn today() -> Result<String, ProofError> {
-    Ok(hear(Command::new("date").args(["-u", "+%F"]), "")?
-        .trim()
-        .into())
+    let date = run(&["date", "-u", "+%F"]).map_err(ProofError::Git)?;
+    Ok(date.trim().into())
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> ProofError {
@@ -176,34 +172,7 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<String, ProofError> {
 
 fn git_with(folder: &Path, arguments: &[&str], input: &str) -> Result<String, ProofError> {
     let mut command = Command::new("git");
-    hear(command.current_dir(folder).args(arguments), input)
-}
-
-fn hear(command: &mut Command, input: &str) -> Result<String, ProofError> {
-    let named = format!("{command:?}");
-    let failed = |problem: String| ProofError::Git {
-        command: named.clone(),
-        problem,
-    };
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read it says why on stderr.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|error| failed(error.to_string()))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(failed(
-            String::from_utf8_lossy(&output.stderr).trim().into(),
-        )),
-    }
+    hear(command.current_dir(folder).args(arguments), input).map_err(ProofError::Git)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -26,6 +26,15 @@ pub use fault::{Direction, Fault, FaultKind};
 pub use frames::{FrameAction, FrameRule};
 pub use link::{Link, LinkCounts};
 
+/// Where a link listens, and from where it dials; loopback by default.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Its address for clients.
+    pub listen: IpAddr,
+    /// Its address for the server; none lets the kernel choose.
+    pub from: Option<IpAddr>,
+}
+
 /// A set of links to one upstream address. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Proxy {
@@ -36,19 +45,29 @@ pub struct Proxy {
 impl Proxy {
     /// Opens `count` ports on loopback. Jitter is drawn from the seed, separately for each link.
     pub async fn start(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
-        Self::open(upstream, count, rng, false)
+        Self::open(upstream, &vec![Route::default(); count], rng, false)
     }
 
     /// The same for links whose WebSocket frames can be struck by [`FrameRule`]s.
     pub async fn start_framed(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
-        Self::open(upstream, count, rng, true)
+        Self::open(upstream, &vec![Route::default(); count], rng, true)
     }
 
-    fn open(upstream: SocketAddr, count: usize, rng: &Rng, framed: bool) -> io::Result<Self> {
-        let mut links = Vec::with_capacity(count);
+    /// The same with addresses of their own.
+    pub async fn start_on(
+        upstream: SocketAddr,
+        routes: &[Route],
+        rng: &Rng,
+        framed: bool,
+    ) -> io::Result<Self> {
+        Self::open(upstream, routes, rng, framed)
+    }
+
+    fn open(upstream: SocketAddr, routes: &[Route], rng: &Rng, framed: bool) -> io::Result<Self> {
+        let mut links = Vec::with_capacity(routes.len());
         let mut listeners = JoinSet::new();
-        for index in 0..count {
-            let (link, listener) = link::open(Ipv4Addr::LOCALHOST.into(), upstream, framed)?;
+        for (index, route) in routes.iter().enumerate() {
+            let (link, listener) = link::open(*route, upstream, framed)?;
             listeners.spawn(listener.run(rng.fork(index as u64)));
             links.push(link);
         }
@@ -88,5 +107,14 @@ impl Proxy {
     /// How often faults of this kind took hold, over all links.
     pub fn felt(&self, kind: FaultKind) -> u64 {
         self.links.iter().map(|link| link.counts().felt(kind)).sum()
+    }
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            from: None,
+        }
     }
 }

@@ -49,6 +49,8 @@ pub struct RunOptions {
     pub embedded: bool,
     /// Sizes that are wanted instead of the scenario's own.
     pub sizes: Sizes,
+    /// Only these kinds of faults, where a scenario goes through many; empty means all.
+    pub faults: Vec<String>,
 }
 
 /// Sizes; none means the scenario's own.

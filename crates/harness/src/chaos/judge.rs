@@ -1,12 +1,12 @@
 //! The verdict: what the checkers found, what planted faults they saw, and whether the run did what
 //! it owed.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use super::theme::Theme;
+use super::theme::{Owed, Theme};
 use crate::{
-    check::{CHECKERS, Plant, plant, totals},
-    log::{History, HistoryError},
+    check::{CHECKERS, Plant, Totals, plant, totals},
+    log::{History, HistoryError, Load},
     rng::Rng,
     verdict::Verdict,
 };
@@ -64,14 +64,8 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
             .and_then(|stats| find(stats, key))
             .unwrap_or(0)
     };
-    // A last message of each channel comes on top.
-    let publications = (load.publications + load.channels) as u64;
-    verdict.exactly("publications acked", totals.published, publications);
-    verdict.exactly(
-        "upstream acked or dropped",
-        totals.upstream_acked + totals.upstream_dropped,
-        load.upstream as u64,
-    );
+    count_messages(verdict, history, theme, load, &totals);
+    count_strikes(verdict, history, &owed);
     for (name, least) in &owed.faults {
         let felt = history.faults.iter().filter(|(kind, _)| kind == name);
         let count = felt.map(|(_, count)| count).sum();
@@ -82,7 +76,7 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
     for (name, count, least) in [
         ("cuts of each client, min", totals.cuts_min, owed.cuts_each),
         ("kills of the server", history.kills, owed.kills),
-        ("pairs of faults at once", history.pairs, owed.pairs),
+        ("pairs of faults at once", pairs(history), owed.pairs),
         ("recovered:true", totals.recovered, owed.recovered),
         ("Live -> CatchingUp -> Live", catchups, owed.catchups),
         (
@@ -93,6 +87,8 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
         ("explicit gaps", totals.explicit_gaps, owed.explicit_gaps),
     ] {
         match least {
+            // What this run is not about is not told.
+            0 if count == 0 => {}
             0 => verdict.inform(name, count),
             least => verdict.at_least(name, count, least),
         }
@@ -104,7 +100,9 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
         verdict.at_least("told unknown_epoch", history.unknown_epochs, told);
     }
     verdict.inform("deliveries", totals.deliveries);
-    verdict.inform("cuts in all", totals.cuts);
+    if totals.cuts > 0 {
+        verdict.inform("cuts in all", totals.cuts);
+    }
     verdict.inform("handshakes", totals.welcomes);
     verdict.inform("sessions resumed", totals.resumed);
     verdict.inform("upstream acked", totals.upstream_acked);
@@ -114,6 +112,62 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
         "publications repeated and deduplicated by key",
         totals.published_duplicates,
     );
+}
+
+/// Everything that was published has an end, and the right one.
+fn count_messages(
+    verdict: &mut Verdict,
+    history: &History,
+    theme: Theme,
+    load: Load,
+    totals: &Totals,
+) {
+    // A last message of each channel comes on top.
+    let (publications, upstream) = match theme.is_open_ended() {
+        true => (history.published.len(), history.upstream.len()),
+        false => (load.publications + load.channels, load.upstream),
+    };
+    verdict.exactly("publications acked", totals.published, publications as u64);
+    verdict.exactly(
+        "upstream acked or dropped",
+        totals.upstream_acked + totals.upstream_dropped,
+        upstream as u64,
+    );
+    if theme.keeps_logs() {
+        let gaps = totals.gaps_within_reach;
+        verdict.exactly("gaps of channels whose history reaches back", gaps, 0);
+        verdict.exactly("upstream dropped", totals.upstream_dropped, 0);
+    }
+}
+
+/// How often each kind took hold, with how many messages under way.
+fn count_strikes(verdict: &mut Verdict, history: &History, owed: &Owed) {
+    if owed.strikes == 0 {
+        return;
+    }
+    verdict.inform("kinds of faults", history.kinds.len() as u64);
+    for kind in &history.kinds {
+        let strikes = || history.strikes.iter().filter(|strike| strike.kind == *kind);
+        verdict.at_least(
+            &format!("fault {kind}"),
+            strikes().count() as u64,
+            owed.strikes,
+        );
+        verdict.at_least(
+            &format!("  messages in flight, {kind}"),
+            strikes().map(|strike| strike.in_flight).sum(),
+            owed.in_flight,
+        );
+    }
+}
+
+/// How many different pairs of faults have met.
+fn pairs(history: &History) -> u64 {
+    let names = history.strikes.iter().filter_map(|strike| {
+        let second = strike.with.as_ref()?;
+        Some((&strike.kind, second))
+    });
+    history.pairs + names.collect::<BTreeSet<_>>().len() as u64
 }
 
 /// The first number with this key, at whatever depth `/ws/stats` has it.

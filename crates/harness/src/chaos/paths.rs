@@ -41,8 +41,11 @@ pub(super) async fn play(
     for (at, step) in plan(options.load.clients, options.span, &mut rng) {
         sleep_until(begun + at).await;
         match step {
-            Step::BeginPath(client, fault) => network.begin_path(client, fault)?,
-            Step::EndPath(client, fault) => feel(fault.name(), network.end_path(client, fault)?),
+            Step::BeginPath(client, fault) => network.begin_paths(&[client], fault)?,
+            Step::EndPath(client, fault) => {
+                let met = network.end_paths(&[client], fault)?;
+                feel(fault.name(), met > 0);
+            }
             Step::Begin(fault) => network.begin(fault)?,
             Step::End(fault) => {
                 network.end(fault)?;

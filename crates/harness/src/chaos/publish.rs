@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,6 +21,7 @@ use super::{ChaosOptions, ledger::Ledger};
 use crate::{
     http::{HttpClient, HttpError},
     log::{Outcome, Record},
+    progress::Progress,
     proxy::Link,
     rng::Rng,
     scenario::RunError,
@@ -45,6 +46,7 @@ pub(super) struct Publisher<'a> {
     pub(super) links: &'a [Arc<Link>],
     pub(super) channels: &'a [String],
     pub(super) ledger: &'a Ledger,
+    pub(super) progress: &'a Progress,
     /// For a server that does not let everybody in.
     pub(super) key: Option<&'a str>,
 }
@@ -63,11 +65,13 @@ struct Answer {
     retry_after_ms: Option<u64>,
 }
 
-/// Publishes everything, paced over the span.
+/// Publishes everything, paced over the span; or, where faults say how long they take, goes on at that pace
+/// until they are over.
 pub(super) async fn run(
     publisher: Publisher<'_>,
     options: &ChaosOptions,
     rng: Rng,
+    is_over: &AtomicBool,
 ) -> Result<(), RunError> {
     let begun = Instant::now();
     let total = options.load.publications;
@@ -79,7 +83,11 @@ pub(super) async fn run(
             .with_key(publisher.key);
         loop {
             let number = next.fetch_add(1, Relaxed);
-            if number >= total {
+            let enough = match options.theme.is_open_ended() {
+                true => is_over.load(Relaxed),
+                false => number >= total,
+            };
+            if enough {
                 return Ok(());
             }
             sleep_until(begun + pace.mul_f64(number as f64 / total as f64)).await;
@@ -145,6 +153,7 @@ impl Publisher<'_> {
             "data": {"m": message.m, "pad": pad(message.pad_len)},
         })
         .to_string();
+        self.progress.issued.fetch_add(1, Relaxed);
         let mut outcome = Outcome::Unknown;
         let mut answer = Answer::default();
         let mut attempts = 0;
@@ -156,6 +165,7 @@ impl Publisher<'_> {
                 sleep(Duration::from_millis(pause.min(RETRY_PAUSE_MAX_MS))).await;
             }
         }
+        self.progress.settled.fetch_add(1, Relaxed);
         self.ledger.write(&Record::Published {
             m: message.m.clone(),
             channel: message.channel.to_owned(),

@@ -21,7 +21,7 @@ const RULE_INTERVAL: Duration = Duration::from_millis(900);
 /// What both sides promise to come through. TCP leaves nothing out and repeats nothing, so these are
 /// the faults of what stands between: a frame that is missing shows by its number or offset, or by
 /// silence; one that comes twice by the same. A `subscribed` that never comes would show by nothing.
-const RULES: [FrameRule; 22] = [
+pub(super) const RULES: [FrameRule; 22] = [
     rule(ToServer, "hello", FrameAction::Suppress),
     rule(ToServer, "publish", FrameAction::Suppress),
     rule(ToServer, "pong", FrameAction::Suppress),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rules;
+use super::{rules, strikes};
 use crate::{
     log::Load,
     network::{NetworkFault, PathFault},
@@ -25,10 +25,14 @@ pub(super) enum Theme {
     Pauses,
     /// The server is killed and comes back with an empty memory.
     Restarts,
+    /// Every kind of fault, one after the other; the server keeps its logs on disk.
+    Kinds,
+    /// Two kinds of faults at once, pair after pair; the server keeps its logs on disk.
+    Pairs,
 }
 
 /// What a run must have met before its clean logs mean anything.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Owed {
     /// Each kind of fault.
     pub(super) faults: Vec<(String, u64)>,
@@ -40,8 +44,12 @@ pub(super) struct Owed {
     pub(super) explicit_gaps: u64,
     /// Kills of the server.
     pub(super) kills: u64,
-    /// Different pairs of faults that met on a link.
+    /// Different pairs of faults that met.
     pub(super) pairs: u64,
+    /// Strikes of each kind.
+    pub(super) strikes: u64,
+    /// Messages under way during the strikes of each kind, in all.
+    pub(super) in_flight: u64,
 }
 
 /// Sizes of a scenario: full, short.
@@ -56,6 +64,16 @@ struct Scale {
 const CHANNELS_PER_CLIENT: usize = 5;
 
 impl Theme {
+    /// Whether it is the faults that say when a run is over, rather than the span.
+    pub(super) fn is_open_ended(self) -> bool {
+        matches!(self, Self::Kinds | Self::Pairs)
+    }
+
+    /// Whether clients may only miss what a channel's own bounds let go.
+    pub(super) fn keeps_logs(self) -> bool {
+        matches!(self, Self::Kinds | Self::Pairs)
+    }
+
     pub(super) fn load(self, short: bool, wanted: Sizes) -> Load {
         let scale = self.scale();
         let size = |given: Option<usize>, of: (usize, usize)| given.unwrap_or(pick(short, of));
@@ -81,16 +99,6 @@ impl Theme {
                 .map(|name| ((*name).to_owned(), least))
                 .collect()
         };
-        let nothing = Owed {
-            faults: Vec::new(),
-            cuts_each: 0,
-            recovered: 0,
-            catchups: 0,
-            upstream_duplicates: 0,
-            explicit_gaps: 0,
-            kills: 0,
-            pairs: 0,
-        };
         match self {
             Self::Links => Owed {
                 faults: each(&FaultKind::ALL.map(FaultKind::name), (50, 3)),
@@ -99,7 +107,7 @@ impl Theme {
                 catchups: pick(short, (100, 10)),
                 upstream_duplicates: pick(short, (100, 5)),
                 explicit_gaps: pick(short, (20, 2)),
-                ..nothing
+                ..Owed::default()
             },
             Self::Frames => Owed {
                 faults: rules::names()
@@ -107,7 +115,7 @@ impl Theme {
                     .collect(),
                 recovered: pick(short, (1_000, 50)),
                 upstream_duplicates: pick(short, (20, 2)),
-                ..nothing
+                ..Owed::default()
             },
             Self::Storm => Owed {
                 recovered: pick(short, (1_000, 50)),
@@ -115,7 +123,7 @@ impl Theme {
                 upstream_duplicates: pick(short, (50, 2)),
                 explicit_gaps: pick(short, (20, 1)),
                 pairs: pick(short, (60, 8)),
-                ..nothing
+                ..Owed::default()
             },
             Self::Paths => {
                 let mut faults: Vec<_> = each(&PathFault::ALL.map(PathFault::name), (20, 2));
@@ -124,19 +132,30 @@ impl Theme {
                     faults,
                     recovered: pick(short, (500, 50)),
                     upstream_duplicates: pick(short, (5, 0)),
-                    ..nothing
+                    ..Owed::default()
                 }
             }
             Self::Pauses => Owed {
                 faults: each(&["server stopped", "driver stopped"], (5, 1)),
                 recovered: pick(short, (200, 10)),
                 catchups: pick(short, (20, 1)),
-                ..nothing
+                ..Owed::default()
             },
             Self::Restarts => Owed {
                 explicit_gaps: pick(short, (200, 20)),
                 kills: pick(short, (8, 1)),
-                ..nothing
+                ..Owed::default()
+            },
+            Self::Kinds => Owed {
+                recovered: pick(short, (2_000, 200)),
+                strikes: strikes::owed(short).0,
+                in_flight: pick(short, (1_000, 50)),
+                ..Owed::default()
+            },
+            Self::Pairs => Owed {
+                recovered: pick(short, (500, 50)),
+                pairs: strikes::owed(short).1,
+                ..Owed::default()
             },
         }
     }
@@ -156,6 +175,14 @@ impl Theme {
                 publications: (30_000, 4_000),
                 upstream: (6_000, 1_200),
                 span_s: (90, 15),
+            },
+            // The sizes over the span are the pace.
+            Self::Kinds | Self::Pairs => Scale {
+                clients: (24, 16),
+                channels: (20, 20),
+                publications: (60_000, 3_000),
+                upstream: (15_000, 900),
+                span_s: (100, 10),
             },
             Self::Paths | Self::Pauses | Self::Restarts => Scale {
                 clients: (60, 24),

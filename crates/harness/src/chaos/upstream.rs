@@ -1,6 +1,12 @@
 //! What clients are told to do during a run: publish, and read slowly.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -37,25 +43,31 @@ pub(super) struct Upstream<'a> {
     pub(super) watching: &'a [Vec<usize>],
 }
 
-/// Tells clients to publish, paced over the span.
+/// Tells clients to publish, paced over the span, or at that pace until the faults are over.
 pub(super) async fn run(
     upstream: &Upstream<'_>,
     options: &ChaosOptions,
     mut rng: Rng,
+    is_over: &AtomicBool,
 ) -> Result<(), RunError> {
+    let is_open_ended = options.theme.is_open_ended();
     let begun = Instant::now();
     let total = options.load.upstream;
     let pace = options.span * PACE_PERCENT / 100;
     let mut issued = vec![0_u64; upstream.watching.len()];
     let mut number = 0;
-    while number < total {
+    while (is_open_ended && !is_over.load(Relaxed)) || (!is_open_ended && number < total) {
         sleep_until(begun + pace.mul_f64(number as f64 / total as f64)).await;
         let client = upstream.choose(&mut rng);
         if upstream.progress.unresolved(client) + BURST as u32 > UNRESOLVED_MAX {
             sleep(FULL_PAUSE).await;
             continue;
         }
-        for _ in 0..BURST.min(total - number) {
+        let burst = match is_open_ended {
+            true => BURST,
+            false => BURST.min(total - number),
+        };
+        for _ in 0..burst {
             issued[client] += 1;
             upstream.publish(client, issued[client], &mut rng).await?;
             number += 1;
@@ -64,14 +76,19 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Freezes the reader of a random client now and then, until the span is over.
+/// Freezes the reader of a random client now and then, until the span, or the faults, are over.
 pub(super) async fn freeze(
     upstream: &Upstream<'_>,
     options: &ChaosOptions,
     mut rng: Rng,
+    is_over: &AtomicBool,
 ) -> Result<(), RunError> {
     let until = Instant::now() + options.span;
-    while Instant::now() < until {
+    let goes_on = || match options.theme.is_open_ended() {
+        true => !is_over.load(Relaxed),
+        false => Instant::now() < until,
+    };
+    while goes_on() {
         sleep(FREEZE_INTERVAL).await;
         let client = rng.index(upstream.watching.len());
         let command = json!({

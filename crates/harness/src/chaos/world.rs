@@ -6,14 +6,15 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    ChaosOptions, STOP_DEADLINE, ledger::Ledger, publish::Publisher, theme::Theme,
+    ChaosOptions, STOP_DEADLINE, ground::Ground, ledger::Ledger, publish::Publisher, theme::Theme,
     upstream::Upstream,
 };
 use crate::{
+    clock::Clock,
     driver::Driver,
     log::Record,
-    network::Network,
-    process::Server,
+    network::{Inside, Network},
+    process::{Server, ServerSpec},
     progress::Progress,
     proxy::{FaultKind, Proxy},
     rng::Rng,
@@ -72,6 +73,8 @@ pub(super) struct World {
     pub(super) server: Mutex<Server>,
     /// The server's.
     address: SocketAddr,
+    /// Of the harness, where the server does not let everybody in.
+    key: Option<&'static str>,
     pub(super) links: Proxy,
     /// Where each client dials.
     client_addresses: Vec<SocketAddr>,
@@ -86,7 +89,9 @@ pub(super) struct World {
     pub(super) expected: Vec<(usize, String)>,
     /// Last, so that the processes that use it end first.
     pub(super) network: Option<Network>,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
+    /// The same.
+    pub(super) ground: Ground,
 }
 
 impl World {
@@ -97,54 +102,43 @@ impl World {
             seed: options.seed,
             load,
         })?;
-        let engine = if options.embedded {
-            "embedded"
-        } else {
-            "memory"
+        let ground = match options.theme.is_open_ended() {
+            true => Ground::start(options, HTTP_LINKS).await,
+            false => Ground::default(),
         };
-        let public = options.theme == Theme::Paths;
-        let access = if public { PUBLIC_CONFIG } else { "" };
-        let engine = format!("[engine]\nkind = \"{engine}\"\n");
-        let config = [&*engine, SERVER_CONFIG, access, CHANNELS_CONFIG].concat();
-        let (binary, folder) = (&options.server, &options.folder);
-        let server = match public {
-            true => {
-                Server::start_public(binary, folder, &config, &SERVER_ENVIRONMENT, PUBLIC_KEY)
-                    .await?
-            }
-            false => Server::start(binary, folder, &config, &SERVER_ENVIRONMENT).await?,
-        };
+        let is_public = options.theme == Theme::Paths || ground.hosts.is_some();
+        let server = Server::start(server_spec(options, &ground, is_public)).await?;
         let address = server.address();
-        let links = match options.theme {
-            Theme::Paths => Proxy::start(address, 0, rng).await?,
-            Theme::Frames | Theme::Storm => {
-                Proxy::start_framed(address, load.clients, &rng.fork(10)).await?
-            }
-            _ => Proxy::start(address, load.clients, &rng.fork(10)).await?,
+        let routes = match options.theme {
+            Theme::Paths => Vec::new(),
+            _ => ground.routes(0, load.clients),
         };
-        let network = public
-            .then(|| Network::start(load.clients, address.port()))
+        let framed =
+            matches!(options.theme, Theme::Frames | Theme::Storm) || options.theme.is_open_ended();
+        let links = Proxy::start_on(address, &routes, &rng.fork(10), framed).await?;
+        let network = (options.theme == Theme::Paths)
+            .then(|| Network::start(Inside::Clients, load.clients))
             .transpose()
             .map_err(RunError::NotRun)?;
         let client_addresses = match &network {
-            Some(network) => network.addresses(),
+            Some(network) => {
+                let addresses = network.addresses().iter();
+                addresses
+                    .map(|ip| SocketAddr::from((*ip, address.port())))
+                    .collect()
+            }
             None => links.links().iter().map(|link| link.address()).collect(),
         };
-        let http_links = Proxy::start(address, HTTP_LINKS, &rng.fork(11)).await?;
+        let routes = ground.routes(load.clients, HTTP_LINKS);
+        let http_links = Proxy::start_on(address, &routes, &rng.fork(11), false).await?;
         let progress = Arc::new(Progress::new(load.clients));
-        let mut drivers = Vec::with_capacity(options.driver_processes);
-        for index in 0..options.driver_processes {
-            let mut spec = options.drivers[index % options.drivers.len()].clone();
-            if let Some(network) = &network {
-                spec = spec.behind(&network.prefix());
-            }
-            let driver = Driver::start(index, &spec, &options.folder, progress.clone()).await?;
-            drivers.push(driver);
-        }
+        let hosts = ground.hosts.as_ref().map(|hosts| &hosts.clients);
+        let drivers = start_drivers(options, network.as_ref().or(hosts), &progress).await?;
         let channels: Vec<String> = (0..load.channels).map(channel_name).collect();
         let mut world = Self {
             server: Mutex::new(server),
             address,
+            key: is_public.then_some(PUBLIC_KEY),
             links,
             client_addresses,
             network,
@@ -156,6 +150,7 @@ impl World {
             expected: Vec::new(),
             channels,
             folder: options.folder.clone(),
+            ground,
         };
         world.start_clients().await?;
         Ok(world)
@@ -167,7 +162,8 @@ impl World {
             links: self.http_links.links(),
             channels: &self.channels,
             ledger: &self.ledger,
-            key: self.network.is_some().then_some(PUBLIC_KEY),
+            progress: &self.progress,
+            key: self.key,
         }
     }
 
@@ -262,6 +258,49 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn server_spec(options: &ChaosOptions, ground: &Ground, is_public: bool) -> ServerSpec {
+    let engine = if options.embedded {
+        "embedded"
+    } else {
+        "memory"
+    };
+    let engine = format!("[engine]\nkind = \"{engine}\"\n");
+    let access = if is_public { PUBLIC_CONFIG } else { "" };
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let mut environment: Vec<_> = SERVER_ENVIRONMENT.map(own).to_vec();
+    environment.extend(ground.clock.iter().flat_map(Clock::environment));
+    let data = match &ground.volume {
+        Some(volume) => volume.path().join("data"),
+        None => options.folder.join("data"),
+    };
+    ServerSpec {
+        binary: options.server.clone(),
+        folder: options.folder.clone(),
+        config: [&*engine, SERVER_CONFIG, access, CHANNELS_CONFIG].concat(),
+        environment,
+        public_key: is_public.then(|| PUBLIC_KEY.to_owned()),
+        prefix: ground.server_prefix(),
+        ip: ground.server_ip(),
+        data,
+    }
+}
+
+async fn start_drivers(
+    options: &ChaosOptions,
+    host: Option<&Network>,
+    progress: &Arc<Progress>,
+) -> Result<Vec<Driver>, RunError> {
+    let mut drivers = Vec::with_capacity(options.driver_processes);
+    for index in 0..options.driver_processes {
+        let mut spec = options.drivers[index % options.drivers.len()].clone();
+        if let Some(host) = host {
+            spec = spec.behind(&host.prefix());
+        }
+        drivers.push(Driver::start(index, &spec, &options.folder, progress.clone()).await?);
+    }
+    Ok(drivers)
 }
 
 fn channel_name(index: usize) -> String {

@@ -23,6 +23,8 @@ pub struct Totals {
     pub recovered: u64,
     /// `gap` and `recovered:false`.
     pub explicit_gaps: u64,
+    /// Those of channels whose history no run outgrows: `room:…`.
+    pub gaps_within_reach: u64,
     /// The least that any client's link was cut.
     pub cuts_min: u64,
     /// Cuts of all links.
@@ -43,13 +45,20 @@ pub fn totals(history: &History) -> Totals {
         cuts: history.cuts.iter().map(|(_, cuts)| *cuts).sum(),
         ..Totals::default()
     };
-    for step in history.tracks.iter().flat_map(|track| &track.steps) {
+    let steps = history.tracks.iter().flat_map(|track| {
+        let is_roomy = history.name(track.channel).starts_with("room:");
+        track.steps.iter().map(move |step| (step, is_roomy))
+    });
+    for (step, is_roomy) in steps {
         match step {
             Step::Delivered { .. } => totals.deliveries += 1,
             Step::Gap { .. }
             | Step::Subscribed {
                 recovered: false, ..
-            } => totals.explicit_gaps += 1,
+            } => {
+                totals.explicit_gaps += 1;
+                totals.gaps_within_reach += u64::from(is_roomy);
+            }
             Step::Subscribed { new: false, .. } => totals.recovered += 1,
             Step::Subscribed { .. } | Step::Unsubscribed => {}
         }

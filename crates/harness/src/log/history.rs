@@ -33,6 +33,10 @@ pub struct History {
     pub faults: Vec<(String, u64)>,
     /// How many different pairs of faults have met.
     pub pairs: u64,
+    /// The kinds that strikes are owed of.
+    pub kinds: Vec<String>,
+    /// Strikes that took hold.
+    pub strikes: Vec<StruckBy>,
     /// How often each client's link was cut.
     pub cuts: Vec<(Id, u64)>,
     /// How often the server was killed and lost its memory.
@@ -47,6 +51,17 @@ pub struct History {
     pub damaged: Vec<(Id, u64)>,
     pad_lens: HashMap<Id, u64>,
     current: HashMap<(Id, Id), usize>,
+}
+
+/// A strike that took hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StruckBy {
+    /// The kind of fault.
+    pub kind: String,
+    /// The kind of the other one, of two at once.
+    pub with: Option<String>,
+    /// Messages that were under way at any time of it.
+    pub in_flight: u64,
 }
 
 /// What one subscriber of one channel saw, in its order.
@@ -217,6 +232,22 @@ impl History {
             }
             Record::Fault { kind, felt } => self.faults.push((kind, felt)),
             Record::Pairs { pairs } => self.pairs = pairs,
+            Record::Kinds { kinds } => self.kinds = kinds,
+            Record::Strike {
+                kind,
+                with,
+                felt,
+                in_flight,
+                ..
+            } => {
+                if felt > 0 {
+                    self.strikes.push(StruckBy {
+                        kind,
+                        with,
+                        in_flight,
+                    });
+                }
+            }
             Record::Link { client, cuts } => self.cuts.push((self.names.id(&client), cuts)),
             Record::Killed => self.kills += 1,
             Record::Stats { stats } => self.stats = Some(stats),

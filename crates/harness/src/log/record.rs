@@ -55,6 +55,25 @@ pub enum Record {
         /// How often.
         felt: u64,
     },
+    /// The kinds of faults that this run owes.
+    Kinds {
+        /// Their names.
+        kinds: Vec<String>,
+    },
+    /// A fault, or two at once.
+    Strike {
+        /// The kind's name.
+        kind: String,
+        /// That of the other one.
+        with: Option<String>,
+        /// How often it took hold: on so many links, for example. Of two, the lesser.
+        felt: u64,
+        /// Messages that were under way at any time of it: given to a client or an HTTP publisher before
+        /// its end, and not answered before its beginning.
+        in_flight: u64,
+        /// How long.
+        lasted_ms: u64,
+    },
     /// How many different pairs of faults have met.
     Pairs {
         /// So many.

@@ -112,6 +112,10 @@ impl Rules {
         self.waiting.push_back(rule);
     }
 
+    pub(super) fn remove(&mut self, rule: FrameRule) {
+        self.waiting.retain(|waiting| *waiting != rule);
+    }
+
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }

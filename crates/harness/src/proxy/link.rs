@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use socket2::{Domain, Socket, Type};
@@ -15,9 +16,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 
 use super::{
+    Route,
     fault::{Conditions, Direction, Ending, Fault, FaultKind},
     frames::{FrameAction, FrameRule, Rules},
     relay,
@@ -28,12 +31,15 @@ use crate::rng::Rng;
 /// few dead ones behind a hole; past this bound new ones are dropped.
 const LINK_CONNECTIONS_MAX: usize = 64;
 const LISTEN_BACKLOG: i32 = 64;
+const LISTEN_AGAIN: Duration = Duration::from_millis(100);
 
 /// A proxied port whose bytes can be cut, held, delayed and throttled.
 #[derive(Debug)]
 pub struct Link {
     address: SocketAddr,
-    upstream: SocketAddr,
+    pub(super) upstream: SocketAddr,
+    /// From where it is dialled; none lets the kernel choose.
+    pub(super) from: Option<IpAddr>,
     pub(super) conditions: watch::Sender<Conditions>,
     armed: Mutex<Option<ArmedCut>>,
     /// Its WebSocket frames are told apart.
@@ -75,11 +81,11 @@ pub(super) struct Listener {
 
 /// Binds a port and makes its link.
 pub(super) fn open(
-    ip: IpAddr,
+    route: Route,
     upstream: SocketAddr,
     framed: bool,
 ) -> io::Result<(Arc<Link>, Listener)> {
-    let reservation = bind(SocketAddr::new(ip, 0))?;
+    let reservation = bind(SocketAddr::new(route.listen, 0))?;
     let address = reservation
         .local_addr()?
         .as_socket()
@@ -88,6 +94,7 @@ pub(super) fn open(
     let link = Arc::new(Link {
         address,
         upstream,
+        from: route.from,
         conditions: watch::Sender::new(Conditions::default()),
         armed: Mutex::new(None),
         framed,
@@ -143,6 +150,11 @@ impl Link {
     /// Adds a rule for frames, which strikes once. Links that are not framed never meet it.
     pub fn add_rule(&self, rule: FrameRule) {
         self.rules().add(rule);
+    }
+
+    /// Takes back a rule that has not struck yet.
+    pub fn remove_rule(&self, rule: FrameRule) {
+        self.rules().remove(rule);
     }
 
     /// How often each rule has struck, by its name.
@@ -251,21 +263,25 @@ impl Listener {
         let mut relays = JoinSet::new();
         let mut changes = self.link.conditions.subscribe();
         loop {
-            if changes.borrow_and_update().refuse {
+            let refuses = changes.borrow_and_update().refuse;
+            if refuses {
                 self.socket = None;
             } else if self.socket.is_none() {
                 self.socket = listen(self.link.address).ok();
             }
+            let is_deaf = self.socket.is_none() && !refuses;
             tokio::select! {
                 // First, so that a refusal closes the port before the next connection.
                 biased;
                 _ = changes.changed() => {}
+                // The kernel said no: perhaps it is of another mind soon.
+                () = sleep(LISTEN_AGAIN), if is_deaf => {}
                 accepted = accept(self.socket.as_ref()) => {
                     // An accept that failed has no connection to relay; the port stays open.
                     if let Ok(stream) = accepted && relays.len() < LINK_CONNECTIONS_MAX {
                         let number = self.link.connections.fetch_add(1, Relaxed);
                         let link = self.link.clone();
-                        relays.spawn(relay::run(link, stream, self.link.upstream, rng.fork(number)));
+                        relays.spawn(relay::run(link, stream, rng.fork(number)));
                     }
                 }
                 Some(_) = relays.join_next() => {}

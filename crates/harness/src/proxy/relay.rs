@@ -1,6 +1,11 @@
 //! One proxied connection: dial upstream, pump both ways, and bring it down as told.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use socket2::{SockRef, Socket};
 use tokio::{
@@ -23,8 +28,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a FIN both sides may finish what they were saying before the sockets are closed.
 const LINGER_AFTER_FIN: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(link: Arc<Link>, client: TcpStream, upstream: SocketAddr, rng: Rng) {
-    let Ok(Ok(server)) = timeout(DIAL_TIMEOUT, dial(upstream)).await else {
+pub(super) async fn run(link: Arc<Link>, client: TcpStream, rng: Rng) {
+    let Ok(Ok(server)) = timeout(DIAL_TIMEOUT, dial(link.upstream, link.from)).await else {
         // The server refuses or hangs: the client sees what it would see without a proxy.
         reset(client);
         return;
@@ -39,7 +44,7 @@ pub(super) fn shrink_buffers(socket: &Socket) -> io::Result<()> {
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)
 }
 
-async fn dial(upstream: SocketAddr) -> io::Result<TcpStream> {
+async fn dial(upstream: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = match upstream {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -47,6 +52,9 @@ async fn dial(upstream: SocketAddr) -> io::Result<TcpStream> {
     let raw = SockRef::from(&socket);
     raw.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     raw.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
     socket.connect(upstream).await
 }
 
