@@ -55,6 +55,13 @@ pub trait Engine: Send + Sync + 'static {
     /// Forgets the session's record; one that is unknown is no error.
     fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>>;
 
+    /// Forgets now every session whose time is over, rather than when its turn comes, and answers
+    /// how many that were. Nothing that can be asked for changes by it. An engine whose storage
+    /// forgets them by itself, on time, has nothing to do here.
+    fn expire_sessions(&self) -> BoxFuture<'_, Result<u64, AppendError>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
     /// Adds a listener for hints of what was committed. Listeners live as long as the engine.
     ///
     /// Hints are lossy by contract: a reader that misses one finds the publication in

@@ -200,6 +200,15 @@ impl Engine for Embedded {
         })
     }
 
+    fn expire_sessions(&self) -> BoxFuture<'_, Result<u64, AppendError>> {
+        let (reply, answer) = oneshot();
+        Box::pin(async move {
+            let work = Work::Expire { sessions: 0, reply };
+            self.submit(work, 0).await;
+            answer.await.unwrap_or(Err(AppendError::FateUnknown))
+        })
+    }
+
     fn listen(&self, listener: Arc<dyn Listener>) {
         self.shared.hints.listen(listener);
     }

@@ -193,6 +193,13 @@ impl Engine for Inline {
         Box::pin(ready(self.end_session_now(session)))
     }
 
+    fn expire_sessions(&self) -> BoxFuture<'_, Result<u64, AppendError>> {
+        let (reply, answer) = oneshot();
+        self.commit(Work::Expire { sessions: 0, reply });
+        let expired = now(answer).unwrap_or(Err(AppendError::FateUnknown));
+        Box::pin(ready(expired))
+    }
+
     fn listen(&self, listener: Arc<dyn Listener>) {
         self.shared.hints.listen(listener);
     }
@@ -239,6 +246,10 @@ impl Engine for Memory {
 
     fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
         self.0.end_session(session)
+    }
+
+    fn expire_sessions(&self) -> BoxFuture<'_, Result<u64, AppendError>> {
+        self.0.expire_sessions()
     }
 
     fn listen(&self, listener: Arc<dyn Listener>) {

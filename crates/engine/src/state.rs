@@ -222,10 +222,12 @@ impl State {
         }
     }
 
-    /// Forgets every session and key that is over.
-    pub(crate) fn expire_all(&mut self, now_ms: u64) {
+    /// Forgets every session and key that is over, and answers how many sessions that were.
+    pub(crate) fn expire_all(&mut self, now_ms: u64) -> u64 {
         self.keys.expire(now_ms, usize::MAX);
+        let before = self.sessions.len();
         self.sessions.expire(now_ms, usize::MAX);
+        (before - self.sessions.len()) as u64
     }
 
     /// The channel as a subscriber sees it.

@@ -89,6 +89,29 @@ fn a_clock_that_goes_back_keeps_the_order_of_expiry() {
 }
 
 #[test]
+fn sessions_that_are_over_are_forgotten_when_asked() {
+    let clock = ManualClock::default();
+    let config = EngineConfig::default();
+    let ttl = config.session_ttl;
+    let engine = Memory::open_with_clock(config, Arc::new(clock.clone())).expect("sound");
+    let advance = |byte: u8| Append {
+        producer: Some(crate::contract::Producer {
+            session: SessionKey([byte; 16]),
+            seq: 1,
+        }),
+        effect: Effect::Advance,
+    };
+    block_on(engine.append((0..100).map(advance).collect()));
+    clock.advance(ttl / 2);
+    block_on(engine.append(vec![advance(200)]));
+    assert_eq!(block_on(engine.expire_sessions()), Ok(0));
+    clock.advance(ttl / 2);
+    assert_eq!(block_on(engine.expire_sessions()), Ok(100));
+    assert_eq!(engine.stats().sessions, 1);
+    assert_eq!(block_on(engine.session(SessionKey([200; 16]))), Ok(Some(1)));
+}
+
+#[test]
 fn a_listener_may_read_while_it_is_told() {
     struct Reader(Arc<Memory>, Mutex<Vec<u64>>);
     impl Listener for Reader {

@@ -161,12 +161,14 @@ impl Committer {
             .map(Work::extent)
             .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let trims = now_ms >= self.trims_from_ms;
-        let Some(due) = shared
-            .write_state()
-            .map(|mut state| state.tidy(now_ms, entries, bytes as u64, trims))
-        else {
+        let Some(mut state) = shared.write_state() else {
             return false;
         };
+        if let Some(expiry) = work.iter_mut().find(|work| work.is_expiry()) {
+            expiry.expired(state.expire_all(now_ms));
+        }
+        let due = state.tidy(now_ms, entries, bytes as u64, trims);
+        drop(state);
         let Some(state) = shared.read_state() else {
             return false;
         };

@@ -19,6 +19,12 @@ pub(crate) enum Work {
         session: SessionKey,
         reply: Reply<Result<(), AppendError>>,
     },
+    /// All sessions and keys that are over are to be forgotten at once.
+    Expire {
+        /// How many sessions that were.
+        sessions: u64,
+        reply: Reply<Result<u64, AppendError>>,
+    },
     /// Something may be due by age.
     Tick,
 }
@@ -52,7 +58,19 @@ impl Work {
                 let rest = &batch.entries[batch.outcomes.len()..];
                 (rest.len(), rest.iter().map(bytes_of).sum())
             }
-            Self::EndSession { .. } | Self::Tick => (0, 0),
+            Self::EndSession { .. } | Self::Expire { .. } | Self::Tick => (0, 0),
+        }
+    }
+
+    /// Whether it asks for all that is over to be forgotten.
+    pub(crate) const fn is_expiry(&self) -> bool {
+        matches!(self, Self::Expire { .. })
+    }
+
+    /// So many sessions were over.
+    pub(crate) fn expired(&mut self, count: u64) {
+        if let Self::Expire { sessions, .. } = self {
+            *sessions += count;
         }
     }
 
@@ -70,7 +88,7 @@ impl Work {
                 stage.end_session(state, *session);
                 true
             }
-            Self::Tick => true,
+            Self::Expire { .. } | Self::Tick => true,
         }
     }
 
@@ -85,6 +103,7 @@ impl Work {
                 batch.reply.send(batch.outcomes);
             }
             Self::EndSession { reply, .. } => reply.send(Ok(())),
+            Self::Expire { sessions, reply } => reply.send(Ok(sessions)),
             Self::Tick => {}
         }
         None
@@ -95,6 +114,7 @@ impl Work {
         match self {
             Self::Append(batch) => batch.fail(error),
             Self::EndSession { reply, .. } => reply.send(Err(error)),
+            Self::Expire { reply, .. } => reply.send(Err(error)),
             Self::Tick => {}
         }
     }
