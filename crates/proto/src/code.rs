@@ -235,6 +235,11 @@ impl Code {
         self.row().code
     }
 
+    /// Its place in [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The code with this name, if this version knows it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == name)
@@ -266,6 +271,7 @@ mod tests {
         for (index, code) in Code::ALL.iter().enumerate() {
             let row = code.row();
             assert_eq!(Code::from_name(row.code), Some(*code));
+            assert_eq!(code.index(), index);
             assert!(
                 !Code::ALL[..index].iter().any(|c| c.as_str() == row.code),
                 "{}",

@@ -34,6 +34,41 @@ const BOUNDS: [(Level, u64, u64, u32); 3] = [
     (Level::Good, 100_000, 30_000, 50),
 ];
 
+impl Level {
+    /// The level of a link with so many missed probes in a row, this smoothed round trip and jitter
+    /// in microseconds, and so many errors in a thousand messages.
+    pub fn of(missed: u32, rtt_us: Option<u64>, jitter_us: u64, errors_permille: u32) -> Self {
+        match missed {
+            2.. => return Self::Dead,
+            1 => return Self::Poor,
+            0 => {}
+        }
+        let best = if rtt_us.is_some() {
+            Self::Excellent
+        } else {
+            Self::Good
+        };
+        let rtt_us = rtt_us.unwrap_or(0);
+        BOUNDS
+            .iter()
+            .find(|(_, rtt_max, jitter_max, errors_max)| {
+                rtt_us > *rtt_max || jitter_us > *jitter_max || errors_permille > *errors_max
+            })
+            .map_or(best, |(level, ..)| *level)
+    }
+
+    /// Its name in statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Poor => "poor",
+            Self::Fair => "fair",
+            Self::Good => "good",
+            Self::Excellent => "excellent",
+        }
+    }
+}
+
 /// The estimate for one client's links.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
@@ -100,24 +135,12 @@ impl Health {
 
     /// All of it as one word.
     pub fn level(&self, errors_permille: u32) -> Level {
-        match (self.missed, self.rtt) {
-            (2.., _) => Level::Dead,
-            (1, _) => Level::Poor,
-            (0, rtt) => {
-                let srtt = rtt.map_or(0, |(srtt, _)| srtt);
-                let best = if rtt.is_some() {
-                    Level::Excellent
-                } else {
-                    Level::Good
-                };
-                BOUNDS
-                    .iter()
-                    .find(|(_, rtt_us, jitter_us, errors)| {
-                        srtt > *rtt_us || self.jitter_us > *jitter_us || errors_permille > *errors
-                    })
-                    .map_or(best, |(level, ..)| *level)
-            }
-        }
+        Level::of(
+            self.missed,
+            self.rtt.map(|(srtt, _)| srtt),
+            self.jitter_us,
+            errors_permille,
+        )
     }
 }
 

@@ -173,6 +173,7 @@ impl Acceptor {
         let Ok(permit) = self.node.refusals.clone().try_acquire_owned() else {
             return;
         };
+        self.node.counters.errors.add(Code::Overloaded);
         tokio::spawn(async move {
             let body = format!(
                 "{{\"code\":\"{code}\",\"message\":\"{message}\",\"retry\":true,\"retry_after_ms\":1000}}",

@@ -82,7 +82,8 @@ pub enum Role {
     Client,
     /// The application's own: it holds an API key and may read the server's statistics.
     Backend,
-    /// Whoever runs the server: what a backend may do, and disconnecting others and cleaning up.
+    /// Whoever runs the server: what a backend may do, and looking at single connections and
+    /// addresses, and cleaning up.
     Admin,
 }
 

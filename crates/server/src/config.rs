@@ -152,6 +152,9 @@ pub struct Config {
     /// Bytes of data in one answer to an HTTP history request (default 1 MiB); `more` says that the
     /// page was cut.
     pub history_bytes_max: usize,
+    /// Whether `/metrics` asks for no key (default true: it has totals only, no name of a user,
+    /// channel or address). Turn it off where even these are nobody's business.
+    pub metrics_public: bool,
     /// Whether all connections of a user follow the channel `user:{name}` without asking (default
     /// true); see [`personal_channel`](crate::personal_channel).
     pub personal_channels: bool,
@@ -210,6 +213,7 @@ impl Default for Config {
             batch_messages_max: 1_000,
             http_requests_max: 128,
             history_bytes_max: MIB,
+            metrics_public: true,
             personal_channels: true,
             allowed_origins: AllowedOrigins::SameHost,
             dev: false,

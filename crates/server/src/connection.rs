@@ -24,6 +24,7 @@ use crate::{
     frames::Mode,
     link::{Ending, Link},
     node::{Node, count},
+    stats::Disconnects,
 };
 pub(crate) use plain::PlainRequest;
 use reading::Reading;
@@ -54,6 +55,17 @@ impl End {
         let close = CloseCode::new(close.unwrap_or(POLICY)).expect("the table's codes are legal");
         Self::Close(CloseFrame::new(close, reason))
     }
+
+    /// The close code that the connection ends with, and the refusal behind it.
+    fn codes(&self) -> (u16, Option<Code>) {
+        let frame = match self {
+            Self::Broken => return (Disconnects::ABNORMAL, None),
+            // RFC 6455, 7.1.5: the peer's close frame had no code.
+            Self::Answer(None) => return (1005, None),
+            Self::Close(frame) | Self::Answer(Some(frame)) | Self::Fail(frame) => frame,
+        };
+        (frame.code().as_u16(), reason_code(frame.reason()))
+    }
 }
 
 impl From<Ending> for End {
@@ -61,8 +73,20 @@ impl From<Ending> for End {
         Self::code(match ending {
             Ending::Replaced => Code::Replaced,
             Ending::Draining => Code::Draining,
+            Ending::Disconnected => Code::Disconnected,
+            Ending::Stale => Code::Stale,
         })
     }
+}
+
+/// The code in a reason that this side has written.
+fn reason_code(reason: &str) -> Option<Code> {
+    #[derive(serde::Deserialize)]
+    struct Reason<'a> {
+        code: &'a str,
+    }
+    let reason: Reason<'_> = serde_json::from_str(reason).ok()?;
+    Code::from_name(reason.code)
 }
 
 /// RFC 6455, 7.4.1: the message violates a policy.
@@ -100,6 +124,7 @@ pub(crate) async fn serve(opening: Opening) {
 /// Counts and logs a panic.
 pub(crate) fn panicked(node: &Node, id: u64) {
     count(&node.counters.connections_panicked, 1);
+    node.counters.disconnects.add(Disconnects::ABNORMAL);
     tracing::error!(connection = id, "the connection's task panicked");
 }
 
@@ -146,6 +171,7 @@ pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
         message_bytes_max: 0,
     };
     let mut decoder = Decoder::new(Role::Server, limits);
+    node.counters.errors.note(error);
     closing::run(node, link, &mut decoder, End::info(error)).await;
 }
 
@@ -153,7 +179,6 @@ pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
 struct Guard {
     node: Arc<Node>,
     link: Arc<Link>,
-    session: Option<SessionKey>,
 }
 
 impl Drop for Guard {
@@ -161,8 +186,8 @@ impl Drop for Guard {
         for channel in self.link.unsubscribe_all() {
             self.node.hub.leave(&channel, &self.link);
         }
-        if let Some(session) = &self.session {
-            crate::sync::lock(&self.node.sessions).release(session, self.link.id);
+        if let Some(session) = self.link.session() {
+            crate::sync::lock(&self.node.sessions).release(&session, self.link.id);
         }
         self.node.forget(&self.link);
     }

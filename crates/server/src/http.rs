@@ -1,79 +1,85 @@
-//! The HTTP side: publishing, history, statistics and health.
+//! The HTTP side: publishing, history, presence, operation, statistics and health.
 //!
-//! Owns the routes below `/api`, `/health` and `/ws/stats`, their limits, and the one shape of
-//! every error. Must not know connections, frames or sessions: publications reach subscribers
-//! through the engine's notification, numbers come from [`Vitals`].
+//! Owns the routes beside the upgrade, their limits, and the one shape of every error. Must not
+//! know frames or sockets: publications reach subscribers through the engine's notification.
 
 mod error;
 mod history;
 mod intake;
+mod openapi;
+mod operate;
+mod presence;
 mod publish;
 mod status;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use bowline_engine::Engine;
 use bowline_proto::Code;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{AccessControl, Config};
+use crate::{AccessControl, Config, node::Node};
 pub(crate) use error::{ApiError, json_response};
-
-/// What the rest of the server says of itself over HTTP.
-pub trait Vitals: Send + Sync + 'static {
-    /// Counts and sizes at this moment, as one JSON object.
-    fn stats(&self) -> serde_json::Map<String, serde_json::Value>;
-
-    /// `Err` while no new work should come here: [`Code::Draining`] or [`Code::Overloaded`].
-    fn readiness(&self) -> Result<(), Code>;
-}
 
 /// What the HTTP routes work with. Cloning shares it.
 #[derive(Clone)]
-pub struct HttpApi {
+pub(crate) struct HttpApi {
+    node: Arc<Node>,
     engine: Arc<dyn Engine>,
     access: Arc<dyn AccessControl>,
-    vitals: Arc<dyn Vitals>,
     config: Arc<Config>,
     /// One permit per request whose body is in memory.
     places: Arc<Semaphore>,
 }
 
+/// Every route but those that end in a WebSocket; `openapi` describes them all.
+fn routes() -> [(&'static str, MethodRouter<HttpApi>); 12] {
+    [
+        ("/api/publish", post(publish::publish)),
+        ("/api/disconnect", post(operate::disconnect)),
+        ("/api/channels/{channel}/history", get(history::history)),
+        ("/api/channels/{channel}/presence", get(presence::presence)),
+        ("/ws/stats", get(operate::stats)),
+        ("/ws/stats/detailed", get(operate::detailed)),
+        ("/ws/stats/rate-limit", get(operate::rate_limit)),
+        ("/ws/cleanup", post(operate::cleanup)),
+        ("/metrics", get(operate::metrics)),
+        ("/health/live", get(status::live)),
+        ("/health/ready", get(status::ready)),
+        ("/openapi.json", get(openapi::document)),
+    ]
+}
+
 impl HttpApi {
-    /// Over an engine that others may share.
-    pub fn new(
-        engine: Arc<dyn Engine>,
-        access: Arc<dyn AccessControl>,
-        vitals: Arc<dyn Vitals>,
-        config: Arc<Config>,
-    ) -> Self {
-        let places = Arc::new(Semaphore::new(config.http_requests_max));
+    /// Over the parts of a node.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        let places = Arc::new(Semaphore::new(node.config.http_requests_max));
         Self {
-            engine,
-            access,
-            vitals,
-            config,
+            engine: node.engine.clone(),
+            access: node.access.clone(),
+            config: node.config.clone(),
+            node,
             places,
         }
     }
 
     /// The routes, to be merged with others. Paths that are not theirs are left to the others; the
     /// peer's address is taken from `ConnectInfo<SocketAddr>` where the program provides it.
-    pub fn routes(&self) -> Router {
-        let routes = Router::new()
-            .route("/api/publish", post(publish::publish))
-            .route("/api/channels/{channel}/history", get(history::history))
-            .route("/ws/stats", get(status::stats))
-            .route("/health/live", get(status::live))
-            .route("/health/ready", get(status::ready))
+    pub(crate) fn routes(&self) -> Router {
+        let routes = routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, methods)| {
+                router.route(path, methods)
+            });
+        let routes = routes
             .method_not_allowed_fallback(async || ApiError::from(Code::MethodNotAllowed))
             .with_state(self.clone());
         self.guarded(routes)
@@ -81,27 +87,18 @@ impl HttpApi {
 
     /// Makes a whole program of `router`: what it has no route for is answered `not_found`, in the
     /// shape of every other error.
-    pub fn complete(&self, router: Router) -> Router {
+    pub(crate) fn complete(&self, router: Router) -> Router {
         self.guarded(router.fallback(async || ApiError::from(Code::NotFound)))
     }
 
-    fn guarded(&self, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(self.clone(), guard))
+    /// Counts what its requests are answered, once however many of these a request passes.
+    pub(crate) fn counted(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(self.clone(), tally))
     }
-}
 
-/// Serves the HTTP routes alone until `shutdown` is done; then requests in flight are finished.
-pub async fn serve_http(
-    listener: TcpListener,
-    api: HttpApi,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let app = api
-        .complete(api.routes())
-        .into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app)
-        .with_graceful_shutdown(shutdown)
-        .await
+    fn guarded(&self, router: Router) -> Router {
+        self.counted(router.layer(middleware::from_fn_with_state(self.clone(), guard)))
+    }
 }
 
 /// Development mode needs no key, so it answers nobody but this machine's own programs and pages.
@@ -110,6 +107,26 @@ async fn guard(State(api): State<HttpApi>, request: Request, next: Next) -> Resp
         return ApiError::from(Code::OriginNotAllowed).into_response();
     }
     next.run(request).await
+}
+
+/// A request whose duration is measured already.
+#[derive(Clone, Copy)]
+struct Measured;
+
+async fn tally(State(api): State<HttpApi>, mut request: Request, next: Next) -> Response {
+    let is_inner = request.extensions_mut().insert(Measured).is_some();
+    let begun = Instant::now();
+    let mut response = next.run(request).await;
+    if is_inner {
+        return response;
+    }
+    if let Some(code) = response.extensions_mut().remove::<Code>() {
+        api.node.counters.errors.add(code);
+    }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        api.node.counters.http_requests.since(begun);
+    }
+    response
 }
 
 fn is_local(config: &Config, headers: &HeaderMap) -> bool {

@@ -7,6 +7,8 @@ mod accept;
 mod access;
 mod bucket;
 mod channel;
+mod cleanup;
+mod clients;
 mod clock;
 mod config;
 mod connection;
@@ -18,13 +20,14 @@ mod limits;
 mod link;
 mod node;
 mod outbox;
+mod presence;
 mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod socket;
+mod stats;
 mod sync;
 mod upgrade;
-mod vitals;
 
 pub use bowline_proto::{Code, Data, Position};
 
@@ -35,6 +38,5 @@ pub use access::{
 };
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};
-pub use http::{HttpApi, Vitals, serve_http};
 pub use limits::{Network, NetworkError};
 pub use server::{BuildError, Full, PUBLISHES_INFLIGHT_MAX, Published, Server, ServerBuilder};

@@ -13,6 +13,7 @@ mod address;
 mod addresses;
 mod admission;
 mod proxies;
+mod report;
 
 use std::{
     collections::HashMap,
@@ -28,6 +29,7 @@ use addresses::{Address, Addresses};
 use admission::Admission;
 pub use proxies::{Network, NetworkError};
 pub(crate) use proxies::{client_address, is_trusted};
+pub(crate) use report::RateLimits;
 
 /// When a place may be free again. Nobody knows, so everybody is told another time within
 /// [`PLACE_SPREAD_MS`], lest all come at once.
@@ -205,6 +207,11 @@ impl Limits {
             limits: self.clone(),
             address,
         })
+    }
+
+    /// How many verified users have a connection.
+    pub(crate) fn users(&self) -> usize {
+        lock(&self.inner).users.len()
     }
 
     /// A pass that takes no place, for a connection that is only told why it is refused.

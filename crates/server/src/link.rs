@@ -12,11 +12,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
+use bowline_engine::SessionKey;
 use bowline_proto::{
     Time,
-    message::ServerMessage,
+    message::{ClientInfo, ErrorInfo, ServerMessage},
     server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
 };
 use bowline_ws::Extensions;
@@ -33,6 +35,7 @@ use crate::{
     node::Node,
     outbox::Outbox,
     socket::Socket,
+    stats::{Counters, RecentErrors},
     sync::lock,
 };
 
@@ -45,11 +48,14 @@ pub(crate) struct Link {
     pub(crate) extensions: Extensions,
     compression: Compression,
     pub(crate) peer: SocketAddr,
+    /// When it was made.
+    pub(crate) opened: Time,
     pub(crate) origin: Option<Box<str>>,
     pub(crate) socket: Socket,
     /// Its place within the limits.
     pub(crate) pass: Pass,
     queue_bytes_max: usize,
+    counters: Arc<Counters>,
     inner: Mutex<Inner>,
     /// The connection's task, and whether it was woken: tokio's `Notify` would need a waiter in
     /// the task of every idle connection.
@@ -65,6 +71,12 @@ struct Inner {
     heart: Heartbeat,
     /// Who the client is, once that is known.
     identity: Option<Arc<Identity>>,
+    /// The session that it holds.
+    session: Option<SessionKey>,
+    /// Which program the client says that it is.
+    client: Option<Arc<ClientInfo>>,
+    /// What it was refused; most connections never have any.
+    errors: Option<Box<RecentErrors>>,
     /// The client is welcomed: heartbeats begin.
     begun: bool,
     /// Since when the socket has taken nothing although bytes wait.
@@ -80,14 +92,37 @@ struct Inner {
 /// What a link counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkCounts {
-    /// Publications queued.
+    /// Messages received.
+    pub(crate) messages_in: u64,
+    /// Messages queued.
     pub(crate) messages_out: u64,
+    /// Bytes received.
+    pub(crate) bytes_in: u64,
     /// Bytes that the socket took.
     pub(crate) bytes_out: u64,
     /// Live subscriptions that fell back to the log.
-    pub(crate) catchups_started: u64,
+    catchups_started: u32,
     /// Those that went live again.
-    pub(crate) catchups_finished: u64,
+    catchups_finished: u32,
+}
+
+/// What statistics show of a link at one moment.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    pub(crate) session: Option<SessionKey>,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) client: Option<Arc<ClientInfo>>,
+    /// When bytes last came.
+    pub(crate) last_seen: Time,
+    /// The answer to a ping is late.
+    pub(crate) late: bool,
+    /// The smoothed round trip and its jitter.
+    pub(crate) latency: Option<(Duration, Duration)>,
+    pub(crate) counts: LinkCounts,
+    pub(crate) queue_bytes: usize,
+    pub(crate) errors: Option<Box<RecentErrors>>,
+    pub(crate) subscriptions: Vec<(Arc<Channel>, Subscription)>,
+    pub(crate) subscription_count: usize,
 }
 
 /// Why others end a connection.
@@ -97,6 +132,10 @@ pub(crate) enum Ending {
     Replaced,
     /// The server shuts down.
     Draining,
+    /// Whoever runs the server wants it gone.
+    Disconnected,
+    /// Nothing has come for too long.
+    Stale,
 }
 
 /// What a connection's task has to do next.
@@ -128,15 +167,20 @@ impl Link {
             extensions: Extensions::NONE,
             compression: Compression::NONE,
             peer,
+            opened: now,
             origin,
             socket,
             pass,
             queue_bytes_max: node.config.send_queue_bytes_max,
+            counters: node.counters.clone(),
             inner: Mutex::new(Inner {
                 outbox: Outbox::default(),
                 subscriptions: Cursors::new(),
                 heart: Heartbeat::new(now),
                 identity: None,
+                session: None,
+                client: None,
+                errors: None,
                 begun: false,
                 stuck_since: None,
                 ending: None,
@@ -165,6 +209,21 @@ impl Link {
     /// Who the client is; none before its credentials were taken.
     pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
         lock(&self.inner).identity.clone()
+    }
+
+    /// Sets the session that it holds from now on.
+    pub(crate) fn hold(&self, session: SessionKey) {
+        lock(&self.inner).session = Some(session);
+    }
+
+    /// The session that it holds.
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        lock(&self.inner).session
+    }
+
+    /// Sets which program the client says that it is.
+    pub(crate) fn introduce(&self, client: Arc<ClientInfo>) {
+        lock(&self.inner).client = Some(client);
     }
 
     /// The verified user.
@@ -202,7 +261,7 @@ impl Link {
         let Some(delivery) = delivery else {
             return false;
         };
-        inner.counts.catchups_started += u64::from(delivery.fell);
+        inner.counts.catchups_started += u32::from(delivery.fell);
         if delivery.count > 0 {
             let items = tail
                 .from(delivery.first)
@@ -262,6 +321,9 @@ impl Link {
 
     /// Queues a message of the connection itself.
     pub(crate) fn send(&self, message: &ServerMessage, now: Time) {
+        if let ServerMessage::Error { error, .. } = message {
+            self.note(error, now);
+        }
         self.send_frame(server_frame(message), now);
     }
 
@@ -281,6 +343,7 @@ impl Link {
         if inner.closed {
             return;
         }
+        inner.counts.messages_out += 1;
         inner.outbox.push(frame);
         inner.flush(&self.socket, now);
         let blocked = !inner.outbox.is_empty();
@@ -302,10 +365,16 @@ impl Link {
         begun: Vec<(Arc<Channel>, Subscription)>,
         now: Time,
     ) {
+        if let Some(ServerMessage::Welcome(welcome)) = answer {
+            let outcomes = welcome.subscriptions.iter();
+            let refused = outcomes.filter_map(|(_, outcome)| outcome.as_ref().err());
+            refused.for_each(|error| self.note(error, now));
+        }
         let answer = answer.map(|answer| self.compression.apply(server_frame(answer)));
         let mut inner = lock(&self.inner);
         inner.begun = true;
         if let Some(answer) = answer {
+            inner.counts.messages_out += 1;
             inner.outbox.push(answer);
             inner.flush(&self.socket, now);
         }
@@ -400,9 +469,26 @@ impl Link {
         lock(&self.inner).outbox.bytes() > self.queue_bytes_max
     }
 
-    /// Bytes came.
-    pub(crate) fn received(&self, now: Time) {
-        lock(&self.inner).heart.received(now);
+    /// Bytes came, and completed so many messages.
+    pub(crate) fn received(&self, now: Time, bytes: usize, messages: usize) {
+        let mut inner = lock(&self.inner);
+        inner.heart.received(now);
+        inner.counts.bytes_in += bytes as u64;
+        inner.counts.messages_in += messages as u64;
+    }
+
+    /// Counts a refusal that this connection is told.
+    pub(crate) fn note(&self, error: &ErrorInfo, now: Time) {
+        if let Some(code) = self.counters.errors.note(error) {
+            let mut inner = lock(&self.inner);
+            inner.errors.get_or_insert_default().push(now, code);
+        }
+    }
+
+    /// Whether nothing came for so long, or the socket has failed.
+    pub(crate) fn is_silent(&self, now: Time, silence: Duration) -> bool {
+        let inner = lock(&self.inner);
+        inner.broken || inner.heart.last_received() + silence <= now
     }
 
     /// A pong came for a ping of that time.
@@ -411,12 +497,7 @@ impl Link {
     }
 
     /// What the heartbeat wants.
-    pub(crate) fn beat(
-        &self,
-        now: Time,
-        interval: std::time::Duration,
-        timeout: std::time::Duration,
-    ) -> Beat {
+    pub(crate) fn beat(&self, now: Time, interval: Duration, timeout: Duration) -> Beat {
         let mut inner = lock(&self.inner);
         if !inner.begun {
             // `welcome` precedes everything, and the handshake has a deadline of its own.
@@ -430,6 +511,32 @@ impl Link {
         lock(&self.inner).counts
     }
 
+    /// What statistics show of it, with at most so many of its subscriptions.
+    pub(crate) fn inspect(&self, now: Time, subscriptions_max: usize) -> Inspection {
+        let mut guard = lock(&self.inner);
+        let inner = &mut *guard;
+        let channels = inner.subscriptions.channels().take(subscriptions_max);
+        let channels: Vec<_> = channels.map(|Handle(channel)| channel.clone()).collect();
+        let subscriptions = channels.into_iter().filter_map(|channel| {
+            let cursor = inner.subscriptions.cursor(&**channel.name())?;
+            Some((channel, cursor))
+        });
+        let subscriptions = subscriptions.collect();
+        Inspection {
+            session: inner.session,
+            user: inner.identity.as_ref().and_then(|who| who.user.clone()),
+            client: inner.client.clone(),
+            last_seen: inner.heart.last_received(),
+            late: inner.heart.is_late(now),
+            latency: inner.heart.latency(),
+            counts: inner.counts,
+            queue_bytes: inner.outbox.bytes(),
+            errors: inner.errors.clone(),
+            subscriptions,
+            subscription_count: inner.subscriptions.len(),
+        }
+    }
+
     /// An error of the socket, once it has one.
     pub(crate) fn is_broken(&self) -> bool {
         lock(&self.inner).broken
@@ -441,10 +548,24 @@ impl Link {
     }
 }
 
+impl LinkCounts {
+    /// All of them: messages in and out, bytes in and out, catch-ups started and finished.
+    pub(crate) fn list(self) -> [u64; 6] {
+        [
+            self.messages_in,
+            self.messages_out,
+            self.bytes_in,
+            self.bytes_out,
+            self.catchups_started.into(),
+            self.catchups_finished.into(),
+        ]
+    }
+}
+
 impl Inner {
     fn rise(&mut self, channel: &Channel, tail: &Tail<Arc<Shared>>) -> bool {
         let rose = self.subscriptions.rise(&**channel.name(), tail);
-        self.counts.catchups_finished += u64::from(rose == Some(true));
+        self.counts.catchups_finished += u32::from(rose == Some(true));
         rose.is_some()
     }
 

@@ -4,20 +4,25 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use bowline_engine::{Engine, SessionKey};
+use bowline_engine::{Append, AppendError, Appended, Engine, SessionKey};
 use bowline_proto::server::Sessions;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
+pub(crate) use crate::stats::count;
 use crate::{
-    access::AccessControl, clock::Clock, config::Config, handler::MessageHandler, hub::Hub,
-    limits::Limits, link::Link, sync::lock,
+    access::AccessControl, clients::Clients, clock::Clock, config::Config, handler::MessageHandler,
+    hub::Hub, limits::Limits, link::Link, stats::Counters, sync::lock,
 };
 
 /// One server process's shared parts.
@@ -29,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) handler: Option<Arc<dyn MessageHandler>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Clock,
+    /// Which programs clients say that they are.
+    pub(crate) clients: Clients,
     /// Who may come in.
     pub(crate) limits: Arc<Limits>,
     /// One permit per refused peer that is told why.
@@ -41,60 +48,7 @@ pub(crate) struct Node {
     links: Mutex<BTreeMap<u64, Arc<Link>>>,
     next_link: AtomicU64,
     draining: AtomicBool,
-    pub(crate) counters: Counters,
-}
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Totals since the start of the server.
-        #[derive(Debug, Default)]
-        pub(crate) struct Counters {
-            $($(#[$doc])* pub(crate) $name: AtomicU64,)*
-        }
-
-        impl Counters {
-            /// Each total with its name, as `/ws/stats` shows it.
-            pub(crate) fn totals(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
-            }
-        }
-    };
-}
-
-counters! {
-    /// Connections that were opened.
-    connections_opened,
-    /// Connections whose task panicked.
-    connections_panicked,
-    /// Messages from clients.
-    messages_in,
-    /// Messages to clients, of connections that have ended.
-    messages_out,
-    /// Bytes from clients.
-    bytes_in,
-    /// Bytes to clients, of connections that have ended.
-    bytes_out,
-    /// Pages read from the log for subscriptions that were behind.
-    pages_read,
-    /// Live subscriptions that fell back to the log, of connections that have ended.
-    catchups_started,
-    /// Those of them that went live again.
-    catchups_finished,
-    /// Numbered messages that were stored already.
-    upstream_duplicates,
-    /// Numbered messages that were refused.
-    upstream_refused,
-    /// Resumes that answered `recovered:true`.
-    recovered,
-    /// Resumes that answered `recovered:false`.
-    not_recovered,
-    /// Sessions taken over by a newer link.
-    takeovers,
-}
-
-/// Adds to a total.
-pub(crate) fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Node {
@@ -118,6 +72,7 @@ impl Node {
             handler,
             hub,
             clock,
+            clients: Clients::default(),
             limits,
             refusals,
             sessions: Mutex::new(Sessions::new()),
@@ -125,7 +80,7 @@ impl Node {
             links: Mutex::new(BTreeMap::new()),
             next_link: AtomicU64::new(1),
             draining: AtomicBool::new(false),
-            counters: Counters::default(),
+            counters: Arc::default(),
         }
     }
 
@@ -148,13 +103,57 @@ impl Node {
 
     /// Removes a connection.
     pub(crate) fn forget(&self, link: &Link) {
-        lock(&self.links).remove(&link.id);
         link.pass.release();
-        let counts = link.counts();
-        count(&self.counters.messages_out, counts.messages_out);
-        count(&self.counters.bytes_out, counts.bytes_out);
-        count(&self.counters.catchups_started, counts.catchups_started);
-        count(&self.counters.catchups_finished, counts.catchups_finished);
+        // In one step under the lock, so that no total ever falls.
+        let mut links = lock(&self.links);
+        if links.remove(&link.id).is_none() {
+            return;
+        }
+        for (total, by) in self.link_totals().into_iter().zip(link.counts().list()) {
+            count(total.1, by);
+        }
+    }
+
+    /// Everything that is open, and all plain totals with what the open connections add to them.
+    pub(crate) fn traffic(&self) -> (Vec<Arc<Link>>, BTreeMap<&'static str, u64>) {
+        let (links, mut totals) = {
+            let links = lock(&self.links);
+            (
+                links.values().cloned().collect::<Vec<_>>(),
+                self.counters.totals(),
+            )
+        };
+        let names = self.link_totals().map(|(name, _)| name);
+        for link in &links {
+            for (name, by) in names.into_iter().zip(link.counts().list()) {
+                *totals.entry(name).or_default() += by;
+            }
+        }
+        (links, totals)
+    }
+
+    /// The totals of what links count, in the order of `LinkCounts::list`.
+    fn link_totals(&self) -> [(&'static str, &AtomicU64); 6] {
+        let counters = &self.counters;
+        [
+            ("messages_in", &counters.messages_in),
+            ("messages_out", &counters.messages_out),
+            ("bytes_in", &counters.bytes_in),
+            ("bytes_out", &counters.bytes_out),
+            ("catchups_started", &counters.catchups_started),
+            ("catchups_finished", &counters.catchups_finished),
+        ]
+    }
+
+    /// Hands a batch to the engine, for at most `publish_timeout`: then its fate is not known.
+    pub(crate) async fn append(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        let (count, begun) = (batch.len(), Instant::now());
+        let answer = timeout(self.config.publish_timeout, self.engine.append(batch)).await;
+        self.counters.appends.since(begun);
+        answer.unwrap_or_else(|_| {
+            tracing::warn!("the engine did not answer within publish_timeout");
+            vec![Err(AppendError::FateUnknown); count]
+        })
     }
 
     /// Lets no new connection in from now on, and answers those that are there.
@@ -172,6 +171,13 @@ impl Node {
     /// A live connection.
     pub(crate) fn link(&self, id: u64) -> Option<Arc<Link>> {
         lock(&self.links).get(&id).cloned()
+    }
+
+    /// Some live connections with an id in this range, in the order of their ids.
+    pub(crate) fn links_after(&self, after: Bound<u64>, count: usize) -> Vec<Arc<Link>> {
+        let links = lock(&self.links);
+        let range = links.range((after, Bound::Unbounded));
+        range.take(count).map(|(_, link)| link.clone()).collect()
     }
 
     /// All live connections.

@@ -15,7 +15,7 @@ use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -149,14 +149,14 @@ impl ServerBuilder {
         let config = Arc::new(self.config);
         let node = Arc::new(Node::new(
             name,
-            config.clone(),
-            engine.clone(),
-            access.clone(),
+            config,
+            engine,
+            access,
             self.handler,
             hub,
             clock,
         ));
-        let http = HttpApi::new(engine, access, node.clone(), config);
+        let http = HttpApi::new(node.clone());
         let publishes = Arc::new(Semaphore::new(PUBLISHES_INFLIGHT_MAX));
         Ok(Server {
             node,
@@ -176,7 +176,8 @@ impl Server {
     /// `into_make_service_with_connect_info::<SocketAddr>()`: else addresses behind a trusted proxy
     /// stay unknown, and HTTP requests have none.
     pub fn router(&self) -> Router {
-        upgrade::router(self.node.clone()).merge(self.http.routes())
+        let upgrades = self.http.counted(upgrade::router(self.node.clone()));
+        upgrades.merge(self.http.routes())
     }
 
     /// Accepts connections until `shutdown` is done, then lets the clients go within
@@ -262,13 +263,12 @@ impl Server {
                 tag: None,
                 key: None,
             };
-            let append = node.engine.append(vec![Append {
+            let append = Append {
                 producer: None,
                 effect,
-            }]);
-            let outcome = timeout(node.config.publish_timeout, append).await;
+            };
+            let first = node.append(vec![append]).await.pop();
             drop(permit);
-            let first = outcome.ok().and_then(|mut outcomes| outcomes.pop());
             first.unwrap_or(Err(AppendError::FateUnknown))
         })
     }

@@ -78,6 +78,6 @@ impl Server {
 
     /// Each total of the node with its name, as `/ws/stats` shows it.
     pub fn totals(&self) -> Vec<(&'static str, u64)> {
-        self.node().counters.totals()
+        self.node().traffic().1.into_iter().collect()
     }
 }

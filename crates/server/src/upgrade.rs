@@ -44,11 +44,15 @@ use crate::{
 
 type Params = Query<HashMap<String, String>>;
 
+/// The paths that end in a WebSocket.
+#[cfg(test)]
+pub(crate) const PATHS: [&str; 3] = ["/ws", "/ws/general", "/ws/session/{id}"];
+
 /// The routes that end in a WebSocket.
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()
-        .route("/ws", entrance(any))
-        .route("/ws/general", entrance(any))
+        .route("/ws", entrance(ws))
+        .route("/ws/general", entrance(general))
         .route("/ws/session/{id}", entrance(session))
         .with_state(node)
 }
@@ -85,7 +89,21 @@ pub(crate) struct Arrival {
     pub(crate) received: Vec<u8>,
 }
 
-async fn any(
+/// The WebSocket entrance (PROTOCOL.md, 2 and 13); without an upgrade, what would become of one.
+#[utoipa::path(
+    get, path = "/ws", tag = "websocket",
+    params(
+        ("token" = Option<String>, Query, description = "Who asks, where no header can be set."),
+        ("channels" = Option<String>, Query,
+            description = "Plain mode: the channels to follow, separated by commas."),
+    ),
+    security((), ("bearer" = [])),
+    responses(
+        (status = 101, description = "The connection is a WebSocket from here on."),
+        (status = 200, description = "An upgrade would pass.", body = verdict::Passes),
+    ),
+)]
+pub(crate) async fn ws(
     State(node): State<Arc<Node>>,
     Query(params): Params,
     request: Request,
@@ -102,7 +120,40 @@ async fn any(
     upgrade(node, params.get("token"), channels, request).await
 }
 
-async fn session(
+/// Plain mode on the user's personal channel alone.
+#[utoipa::path(
+    get, path = "/ws/general", tag = "websocket",
+    params(
+        ("token" = Option<String>, Query, description = "Who asks, where no header can be set."),
+    ),
+    security((), ("bearer" = [])),
+    responses(
+        (status = 101, description = "The connection is a WebSocket from here on."),
+        (status = 200, description = "An upgrade would pass.", body = verdict::Passes),
+    ),
+)]
+pub(crate) async fn general(
+    State(node): State<Arc<Node>>,
+    Query(params): Params,
+    request: Request,
+) -> Response<Body> {
+    upgrade(node, params.get("token"), Vec::new(), request).await
+}
+
+/// Plain mode on the application's channel `session:{id}`.
+#[utoipa::path(
+    get, path = "/ws/session/{id}", tag = "websocket",
+    params(
+        ("id" = String, Path, description = "The application's own name of a session."),
+        ("token" = Option<String>, Query, description = "Who asks, where no header can be set."),
+    ),
+    security((), ("bearer" = [])),
+    responses(
+        (status = 101, description = "The connection is a WebSocket from here on."),
+        (status = 200, description = "An upgrade would pass.", body = verdict::Passes),
+    ),
+)]
+pub(crate) async fn session(
     State(node): State<Arc<Node>>,
     Path(id): Path<String>,
     Query(params): Params,

@@ -6,5 +6,6 @@ mod edge {
     pub(crate) mod client;
     mod http;
     mod limits;
+    mod operate;
     mod proxies;
 }

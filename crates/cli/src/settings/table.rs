@@ -52,6 +52,7 @@ settings! {
     "server" "header_bytes" "header_bytes_max" Size server.header_bytes_max;
     "server" "trusted_proxies" "trusted_proxies" Networks server.trusted_proxies;
     "server" "proxy_protocol" "proxy_protocol" Flag server.proxy_protocol;
+    "server" "metrics_public" "metrics_public" Flag server.metrics_public;
     "log" "level" "log_level" Level log_level;
     "log" "format" "log_format" Format log_format;
     "access" "api_keys" "api_keys" Keys api_keys;

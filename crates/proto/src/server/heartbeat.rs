@@ -18,6 +18,9 @@ pub enum Beat {
     Stale,
 }
 
+/// See [`Heartbeat::is_late`].
+const LATE: Duration = Duration::from_secs(1);
+
 /// The pulse of one link. The two durations are handed in, since all links share them.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
@@ -85,6 +88,11 @@ impl Heartbeat {
         Beat::Ping
     }
 
+    /// Whether the answer to a ping is late: the least wait of RFC 6298 (2.4) has passed.
+    pub fn is_late(&self, now: Time) -> bool {
+        self.pinged.is_some_and(|pinged| pinged + LATE <= now)
+    }
+
     /// When bytes last came.
     pub fn last_received(&self) -> Time {
         self.received
@@ -115,6 +123,7 @@ mod tests {
         assert_eq!(heart.poll(at(29), INTERVAL, TIMEOUT), Beat::Wait(at(30)));
         assert_eq!(heart.poll(at(30), INTERVAL, TIMEOUT), Beat::Ping);
         heart.sent(at(35));
+        assert!(!heart.is_late(at(30)) && heart.is_late(at(31)));
         assert_eq!(heart.poll(at(39), INTERVAL, TIMEOUT), Beat::Wait(at(40)));
         assert_eq!(heart.poll(at(40), INTERVAL, TIMEOUT), Beat::Stale);
     }

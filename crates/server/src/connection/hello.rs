@@ -13,7 +13,7 @@ use bowline_proto::{
 };
 use tokio::time::timeout;
 
-use super::{End, Guard, Peer};
+use super::{End, Peer};
 use crate::{
     access::{Credentials, Entrance, Identity, Operation, personal_channel},
     bucket::Bucket,
@@ -27,19 +27,17 @@ use crate::{
 const SESSION_BYTES_MAX: usize = 128;
 
 /// Answers `hello` with `welcome`, or ends the connection.
-pub(super) async fn answer(
-    node: &Node,
-    link: &Arc<Link>,
-    guard: &mut Guard,
-    hello: Hello,
-) -> Result<Peer, End> {
+pub(super) async fn answer(node: &Node, link: &Arc<Link>, mut hello: Hello) -> Result<Peer, End> {
     let identity = authenticate(node, link, hello.token.as_deref()).await?;
     let old = takes_over(node, &identity, &hello);
     let settled = link
         .pass
         .settle(identity.user.as_ref(), old.as_deref().map(|old| &old.pass));
     settled.map_err(|refusal| End::info(&refusal.info()))?;
-    let opened = open_session(node, link, guard, &identity, &hello).await?;
+    if let Some(client) = hello.client.take() {
+        link.introduce(node.clients.shared(client));
+    }
+    let opened = open_session(node, link, &identity, &hello).await?;
     let mut subscriptions = Vec::new();
     let mut entries = Vec::new();
     let mut asked = hello.subscribe;
@@ -87,6 +85,9 @@ pub(super) async fn answer(
     }));
     link.subscribe(Some(&welcome), entries, node.clock.now());
     link.pass.welcomed();
+    node.counters
+        .handshakes
+        .observe(node.clock.now() - link.opened);
     let key = session_key(identity.user.as_deref(), &opened.session);
     Ok(Peer {
         session: Some(key),
@@ -135,12 +136,11 @@ struct Opened {
 async fn open_session(
     node: &Node,
     link: &Link,
-    guard: &mut Guard,
     identity: &Identity,
     hello: &Hello,
 ) -> Result<Opened, End> {
     let Some(session) = &hello.session else {
-        let session = claim_fresh(node, link, guard, identity, hello.link)?;
+        let session = claim_fresh(node, link, identity, hello.link)?;
         return Ok(Opened {
             session,
             acked: 0,
@@ -167,7 +167,7 @@ async fn open_session(
             true
         }
     };
-    guard.session = Some(key);
+    link.hold(key);
     let record = node
         .engine
         .session(key)
@@ -182,7 +182,7 @@ async fn open_session(
         }),
         Err(reason) => {
             lock(&node.sessions).release(&key, link.id);
-            let session = claim_fresh(node, link, guard, identity, hello.link)?;
+            let session = claim_fresh(node, link, identity, hello.link)?;
             Ok(Opened {
                 session,
                 acked: 0,
@@ -196,7 +196,6 @@ async fn open_session(
 fn claim_fresh(
     node: &Node,
     link: &Link,
-    guard: &mut Guard,
     identity: &Identity,
     number: Option<u64>,
 ) -> Result<Box<str>, End> {
@@ -207,7 +206,7 @@ fn claim_fresh(
     // Under the client's own number: without one it would count as the highest, and the client's
     // next dial would be refused as another's.
     lock(&node.sessions).claim(key, number, link.id);
-    guard.session = Some(key);
+    link.hold(key);
     Ok(session)
 }
 

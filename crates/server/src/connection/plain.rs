@@ -70,6 +70,8 @@ impl Reading {
         }
         self.link.subscribe(None, entries, node.clock.now());
         self.link.pass.welcomed();
+        let took = node.clock.now() - self.link.opened;
+        node.counters.handshakes.observe(took);
         Ok(Peer {
             session: None,
             upstream: Upstream::new(0, 0),

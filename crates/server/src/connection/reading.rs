@@ -6,7 +6,7 @@
 use std::{cell::RefCell, io::ErrorKind, sync::Arc};
 
 use bowline_proto::{
-    Code,
+    Code, Time,
     codec::{DecodeError, Incoming, decode_client},
     message::{ClientMessage, ErrorInfo},
 };
@@ -15,11 +15,7 @@ use bytes::Bytes;
 use tokio::time::timeout_at;
 
 use super::{End, Guard, Peer, PlainRequest, speaks_bowline, upstream::Pipeline};
-use crate::{
-    access::Identity,
-    link::Link,
-    node::{Node, count},
-};
+use crate::{access::Identity, link::Link, node::Node};
 
 /// The size of each thread's read buffer: a batch of small messages, or a good part of a large one.
 const READ_BYTES: usize = 16 * 1024;
@@ -39,7 +35,8 @@ pub(super) struct Reading {
     received: Vec<u8>,
     /// What was read and is not served yet.
     arrived: Vec<Arrived>,
-    pub(super) guard: Guard,
+    /// Held for its end.
+    _guard: Guard,
     /// How the connection ends, once what came before has been served.
     ending: Option<End>,
 }
@@ -62,7 +59,6 @@ impl Reading {
         let guard = Guard {
             node: node.clone(),
             link: link.clone(),
-            session: None,
         };
         Self {
             node,
@@ -70,7 +66,7 @@ impl Reading {
             decoder,
             received,
             arrived: Vec::new(),
-            guard,
+            _guard: guard,
             ending: None,
         }
     }
@@ -104,6 +100,11 @@ impl Reading {
     /// Ends the connection with the closing handshake.
     pub(super) async fn close(&mut self, end: End) {
         tracing::debug!(connection = self.link.id, ?end, "connection ends");
+        let (close, code) = end.codes();
+        self.node.counters.disconnects.add(close);
+        if let Some(code) = code {
+            self.node.counters.errors.add(code);
+        }
         super::closing::run(&self.node, &self.link, &mut self.decoder, end).await;
         // The session is held until what was accepted is finished, so that its next link sees it.
         self.link.finish_work().await;
@@ -180,7 +181,7 @@ impl Reading {
         self.arrived.shrink_to_fit();
         match first {
             Arrived::Message(Ok(ClientMessage::Hello(hello))) => {
-                super::hello::answer(&self.node, &self.link, &mut self.guard, *hello).await
+                super::hello::answer(&self.node, &self.link, *hello).await
             }
             Arrived::Message(Err(refused)) if refused.error.code != Code::UnknownType.as_str() => {
                 Err(End::code(Code::Malformed))
@@ -216,12 +217,16 @@ impl Reading {
 
     fn decode(&mut self, mut input: &mut [u8]) {
         let now = self.node.clock.now();
-        self.link.received(now);
-        count(&self.node.counters.bytes_in, input.len() as u64);
+        let (bytes, waiting) = (input.len(), self.arrived.len());
+        self.decode_events(&mut input, now);
+        self.link.received(now, bytes, self.arrived.len() - waiting);
+    }
+
+    fn decode_events(&mut self, input: &mut &mut [u8], now: Time) {
         let mut closing = Closing::new(Role::Server);
         while self.ending.is_none() {
             let decoded =
-                INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(&mut input, inflater));
+                INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(input, inflater));
             match decoded {
                 Ok(None) => return,
                 Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text)),
@@ -257,7 +262,7 @@ impl Reading {
 
     fn pong(&self, payload: &ControlPayload<'_>) {
         if let Ok(sent) = <[u8; 8]>::try_from(&**payload) {
-            let sent = bowline_proto::Time::from_micros(u64::from_be_bytes(sent));
+            let sent = Time::from_micros(u64::from_be_bytes(sent));
             self.link.ponged(sent, self.node.clock.now());
         }
     }
@@ -268,7 +273,6 @@ impl Reading {
         peer: &mut Peer,
         pipeline: &mut Pipeline,
     ) -> Result<(), End> {
-        count(&self.node.counters.messages_in, 1);
         let config = &self.node.config;
         let now = self.node.clock.now();
         let (rate, burst) = (config.messages_per_second, config.messages_burst_max);

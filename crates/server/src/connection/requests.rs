@@ -26,6 +26,7 @@ use crate::{
     access::{Identity, Operation},
     handler::{Incoming, Payload},
     node::{Node, count},
+    presence::Presence,
 };
 
 /// The publications in a history answer where the client does not say.
@@ -382,9 +383,6 @@ async fn history(node: &Node, identity: &Identity, request: History) -> Result<D
 
 const NO_PUBLICATIONS: [Arc<bowline_proto::Publication>; 0] = [];
 
-/// The most users in a presence answer.
-const PRESENCE_MAX: usize = 1_000;
-
 async fn presence(
     node: &Node,
     identity: &Identity,
@@ -392,26 +390,8 @@ async fn presence(
     limit: Option<u64>,
 ) -> Result<Data, ErrorInfo> {
     hello::permit(node, identity, Operation::Presence, channel).await?;
-    let limit = limit.map_or(PRESENCE_MAX, |limit| {
-        usize::try_from(limit).unwrap_or(PRESENCE_MAX)
-    });
-    let members = node
-        .hub
-        .channel(channel)
-        .map(|channel| channel.members())
-        .unwrap_or_default();
-    let users: std::collections::BTreeSet<Arc<str>> =
-        members.iter().filter_map(|link| link.user()).collect();
-    let listed: Vec<&str> = users
-        .iter()
-        .map(|user| &**user)
-        .take(limit.min(PRESENCE_MAX))
-        .collect();
-    let answer = serde_json::json!({
-        "channel": channel,
-        "users": listed,
-        "user_count": users.len(),
-        "connection_count": members.len(),
-    });
-    Ok(Data::Json(answer.to_string().into()))
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let presence = Presence::of(node, channel, limit);
+    let text = serde_json::to_vec(&presence).map_err(|_| ErrorInfo::new(Code::Internal))?;
+    Ok(Data::Json(text.into()))
 }

@@ -15,7 +15,10 @@ use bowline_proto::{
 use bowline_ws::{MessageKind, encode_message};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::Peer;
 use crate::{
@@ -224,13 +227,7 @@ async fn store(
     origins: Vec<Origin>,
     batch: Vec<Append>,
 ) -> Vec<(Origin, Outcome)> {
-    let append = timeout(node.config.publish_timeout, node.engine.append(batch)).await;
-    let outcomes = append.unwrap_or_else(|_| {
-        origins
-            .iter()
-            .map(|_| Err(AppendError::FateUnknown))
-            .collect()
-    });
+    let outcomes = node.append(batch).await;
     origins
         .into_iter()
         .zip(outcomes)
@@ -273,8 +270,7 @@ async fn handle(
                 producer: Some(producer),
                 effect: Effect::Advance,
             };
-            let marked = timeout(node.config.publish_timeout, node.engine.append(vec![mark])).await;
-            match marked.ok().and_then(|mut outcomes| outcomes.pop()) {
+            match node.append(vec![mark]).await.pop() {
                 Some(Ok(_)) => Ok(Some(data)),
                 Some(Err(error)) => Err(refusal(&error)),
                 None => Err(Code::FateUnknown.into()),
@@ -292,8 +288,11 @@ pub(super) async fn call(
     incoming: Incoming,
 ) -> Result<Reply, ErrorInfo> {
     let handler = handler.clone();
+    let begun = Instant::now();
     let called = std::panic::AssertUnwindSafe(async move { handler.on_message(incoming).await });
-    match timeout(node.config.handler_timeout, called.catch_unwind()).await {
+    let called = timeout(node.config.handler_timeout, called.catch_unwind()).await;
+    node.counters.handler_calls.since(begun);
+    match called {
         Err(_) => Err(Code::HandlerTimeout.into()),
         Ok(Err(_)) => Err(Code::HandlerFailed.into()),
         Ok(Ok(Ok(reply))) => Ok(reply),

@@ -93,6 +93,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self.info).expect("an error is plain JSON");
         let mut response = json_response(self.status, body);
+        if let Some(code) = Code::from_name(&self.info.code) {
+            // For whoever counts.
+            response.extensions_mut().insert(code);
+        }
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -16,7 +16,8 @@ use bowline_proto::{
     codec::history_data,
     recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     HttpApi,
@@ -31,12 +32,55 @@ const LIMIT_MAX: usize = 1_000;
 /// How often a page is read again because retention overtook it; then it is a gap.
 const READS_MAX: usize = 3;
 
-#[derive(Deserialize)]
+/// Which page.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Question {
+    /// The position that the page follows; without it the newest are answered.
+    #[param(pattern = "^[0-9a-f]{16}\\.[0-9]+\\.[0-9a-f]{8}$")]
     after: Option<String>,
+    /// The most publications (default 100; more than 1,000 are taken for 1,000).
+    #[param(minimum = 1)]
     limit: Option<usize>,
 }
 
+/// A page of history.
+#[derive(Serialize, ToSchema)]
+struct HistoryPage {
+    channel: String,
+    publications: Vec<HistoryEntry>,
+    /// Where this page leaves the reader: the next one is `after` this.
+    position: Option<String>,
+    /// Whether nothing is missing behind `after`.
+    recovered: bool,
+    /// Why something is, or `new`.
+    reason: Option<String>,
+    /// Whether there is more behind `position`.
+    more: bool,
+}
+
+/// A publication.
+#[derive(Serialize, ToSchema)]
+struct HistoryEntry {
+    position: String,
+    /// JSON; else `data_b64` is there.
+    data: Option<serde_json::Value>,
+    /// Bytes in base64.
+    data_b64: Option<String>,
+    user: Option<String>,
+    tag: Option<String>,
+}
+
+/// Pages of a channel's log.
+#[utoipa::path(
+    get, path = "/api/channels/{channel}/history", tag = "channels",
+    params(
+        ("channel" = String, Path, description = "The channel's name, percent-encoded."),
+        Question,
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+    responses((status = 200, description = "A page.", body = HistoryPage)),
+)]
 pub(super) async fn history(
     State(api): State<HttpApi>,
     channel: Result<Path<String>, PathRejection>,

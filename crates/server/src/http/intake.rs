@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{HttpApi, error::ApiError};
-use crate::{Credentials, Entrance, Identity, Operation, accept::client_of};
+use crate::{Credentials, Entrance, Identity, Operation, Role, accept::client_of};
 
 /// A body over the limit is read and thrown away up to so many times the limit, so that the
 /// refusal reaches a client that is still writing; beyond, the connection is cut.
@@ -40,6 +40,23 @@ impl HttpApi {
                 Code::Overloaded,
                 "The access control did not answer in time.",
             )),
+        }
+    }
+
+    /// Whether the application's own backend asks, or whoever runs the server.
+    pub(super) async fn backend(&self, parts: &Parts) -> Result<(), ApiError> {
+        if self.identify(parts).await?.role.is_backend() {
+            Ok(())
+        } else {
+            Err(Code::Forbidden.into())
+        }
+    }
+
+    /// Whether it is whoever runs the server that asks.
+    pub(super) async fn admin(&self, parts: &Parts) -> Result<(), ApiError> {
+        match self.identify(parts).await?.role {
+            Role::Admin => Ok(()),
+            Role::Backend | Role::Client => Err(Code::Forbidden.into()),
         }
     }
 

@@ -6,6 +6,11 @@ mod request;
 
 use std::{borrow::Cow, sync::Arc};
 
+use super::{
+    HttpApi,
+    error::{ApiError, json_response},
+};
+use crate::{Identity, Operation};
 use axum::{
     extract::{Request, State},
     http::StatusCode,
@@ -13,44 +18,72 @@ use axum::{
 };
 use bowline_engine::{Append, AppendError, Appended, Effect, IdempotencyKey};
 use bowline_proto::{Code, Position, message::ErrorInfo};
+use request::{Key, Order, Parsed};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
-
-use super::{
-    HttpApi,
-    error::{ApiError, json_response},
-};
-use crate::{Identity, Operation};
-use request::{Key, Order, Parsed};
+use utoipa::ToSchema;
 
 /// The answer for one publication of a request.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Stored {
+    /// Where it stands; absent on channels without history.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     position: Option<Position>,
+    /// It took effect before, and not this time.
     duplicate: bool,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// The answer for several.
+#[derive(Serialize, ToSchema)]
+struct Results {
+    /// One outcome per publication, in order.
     results: Vec<Outcome>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Outcome {
+    #[schema(value_type = String)]
     channel: Arc<str>,
     #[serde(flatten)]
     outcome: Verdict,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Verdict {
     Stored(Stored),
-    Failed { error: ErrorInfo },
+    Failed {
+        #[schema(value_type = Object)]
+        error: ErrorInfo,
+    },
 }
 
+/// One answer, or a list of them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = PublishAnswer)]
+#[expect(dead_code, reason = "it only describes")]
+enum Answer {
+    #[schema(title = "One")]
+    One(Stored),
+    #[schema(title = "Several")]
+    Several(Results),
+}
+
+/// Publishes.
+#[utoipa::path(
+    post, path = "/api/publish", tag = "channels",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The key, if not in the body.",
+            min_length = 1, max_length = 255),
+        ("channel" = Option<String>, Query, description = "Of a body of bytes: where to."),
+        ("key" = Option<String>, Query, description = "Of a body of bytes: its key."),
+        ("tag" = Option<String>, Query, description = "Of a body of bytes: its tag."),
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+    responses((status = 200, description = "Where it stands.", body = Answer)),
+)]
 pub(super) async fn publish(
     State(api): State<HttpApi>,
     request: Request,
@@ -76,10 +109,13 @@ pub(super) async fn publish(
                 channel,
                 outcome: match outcome {
                     Ok(stored) => Verdict::Stored(stored),
-                    Err(error) => Verdict::Failed { error: error.info },
+                    Err(error) => {
+                        api.node.counters.errors.note(&error.info);
+                        Verdict::Failed { error: error.info }
+                    }
                 },
             });
-            answer(&Answer {
+            answer(&Results {
                 results: results.collect(),
             })
         }
@@ -146,13 +182,7 @@ impl HttpApi {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        match timeout(self.config.publish_timeout, self.engine.append(batch)).await {
-            Ok(outcomes) => Ok(outcomes),
-            Err(_) => {
-                tracing::warn!("the engine did not answer a publish within publish_timeout");
-                Err(Code::FateUnknown.into())
-            }
-        }
+        Ok(self.node.append(batch).await)
     }
 }
 

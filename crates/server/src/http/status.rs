@@ -1,29 +1,41 @@
-//! `/health/live`, `/health/ready` and `/ws/stats`: what the server says of itself.
-//!
-//! Owns who may see it and its outer shape. Must not know what is counted.
+//! `/health/live` and `/health/ready`: whether a restart would help, and whether work may come.
 
-use axum::{
-    extract::{Request, State},
-    http::StatusCode,
-    response::Response,
-};
-use bowline_engine::{EngineHealth, EngineStats};
+use axum::{extract::State, http::StatusCode, response::Response};
+use bowline_engine::EngineHealth;
 use bowline_proto::Code;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     HttpApi,
     error::{ApiError, json_response},
 };
 
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status {
+    /// `live` or `ready`.
+    status: &'static str,
+}
+
 /// The process runs and answers: a restart would not help.
+#[utoipa::path(
+    get, path = "/health/live", tag = "health", security(()),
+    responses((status = 200, description = "The process answers.", body = Status)),
+)]
 pub(super) async fn live() -> Response {
     json_response(StatusCode::OK, r#"{"status":"live"}"#)
 }
 
 /// New work may come here.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health", security(()),
+    responses((status = 200, description = "New work may come.", body = Status)),
+)]
 pub(super) async fn ready(State(api): State<HttpApi>) -> Result<Response, ApiError> {
-    api.vitals.readiness()?;
+    if api.node.is_draining() {
+        return Err(Code::Draining.into());
+    }
     match api.engine.health() {
         EngineHealth::Ready => Ok(json_response(StatusCode::OK, r#"{"status":"ready"}"#)),
         EngineHealth::Refusing(reason) => Err(ApiError::new(
@@ -31,45 +43,4 @@ pub(super) async fn ready(State(api): State<HttpApi>) -> Result<Response, ApiErr
             format!("The engine takes no messages: {reason}."),
         )),
     }
-}
-
-/// The server's own counts with the engine's under `engine`; for backends only, since channels and
-/// traffic are the application's business.
-pub(super) async fn stats(
-    State(api): State<HttpApi>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let (parts, _) = request.into_parts();
-    if !api.identify(&parts).await?.role.is_backend() {
-        return Err(Code::Forbidden.into());
-    }
-    let mut stats = api.vitals.stats();
-    stats.insert(
-        "engine".to_owned(),
-        engine_stats(&api.engine.stats()).into(),
-    );
-    Ok(json_response(
-        StatusCode::OK,
-        Value::from(stats).to_string(),
-    ))
-}
-
-fn engine_stats(stats: &EngineStats) -> Map<String, Value> {
-    let counts = [
-        ("channels", stats.channels),
-        ("messages", stats.messages),
-        ("bytes", stats.bytes),
-        ("sessions", stats.sessions),
-        ("keys", stats.keys),
-        ("appended", stats.appended),
-        ("session_duplicates", stats.session_duplicates),
-        ("key_duplicates", stats.key_duplicates),
-        ("failed", stats.failed),
-        ("keys_evicted", stats.keys_evicted),
-    ];
-    counts
-        .iter()
-        .chain(&stats.details)
-        .map(|(name, count)| ((*name).to_owned(), (*count).into()))
-        .collect()
 }

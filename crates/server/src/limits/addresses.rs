@@ -3,7 +3,7 @@
 //! Owns connections by address, the sliding window of attempts, and the rate of verdicts. Must not
 //! know connections beyond their number.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bowline_proto::Time;
 
@@ -58,12 +58,27 @@ impl Addresses {
         self.map.get_mut(&key)
     }
 
-    /// Forgets what has passed; where that makes no room, some addresses that have nothing open.
-    fn forget(&mut self, config: &Config, now: Time) {
+    /// All addresses in their order.
+    pub(super) fn sorted(&self) -> BTreeMap<AddressKey, &Address> {
+        self.map
+            .iter()
+            .map(|(key, address)| (*key, address))
+            .collect()
+    }
+
+    /// Forgets what has passed, and answers of how many addresses nothing is left.
+    pub(super) fn expire(&mut self, config: &Config, now: Time) -> usize {
+        let before = self.map.len();
         self.map.retain(|_, address| {
             address.expire(config, now);
             address.is_open() || !address.attempts.is_empty()
         });
+        before - self.map.len()
+    }
+
+    /// Forgets what has passed; where that makes no room, some addresses that have nothing open.
+    fn forget(&mut self, config: &Config, now: Time) {
+        self.expire(config, now);
         let wanted = config.addresses_max - config.addresses_max / FORGOTTEN_PART;
         let mut surplus = self
             .map

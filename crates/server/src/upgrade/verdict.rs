@@ -23,6 +23,13 @@ use crate::{
 /// A day: browsers keep it for less.
 const PREFLIGHT_AGE: &str = "86400";
 
+/// An upgrade would pass.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub(super) struct Passes {
+    /// `ok`.
+    code: &'static str,
+}
+
 /// The verdict, readable by every page: it says nothing that a page's own dial would not show.
 pub(super) async fn answer(
     node: &Node,

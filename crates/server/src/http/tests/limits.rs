@@ -156,7 +156,7 @@ async fn development_mode_needs_no_key_and_answers_only_this_machine() {
         dev: true,
         ..Config::default()
     };
-    let world = World::with_access(config, engine(), Arc::new(OpenAccess)).await;
+    let world = World::with_access(config, engine(), OpenAccess).await;
     for (headers, status) in [
         ("Host: localhost:8000", 200),
         ("Host: 127.0.0.1\r\nOrigin: http://localhost:3000", 200),

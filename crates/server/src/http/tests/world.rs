@@ -6,17 +6,14 @@ use bowline_engine::{
     Append, AppendError, Appended, BoxFuture, ChannelPolicy, Engine, EngineConfig, EngineHealth,
     EngineStats, Listener, Memory, Page, PageLimit, ReadError, Retention, SessionKey,
 };
-use bowline_proto::{
-    Code,
-    recovery::{ChannelState, EngineClock},
-};
-use serde_json::{Map, Value, json};
+use bowline_proto::recovery::{ChannelState, EngineClock};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use crate::{AccessControl, ApiKey, Config, HttpApi, StaticAccess, Vitals, serve_http};
+use crate::{AccessControl, ApiKey, Config, Server, StaticAccess};
 
 pub(super) const KEY: &str = "a-key-for-tests-only";
 
@@ -38,18 +35,6 @@ impl Answer {
 
 pub(super) struct World {
     address: SocketAddr,
-}
-
-struct Still;
-
-impl Vitals for Still {
-    fn stats(&self) -> Map<String, Value> {
-        json!({"connections": 3}).as_object().unwrap().clone()
-    }
-
-    fn readiness(&self) -> Result<(), Code> {
-        Ok(())
-    }
 }
 
 pub(super) fn engine() -> Arc<dyn Engine> {
@@ -76,19 +61,23 @@ impl World {
 
     pub(super) async fn with(config: Config, engine: Arc<dyn Engine>) -> Self {
         let access = StaticAccess::new(vec![ApiKey::new(KEY).unwrap()], Vec::new());
-        Self::with_access(config, engine, Arc::new(access)).await
+        Self::with_access(config, engine, access).await
     }
 
     pub(super) async fn with_access(
         config: Config,
         engine: Arc<dyn Engine>,
-        access: Arc<dyn AccessControl>,
+        access: impl AccessControl,
     ) -> Self {
-        config.check().expect("a usable configuration");
+        let server = Server::builder()
+            .config(config)
+            .engine(engine)
+            .access(access)
+            .build()
+            .expect("a usable configuration");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let api = HttpApi::new(engine, access, Arc::new(Still), Arc::new(config));
-        tokio::spawn(serve_http(listener, api, std::future::pending()));
+        tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
         Self { address }
     }
 

@@ -1,0 +1,109 @@
+//! Removing at once what would go by itself in time, and whom an operator wants gone.
+//!
+//! Owns `POST /ws/cleanup` and `POST /api/disconnect` behind HTTP. Connections end in their own
+//! tasks; here they are told to, and waited for within bounds.
+
+use std::{ops::Bound, sync::Arc, time::Duration};
+
+use bowline_engine::SessionKey;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use utoipa::ToSchema;
+
+use crate::{
+    link::{Ending, Link},
+    node::Node,
+};
+
+/// A closing handshake is cut after two waits of a second each, so all are gone by then.
+const GONE_WITHIN: Duration = Duration::from_secs(3);
+/// How often it is looked whether they are.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Connections that are looked at under one lock.
+const LOOK_MAX: usize = 1_024;
+
+/// What was removed.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Removed {
+    /// Connections from which nothing had come for too long.
+    connections: u64,
+    /// Session records whose time was over.
+    sessions: u64,
+    /// Addresses whose attempts are all past.
+    addresses: u64,
+}
+
+/// Whom to disconnect.
+#[derive(Debug)]
+pub(crate) enum Target {
+    User(String),
+    Session(SessionKey),
+    Connection(u64),
+}
+
+impl Node {
+    /// Ends the connections from which nothing came for so long, and forgets what has expired.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) async fn clean_up(
+        &self,
+        silence: Duration,
+    ) -> Result<Removed, bowline_engine::AppendError> {
+        let now = self.clock.now();
+        let ended = self.end_all(Ending::Stale, |link| link.is_silent(now, silence));
+        self.gone(&ended).await;
+        Ok(Removed {
+            connections: ended.len() as u64,
+            sessions: self.engine.expire_sessions().await?,
+            addresses: self.limits.forget_past() as u64,
+        })
+    }
+
+    /// Ends the connections of somebody, and answers how many those were.
+    pub(crate) async fn disconnect(&self, target: &Target) -> u64 {
+        let ended = match target {
+            Target::Connection(id) => {
+                let link = self.link(*id);
+                link.iter().for_each(|link| link.end(Ending::Disconnected));
+                link.into_iter().collect()
+            }
+            Target::User(user) => self.end_all(Ending::Disconnected, |link| {
+                link.user().as_deref() == Some(user)
+            }),
+            Target::Session(session) => self.end_all(Ending::Disconnected, |link| {
+                link.session() == Some(*session)
+            }),
+        };
+        self.gone(&ended).await;
+        ended.len() as u64
+    }
+
+    fn end_all(&self, ending: Ending, chosen: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
+        let mut ended = Vec::new();
+        let mut after = Bound::Unbounded;
+        loop {
+            let links = self.links_after(after, LOOK_MAX);
+            let Some(last) = links.last() else {
+                return ended;
+            };
+            after = Bound::Excluded(last.id);
+            for link in links {
+                if chosen(&link) {
+                    link.end(ending);
+                    ended.push(link);
+                }
+            }
+        }
+    }
+
+    /// Waits until these are gone, so that who asks next no longer sees them.
+    async fn gone(&self, links: &[Arc<Link>]) {
+        let end = Instant::now() + GONE_WITHIN;
+        for link in links {
+            while self.link(link.id).is_some() && Instant::now() < end {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! `/openapi.json`: every route, for programs (OpenAPI 3.1).
+//!
+//! Owns what the handlers' own descriptions leave out: the refusals of each route, from the code
+//! table, and the form of a publish request.
+
+use std::sync::OnceLock;
+
+use axum::{http::StatusCode, response::Response};
+use bowline_proto::Code;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::{error::json_response, history, operate, presence, publish, status};
+use crate::upgrade;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Bowline",
+        description = "Publishing, history, presence, operation, statistics and health. Every \
+            refusal has the shape `Problem`; its codes are those of PROTOCOL.md, 11.3.",
+    ),
+    paths(
+        upgrade::ws,
+        upgrade::general,
+        upgrade::session,
+        publish::publish,
+        history::history,
+        presence::presence,
+        operate::disconnect,
+        operate::stats,
+        operate::detailed,
+        operate::rate_limit,
+        operate::cleanup,
+        operate::metrics,
+        status::live,
+        status::ready,
+        document,
+    )
+)]
+struct Document;
+
+/// What a route refuses with beyond [`EVERYWHERE`].
+const REFUSALS: &[(&str, &[&[Code]])] = &[
+    ("/ws", &[VERDICT, &[Code::UpgradeRequired]]),
+    ("/ws/general", &[VERDICT, &[Code::UpgradeRequired]]),
+    ("/ws/session/{id}", &[VERDICT, &[Code::UpgradeRequired]]),
+    (
+        "/api/publish",
+        &[AUTH, BODY, STORE, &[Code::BadChannel, Code::TooDeep]],
+    ),
+    (
+        "/api/channels/{channel}/history",
+        &[
+            AUTH,
+            QUESTION,
+            &[
+                Code::BadChannel,
+                Code::BadPosition,
+                Code::StorageUnavailable,
+            ],
+        ],
+    ),
+    (
+        "/api/channels/{channel}/presence",
+        &[AUTH, QUESTION, &[Code::BadChannel]],
+    ),
+    ("/api/disconnect", &[AUTH, BODY]),
+    ("/ws/stats", &[AUTH]),
+    ("/ws/stats/detailed", &[AUTH, QUESTION]),
+    ("/ws/stats/rate-limit", &[AUTH, QUESTION]),
+    ("/ws/cleanup", &[AUTH, QUESTION, STORE]),
+    ("/metrics", &[AUTH]),
+    ("/health/live", &[]),
+    (
+        "/health/ready",
+        &[&[Code::Draining, Code::StorageUnavailable]],
+    ),
+    ("/openapi.json", &[]),
+];
+
+const EVERYWHERE: &[Code] = &[
+    Code::OriginNotAllowed,
+    Code::HeadersTooLarge,
+    Code::Overloaded,
+];
+const AUTH: &[Code] = &[Code::Unauthorized, Code::TokenExpired, Code::Forbidden];
+const QUESTION: &[Code] = &[Code::Malformed];
+const BODY: &[Code] = &[
+    Code::Malformed,
+    Code::HelloTimeout,
+    Code::MessageTooBig,
+    Code::UnsupportedMediaType,
+];
+const STORE: &[Code] = &[
+    Code::KeyReused,
+    Code::TooManyChannels,
+    Code::StorageFull,
+    Code::StorageUnavailable,
+    Code::FateUnknown,
+];
+const VERDICT: &[Code] = &[
+    Code::Malformed,
+    Code::Unauthorized,
+    Code::TokenExpired,
+    Code::Forbidden,
+    Code::RateLimited,
+    Code::TooManyConnections,
+    Code::TooManyAttempts,
+    Code::Draining,
+];
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "health", security(()),
+    responses((status = 200, description = "This document.", body = serde_json::Value)),
+)]
+pub(super) async fn document() -> Response {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = TEXT.get_or_init(|| whole().to_string().into());
+    json_response(StatusCode::OK, text.clone())
+}
+
+fn whole() -> Value {
+    let mut whole = serde_json::to_value(Document::openapi()).expect("it is plain JSON");
+    for (path, refusals) in REFUSALS {
+        let refusals: Vec<Code> = refusals.iter().copied().flatten().copied().collect();
+        let methods = whole["paths"][path].as_object_mut();
+        let methods = methods.expect("every route is described");
+        for operation in methods.values_mut() {
+            refuse(&mut operation["responses"], &refusals);
+        }
+        if path.starts_with("/ws") && refusals.contains(&Code::UpgradeRequired) {
+            methods.insert("options".to_owned(), preflight(path));
+        }
+    }
+    whole["paths"]["/api/publish"]["post"]["requestBody"] = publish_body();
+    let schemas = &mut whole["components"]["schemas"];
+    schemas["Problem"] = problem();
+    schemas["Publication"] = publication();
+    whole["components"]["securitySchemes"] = json!({
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key, the admin's token, or a user's JSON Web Token."
+        },
+    });
+    whole
+}
+
+/// Adds a response for each status that one of these codes has.
+fn refuse(responses: &mut Value, refusals: &[Code]) {
+    let mut by_status: Map<String, Value> = Map::new();
+    for code in EVERYWHERE.iter().chain(refusals) {
+        let row = code.row();
+        let status = row.http.expect("only such codes are listed").to_string();
+        let line = format!("`{}`: {}", row.code, row.meaning);
+        let text = match by_status.get(&status).and_then(Value::as_str) {
+            Some(before) => format!("{before}\n\n{line}"),
+            None => line,
+        };
+        by_status.insert(status, text.into());
+    }
+    for (status, text) in by_status {
+        let mut response = json!({
+            "description": text,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        });
+        let retried = matches!(status.as_str(), "429" | "503");
+        let header = match status.as_str() {
+            "401" => Some("WWW-Authenticate"),
+            "426" => Some("Sec-WebSocket-Version"),
+            _ if retried => Some("Retry-After"),
+            _ => None,
+        };
+        if let Some(header) = header {
+            response["headers"] = json!({header: {"schema": {"type": "string"}}});
+        }
+        responses[status] = response;
+    }
+}
+
+fn preflight(path: &str) -> Value {
+    json!({
+        "operationId": format!("preflight {path}"),
+        "tags": ["websocket"],
+        "summary": "The preflight of pages that ask for the verdict with a token.",
+        "security": [{}],
+        "responses": {"204": {
+            "description": "Every page may ask.",
+            "headers": {"Access-Control-Allow-Origin": {"schema": {"type": "string"}}},
+        }},
+    })
+}
+
+fn problem() -> Value {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    json!({
+        "type": "object",
+        "description": "A refusal.",
+        "required": ["code", "message", "retry"],
+        "properties": {
+            "code": {"type": "string", "enum": codes},
+            "message": {"type": "string", "description": "For the developer."},
+            "retry": {
+                "type": "boolean",
+                "description": "Whether the same request may succeed later, unchanged.",
+            },
+            "retry_after_ms": {"type": "integer", "minimum": 0},
+        },
+    })
+}
+
+/// A name as `check_channel` takes it; its length counts in bytes.
+fn channel() -> Value {
+    json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+    })
+}
+
+fn publication() -> Value {
+    let one_of = |names: [&str; 2]| -> Value {
+        names
+            .map(|name| json!({"required": [name]}))
+            .as_slice()
+            .into()
+    };
+    json!({
+        "type": "object",
+        "description": "A publication to one channel or several.",
+        "properties": {
+            "channel": channel(),
+            "channels": {"type": "array", "items": channel(), "minItems": 1, "maxItems": 1_000},
+            "data": {"description": "Any JSON."},
+            "data_b64": {"type": "string", "contentEncoding": "base64", "pattern":
+                "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
+            "key": {"type": "string", "minLength": 1, "maxLength": 255,
+                "description": "A second publication with it takes no effect for a while."},
+            "tag": {"type": "string", "maxLength": 255,
+                "description": "Echoed in the message."},
+        },
+        "allOf": [
+            {"oneOf": one_of(["channel", "channels"])},
+            {"oneOf": one_of(["data", "data_b64"])},
+        ],
+    })
+}
+
+fn publish_body() -> Value {
+    let one = json!({"$ref": "#/components/schemas/Publication"});
+    json!({
+        "required": true,
+        "content": {
+            "application/json": {"schema": {"oneOf": [
+                one,
+                {
+                    "type": "object",
+                    "description": "Several, each with an outcome of its own.",
+                    "required": ["messages"],
+                    "properties": {"messages": {
+                        "type": "array", "items": one, "minItems": 1, "maxItems": 1_000,
+                    }},
+                    "additionalProperties": false,
+                },
+            ]}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_every_description_has_a_route() {
+        let whole = whole();
+        let described = whole["paths"].as_object().expect("an object").keys();
+        let described: BTreeSet<&str> = described.map(String::as_str).collect();
+        let routes = super::super::routes().map(|(path, _)| path);
+        let routes: BTreeSet<&str> = routes.into_iter().chain(upgrade::PATHS).collect();
+        assert_eq!(described, routes);
+        let listed: BTreeSet<&str> = REFUSALS.iter().map(|(path, _)| *path).collect();
+        assert_eq!(listed, routes);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let whole = whole();
+        let text = whole.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().expect("it ends");
+            assert!(whole.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `GET /api/channels/{channel}/presence?limit=`: who follows a channel on this node.
+
+use axum::{
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::StatusCode,
+    response::Response,
+};
+use bowline_proto::Code;
+use serde::Deserialize;
+
+use super::{
+    HttpApi,
+    error::{ApiError, json_response},
+    operate::query,
+};
+use crate::{Operation, presence::Presence};
+
+/// How much of it.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Question {
+    /// The most users by name (default and at most 1,000).
+    #[param(minimum = 0)]
+    limit: Option<usize>,
+}
+
+/// Who follows the channel on this node.
+#[utoipa::path(
+    get, path = "/api/channels/{channel}/presence", tag = "channels",
+    params(
+        ("channel" = String, Path, description = "The channel's name, percent-encoded."),
+        Question,
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+    responses((status = 200, description = "Who is there.", body = Presence)),
+)]
+pub(super) async fn presence(
+    State(api): State<HttpApi>,
+    channel: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let identity = api.identify(&parts).await?;
+    let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
+    api.check_channel(&channel)?;
+    api.may(&identity, Operation::Presence, &channel).await?;
+    let asked: Question = query(&parts)?;
+    let presence = Presence::of(&api.node, &channel, asked.limit);
+    let body = serde_json::to_vec(&presence).map_err(|_| ApiError::from(Code::Internal))?;
+    Ok(json_response(StatusCode::OK, body))
+}
