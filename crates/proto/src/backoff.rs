@@ -9,14 +9,16 @@ use crate::{rng::Rng, time::Time};
 
 /// The longest advice that is obeyed: a mistaken server must not silence a client for days.
 const ADVICE_MS_MAX: u64 = 10 * 60 * 1_000;
+/// The most that a dial is put off after a hint. Hints are local to a device or its network, so that
+/// no server meets all its clients at once; and somebody is looking.
+const HINTED_MS_MAX: u64 = 100;
 /// The doublings after which any ceiling is at its bound.
 const DOUBLINGS_MAX: u32 = 16;
 
 /// The bounds of a [`Backoff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackoffConfig {
-    /// The ceiling of the first delay; also the jitter when a hint says that dialling is worthwhile.
-    /// Default 1 s: a burst of clients spreads over it after a server's crash.
+    /// The ceiling of the first delay. Default 1 s: a burst of clients spreads over it after a server's crash.
     pub min_ms: u64,
     /// The ceiling of every delay that the server did not ask for. Default 30 s.
     pub max_ms: u64,
@@ -89,7 +91,7 @@ impl Backoff {
 
     /// The wait after a hint that dialling is worthwhile: short, yet spread.
     pub fn hinted(&self, rng: &mut Rng) -> Duration {
-        Duration::from_millis(rng.below(self.config.min_ms + 1))
+        Duration::from_millis(rng.below(self.config.min_ms.min(HINTED_MS_MAX) + 1))
     }
 
     /// Attempts that failed in a row.

@@ -4,6 +4,7 @@
 //! [`Strategy`], nor where evidence comes from.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::code::{Action, Class, Code};
 
@@ -171,17 +172,13 @@ impl Verdict {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct CloseReason {
-    code: Option<Box<str>>,
-    retry_after_ms: Option<u64>,
-}
-
 fn classify_close(code: u16, reason: &str) -> Verdict {
-    let said: CloseReason = serde_json::from_str(reason).unwrap_or_default();
-    if let Some(code) = said.code.as_deref().and_then(Code::from_name) {
-        return named(code, said.retry_after_ms);
+    // Field by field: what can't be read of one says nothing of the other.
+    let said: Value = serde_json::from_str(reason).unwrap_or_default();
+    let name = said["code"].as_str();
+    let retry_after_ms = said["retry_after_ms"].as_u64();
+    if let Some(code) = name.and_then(Code::from_name) {
+        return named(code, retry_after_ms);
     }
     let judged = match code {
         4400..=4599 => classify_status(code - 4000),
@@ -191,8 +188,8 @@ fn classify_close(code: u16, reason: &str) -> Verdict {
         _ => verdict(Class::Network, Confidence::Guess),
     };
     Verdict {
-        retry_after_ms: said.retry_after_ms,
-        code: said.code,
+        retry_after_ms,
+        code: name.map(Into::into),
         ..judged
     }
 }

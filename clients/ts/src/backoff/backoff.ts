@@ -9,12 +9,17 @@ import type { Rng } from './rng.ts'
 
 /** The longest advice that is obeyed: a mistaken server must not silence a client for days. */
 const ADVICE_MS_MAX = 10 * 60 * 1000
+/**
+ * The most that a dial is put off after a hint. Hints are local to a device or its network, so that
+ * no server meets all its clients at once; and somebody is looking.
+ */
+const HINTED_MS_MAX = 100
 /** The doublings after which any ceiling is at its bound. */
 const DOUBLINGS_MAX = 16
 
 /** The bounds of a {@link Backoff}. */
 export interface BackoffConfig {
-  /** The ceiling of the first delay, and the jitter after a hint. Default 1 s. */
+  /** The ceiling of the first delay. Default 1 s. */
   backoffMinMs: number
   /** The ceiling of every delay that the server did not ask for. Default 30 s. */
   backoffMaxMs: number
@@ -69,7 +74,7 @@ export class Backoff {
 
   /** The wait after a hint that dialling is worthwhile, in milliseconds: short, yet spread. */
   hinted(rng: Rng): number {
-    return rng.below(this.#config.backoffMinMs + 1)
+    return rng.below(Math.min(this.#config.backoffMinMs, HINTED_MS_MAX) + 1)
   }
 
   /**

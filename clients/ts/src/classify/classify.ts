@@ -121,7 +121,7 @@ function named(said: Said, classOf: ClassOf): Verdict | undefined {
 
 function advice(said: Said): { retry_after_ms?: number } {
   const ms = said.retry_after_ms
-  return typeof ms === 'number' && ms >= 0 ? { retry_after_ms: ms } : {}
+  return Number.isSafeInteger(ms) && (ms as number) >= 0 ? { retry_after_ms: ms as number } : {}
 }
 
 function verdict(class_: ErrorClass, confidence: Verdict['confidence'] = 'guess'): Verdict {

@@ -106,6 +106,8 @@ describe('actions by hand', () => {
       ws[action]()
       await time.advance(20)
       // What is asked for is on its way already; it ends by its own deadline.
+      const news = action === 'retryNow' ? ['connecting', 'handshaking', 'probing'] : []
+      if (news.includes(state)) expect(server.dialled).toHaveLength(1)
       const waits =
         state === 'authorizing' ||
         (state === 'probing' && action !== 'reconnect') ||

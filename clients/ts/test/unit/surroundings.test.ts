@@ -253,7 +253,7 @@ describe('the decisions', () => {
       return health
     }
     expect(measured(100, 200).rttUs).toBe(112_500)
-    expect(measured(100, 200).probeTimeoutUs(10_000_000)).toBe(1_000_000)
+    expect(measured(100, 200).probeTimeoutUs(10_000_000)).toBe(800_000)
     expect(measured(2000).probeTimeoutUs(10_000_000)).toBe(6_000_000)
     expect(new Health().probeTimeoutUs(10_000_000)).toBe(10_000_000)
     const levels = [5, 150, 400, 1500].map((ms) => measured(ms).level(0))

@@ -328,12 +328,9 @@ fn a_hint_probes_and_two_missed_probes_are_death() {
     world.hear(1, r#"{"type":"pong","ts":0}"#);
     assert_eq!(world.client.state(), State::Open);
     world.feed(Input::Hint(Hint::Visible));
-    assert_eq!(
-        written(&world.timeout()),
-        [r#"1 {"type":"ping","ts":1000}"#]
-    );
+    assert_eq!(written(&world.timeout()), [r#"1 {"type":"ping","ts":800}"#]);
     world.timeout();
-    assert_eq!(world.now, Time::from_millis(2_000));
+    assert_eq!(world.now, Time::from_millis(1_600));
     assert_eq!(world.client.state(), State::Waiting);
 }
 
