@@ -1,0 +1,161 @@
+// Plants one wrong condition at a time in a copy of the sources; the unit tests must catch each.
+// `npm run mutations` takes minutes; `npm run mutations -- outbox` only those whose file matches.
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** File, what stands there once, and the wrong condition in its place. */
+const MUTATIONS = [
+  ['machine/dialer', 'if (!this.active && !this.dialing) {', 'if (!this.active) {'],
+  ['machine/dialer', 'missedProbes >= MISSED_PROBES_MAX', 'missedProbes > MISSED_PROBES_MAX'],
+  ['machine/dialer', 'active.receivedAt + active.silenceMax <= this.now', 'false'],
+  [
+    'machine/dialer',
+    'this.backoff.failures > this.attemptsMax',
+    'this.backoff.failures >= this.attemptsMax',
+  ],
+  ['machine/dialer', '(this.#hidden && !this.options.dialHidden)', 'this.#hidden'],
+  ['machine/dialer', 'if (replaced && link === this.link)', 'if (replaced)'],
+  [
+    'machine/dialer',
+    'this.authFailures < AUTH_FAILURES_MAX',
+    'this.authFailures <= AUTH_FAILURES_MAX',
+  ],
+  ['machine/dialer', "if (hint !== 'hidden' && !this.active.probe)", "if (hint !== 'hidden')"],
+  ['machine/dialer', 'if (dialing && dialing.deadline <= this.now)', 'if (dialing && false)'],
+  ['machine/dialer', 'if (retry) this.#wait(undefined)', 'if (!retry) this.#wait(undefined)'],
+  ['machine/plain', 'due <= this.now', 'due < this.now - 60e6'],
+  ['machine/client', 'const full = this.#requests.size >=', 'const full = this.#requests.size >'],
+  ['machine/client', 'acked > 0 && !this.options.resendStored', '!this.options.resendStored'],
+  [
+    'machine/client',
+    'this.subscriptions.size < this.options',
+    'this.subscriptions.size <= this.options',
+  ],
+  ['machine/client', 'if (this.#fenced) return', 'if (false) return'],
+  ['machine/client', 'this.now - active.receivedAt >= this.options.silenceMs * 1000', 'false'],
+  ['machine/client', "message.reason === 'restart'", 'false'],
+  ['machine/client', 'if (this.#givenUp.has(channel))', 'if (false)'],
+  ['backoff/backoff', 'now - this.#openedAt >= minUptimeMs * 1000', 'true'],
+  ['backoff/backoff', 'if (adviceMs === undefined)', 'if (adviceMs !== 0)'],
+  ['classify/classify', 'code >= 4400 && code <= 4599', 'code > 4400 && code <= 4599'],
+  [
+    'classify/classify',
+    "verdict.class === 'protocol' && verdict.confidence === 'certain'",
+    "verdict.class === 'protocol'",
+  ],
+  [
+    'classify/classify',
+    'Number.isSafeInteger(ms) && (ms as number) >= 0',
+    'Number.isSafeInteger(ms)',
+  ],
+  ['health/health', "this.missedProbes > 1 ? 'dead'", "this.missedProbes > 2 ? 'dead'"],
+  ['health/health', 'if (this.#lastUs > 0)', 'if (this.#lastUs >= 0)'],
+  [
+    'outbox/outbox',
+    "return 'message_too_big'",
+    "return bytes > 2 * bytesMax ? 'message_too_big' : undefined",
+  ],
+  ['outbox/outbox', 'this.#cursor >= inflightMax', 'this.#cursor > inflightMax'],
+  [
+    'outbox/outbox',
+    'entry.seq === undefined || entry.seq > seq',
+    'entry.seq === undefined || entry.seq >= seq',
+  ],
+  ['outbox/outbox', 'this.pausedUntil !== undefined && now < this.pausedUntil', 'false'],
+  ['outbox/outbox', "entry.doubtful ? 'unknown' : 'refused'", "false ? 'unknown' : 'refused'"],
+  ['outbox/outbox', 'written && !resend && entry.item', '!resend && entry.item'],
+  [
+    'outbox/outbox',
+    'if (at === undefined || at > now) return []',
+    'if (at === undefined) return []',
+  ],
+  ['outbox/outbox', 'findIndex(({ seq }) => seq === undefined)', 'findIndex(() => true)'],
+  ['subscriptions/subscriptions', 'next.offset <= last.offset', 'next.offset < last.offset'],
+  ['subscriptions/subscriptions', 'last.offset === 0 && next.offset === 1', 'next.offset === 1'],
+  [
+    'subscriptions/subscriptions',
+    'cursor.offset > answer.offset',
+    'cursor.offset >= answer.offset + 2',
+  ],
+  ['subscriptions/subscriptions', "known && reason === 'expired'", 'known'],
+  [
+    'subscriptions/subscriptions',
+    'if (subscription.phase === PAUSED) continue',
+    'if (false) continue',
+  ],
+  ['codec/decode', 'Number.isSafeInteger(value)', 'Number.isFinite(value)'],
+  ['shell/runner', 'if (lateMs < LATE_MS)', 'if (lateMs < 1e9)'],
+  ['shell/runner', 'this.#failedUpgrades > 1', 'this.#failedUpgrades > 2'],
+  ['shell/link', 'if (!this.#opened) environment', 'if (this.#opened) environment'],
+  [
+    'shell/refusal',
+    "if (ok) return { kind: 'not_websocket' }",
+    "if (!ok) return { kind: 'not_websocket' }",
+  ],
+  ['storage/keeper', 'if (relies || this.#saving)', 'if (this.#saving)'],
+  ['storage/keeper', 'if (this.#restoring) return', 'if (false) return'],
+  ['channels/channels', '!readers?.delete(reader) || readers.size', '!readers?.delete(reader)'],
+  [
+    'channels/subscription',
+    'this.#queue.length >= this.#max && !this.#paused',
+    'this.#queue.length > this.#max && !this.#paused',
+  ],
+  ['environment/hints', "slept && globalThis.document?.visibilityState !== 'hidden'", 'slept'],
+  ['socket/face', "current === 'open' && previous !== 'probing'", "current === 'open'"],
+  ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
+  ['socket/resilient', 'link.socket.protocol === SUBPROTOCOL', 'true'],
+  [
+    'socket/resilient',
+    "known && (to.protocol === 'wss:' || to.protocol === from.protocol)",
+    'known',
+  ],
+  ['recommendation/recommendation', "action === 'wait' ? 'retry' : action", 'action'],
+]
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const wanted = process.argv[2] ?? ''
+const copy = mkdtempSync(join(tmpdir(), 'bowline-mutations-'))
+const place = join(copy, 'clients/ts')
+for (const part of [
+  'src',
+  'test',
+  'package.json',
+  'tsconfig.json',
+  'vitest.config.ts',
+  'scripts',
+]) {
+  cpSync(join(root, part), join(place, part), { recursive: true })
+}
+symlinkSync(join(root, 'node_modules'), join(place, 'node_modules'))
+symlinkSync(join(root, '../../vectors'), join(copy, 'vectors'))
+
+/** Whether the unit tests pass. */
+function pass() {
+  const command = ['vitest', 'run', '--project', 'unit', '--bail', '1', '--reporter', 'dot']
+  const { status } = spawnSync('npx', command, { cwd: place, stdio: 'ignore', timeout: 120_000 })
+  return status === 0
+}
+
+let survived = 0
+let caught = 0
+try {
+  if (!pass()) throw new Error('The tests fail without any mutation.')
+  for (const [name, right, wrong] of MUTATIONS.filter(([name]) => name.includes(wanted))) {
+    const path = join(place, `src/${name}.ts`)
+    const text = readFileSync(path, 'utf8')
+    const [before, after, more] = text.split(right)
+    if (after === undefined || more !== undefined) throw new Error(`${name}: not once: ${right}`)
+    writeFileSync(path, before + wrong + after)
+    const alive = pass()
+    writeFileSync(path, text)
+    alive ? survived++ : caught++
+    console.log(`${alive ? 'SURVIVED' : 'caught  '} ${name}: ${right} → ${wrong}`)
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true })
+}
+console.log(`mutations: ${caught} caught, ${survived} survived`)
+process.exitCode = survived ? 1 : 0
