@@ -39,8 +39,9 @@ enum Command {
 /// Sizes that are not given are the scenario's own.
 #[derive(Args)]
 struct Run {
-    /// A scenario's name, or `all`.
-    name: String,
+    /// Names of scenarios, or `all`.
+    #[arg(required = true)]
+    names: Vec<String>,
     /// Every random choice follows from it [default: the time].
     #[arg(long)]
     seed: Option<u64>,
@@ -109,9 +110,11 @@ async fn main() -> ExitCode {
             _ => ExitCode::from(2),
         },
         Command::Run(arguments) => {
-            let Some(chosen) = named(&arguments.name) else {
+            let chosen = arguments.names.iter().map(|name| named(name));
+            let Some(chosen) = chosen.collect::<Option<Vec<_>>>() else {
                 return ExitCode::from(2);
             };
+            let chosen = chosen.concat();
             tokio::select! {
                 endings = run_all(&chosen, &arguments) => endings,
                 // The run is dropped, and its children are killed with it.

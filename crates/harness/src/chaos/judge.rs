@@ -145,7 +145,7 @@ fn count_strikes(verdict: &mut Verdict, history: &History, owed: &Owed) {
     if owed.strikes == 0 {
         return;
     }
-    verdict.inform("kinds of faults", history.kinds.len() as u64);
+    verdict.inform("kinds of faults, min", history.kinds.len() as u64);
     for kind in &history.kinds {
         let strikes = || history.strikes.iter().filter(|strike| strike.kind == *kind);
         verdict.at_least(
