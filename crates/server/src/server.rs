@@ -30,6 +30,7 @@ use crate::{
     hub::Hub,
     link::Ending,
     node::Node,
+    tls::Tls,
     upgrade,
 };
 
@@ -61,6 +62,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub struct Server {
     node: Arc<Node>,
     http: HttpApi,
+    tls: Option<Tls>,
     publishes: Arc<Semaphore>,
 }
 
@@ -71,6 +73,7 @@ pub struct ServerBuilder {
     engine: Option<Arc<dyn Engine>>,
     access: Option<Arc<dyn AccessControl>>,
     handler: Option<Arc<dyn MessageHandler>>,
+    tls: Option<Tls>,
 }
 
 /// Why a server can't be built.
@@ -124,6 +127,13 @@ impl ServerBuilder {
         self
     }
 
+    /// What [`Server::serve`] shakes hands with; it speaks plain HTTP where this is not called.
+    /// Certificates can be [replaced](Tls::replace) while it runs.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Checks the settings and puts the parts together.
     ///
     /// # Errors
@@ -161,6 +171,7 @@ impl ServerBuilder {
         Ok(Server {
             node,
             http,
+            tls: self.tls,
             publishes,
         })
     }
@@ -190,7 +201,11 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let acceptor = Acceptor::new(self.node.clone(), self.http.complete(self.router()));
+        let acceptor = Acceptor::new(
+            self.node.clone(),
+            self.http.complete(self.router()),
+            self.tls.clone(),
+        );
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
