@@ -14,7 +14,7 @@ mod writing;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use bowline_engine::{BoxFuture, SessionKey};
+use bowline_engine::BoxFuture;
 use bowline_proto::{Code, codec::close_reason, message::ErrorInfo, server::Upstream};
 use bowline_ws::{CloseCode, CloseFrame, Decoder, Limits, Role};
 use futures_util::FutureExt;
@@ -94,8 +94,6 @@ const POLICY: u16 = 1008;
 
 /// What a connection has once its client is known.
 struct Peer {
-    /// The session's key; none in plain mode.
-    session: Option<SessionKey>,
     upstream: Upstream,
     bucket: Bucket,
 }

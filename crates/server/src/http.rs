@@ -10,6 +10,7 @@ mod openapi;
 mod operate;
 mod presence;
 mod publish;
+mod query;
 mod status;
 
 use std::sync::Arc;

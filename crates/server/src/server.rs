@@ -30,7 +30,6 @@ use crate::{
     hub::Hub,
     link::Ending,
     node::Node,
-    tls::Tls,
     upgrade,
 };
 
@@ -62,7 +61,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub struct Server {
     node: Arc<Node>,
     http: HttpApi,
-    tls: Option<Tls>,
     publishes: Arc<Semaphore>,
 }
 
@@ -73,7 +71,6 @@ pub struct ServerBuilder {
     engine: Option<Arc<dyn Engine>>,
     access: Option<Arc<dyn AccessControl>>,
     handler: Option<Arc<dyn MessageHandler>>,
-    tls: Option<Tls>,
 }
 
 /// Why a server can't be built.
@@ -127,13 +124,6 @@ impl ServerBuilder {
         self
     }
 
-    /// What [`Server::serve`] shakes hands with; it speaks plain HTTP where this is not called.
-    /// Certificates can be [replaced](Tls::replace) while it runs.
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
     /// Checks the settings and puts the parts together.
     ///
     /// # Errors
@@ -171,7 +161,6 @@ impl ServerBuilder {
         Ok(Server {
             node,
             http,
-            tls: self.tls,
             publishes,
         })
     }
@@ -201,11 +190,7 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let acceptor = Acceptor::new(
-            self.node.clone(),
-            self.http.complete(self.router()),
-            self.tls.clone(),
-        );
+        let acceptor = Acceptor::new(self.node.clone(), self.http.complete(self.router()));
         tokio::pin!(shutdown);
         loop {
             tokio::select! {

@@ -88,9 +88,7 @@ pub(super) async fn answer(node: &Node, link: &Arc<Link>, mut hello: Hello) -> R
     node.counters
         .handshakes
         .observe(node.clock.now() - link.opened);
-    let key = session_key(identity.user.as_deref(), &opened.session);
     Ok(Peer {
-        session: Some(key),
         upstream: Upstream::new(opened.acked, node.config.inflight_max as u64),
         bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
     })

@@ -73,7 +73,6 @@ impl Reading {
         let took = node.clock.now() - self.link.opened;
         node.counters.handshakes.observe(took);
         Ok(Peer {
-            session: None,
             upstream: Upstream::new(0, 0),
             bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
         })
@@ -84,7 +83,6 @@ impl Reading {
         &mut self,
         text: bool,
         data: Bytes,
-        peer: &Peer,
         pipeline: &mut Pipeline,
     ) -> Result<(), End> {
         if text && data.len() <= PING_BYTES_MAX && self.answer_ping(&data) {
@@ -114,7 +112,7 @@ impl Reading {
             origin: Origin::Raw(kind),
             work: Work::Handle(incoming),
         };
-        pipeline.push(&self.node, &self.link, peer, item);
+        pipeline.push(&self.node, &self.link, item);
         Ok(())
     }
 

@@ -281,7 +281,7 @@ impl Reading {
         match arrived {
             // There is no message to refuse with, so a flood ends the connection.
             Arrived::Plain { .. } if limited.is_some() => Err(End::code(Code::RateLimited)),
-            Arrived::Plain { text, data } => self.take_plain(text, data, peer, pipeline),
+            Arrived::Plain { text, data } => self.take_plain(text, data, pipeline),
             Arrived::Message(Ok(message)) => {
                 super::requests::take(self, message, limited, peer, pipeline).await
             }

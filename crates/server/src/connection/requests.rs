@@ -65,7 +65,7 @@ pub(super) async fn take(
     match message {
         ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
         ClientMessage::Bye => {
-            if let Some(key) = peer.session {
+            if let Some(key) = reading.link.session() {
                 let _ = node.engine.end_session(key).await;
             }
             return Err(End::Close(CloseFrame::new(CloseCode::NORMAL, "")));
@@ -106,7 +106,7 @@ pub(super) async fn take(
                     origin: Origin::Seq(seq),
                     work: Work::Store(Effect::Advance),
                 };
-                pipeline.push(&node, &reading.link, peer, item);
+                pipeline.push(&node, &reading.link, item);
             }
             answer(&node, &reading.link, peer);
         }
@@ -162,7 +162,7 @@ fn take_send(
 ) {
     let refused = limited.or_else(|| check_send(&reading.node, &send.data).err());
     let incoming = Incoming {
-        session: peer.session,
+        session: reading.link.session(),
         seq: send.seq,
         user: reading.link.user(),
         method: send.method.map(Arc::from),
@@ -210,15 +210,15 @@ fn accept(
     let node = &reading.node;
     match &origin {
         Origin::Seq(seq) => match peer.upstream.receive(*seq, refused) {
-            Intake::Accept => pipeline.push(node, &reading.link, peer, Item { origin, work }),
+            Intake::Accept => pipeline.push(node, &reading.link, Item { origin, work }),
             Intake::Duplicate => count(&node.counters.upstream_duplicates, 1),
             Intake::Discard | Intake::Refused => {}
         },
-        Origin::Raw(_) => pipeline.push(node, &reading.link, peer, Item { origin, work }),
+        Origin::Raw(_) => pipeline.push(node, &reading.link, Item { origin, work }),
         Origin::Volatile(id) => {
             let full = pipeline.len() >= node.config.inflight_max;
             match refused.or_else(|| full.then(|| Code::RateLimited.into())) {
-                None => pipeline.push(node, &reading.link, peer, Item { origin, work }),
+                None => pipeline.push(node, &reading.link, Item { origin, work }),
                 Some(error) => {
                     let to = id.clone().map(Subject::Id);
                     let error = ServerMessage::Error { to, error };

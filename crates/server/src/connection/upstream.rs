@@ -77,14 +77,14 @@ impl Pipeline {
     }
 
     /// Adds a message and starts it if nothing runs.
-    pub(super) fn push(&mut self, node: &Arc<Node>, link: &Arc<Link>, peer: &Peer, item: Item) {
+    pub(super) fn push(&mut self, node: &Arc<Node>, link: &Arc<Link>, item: Item) {
         let seq = match item.origin {
             Origin::Seq(seq) => Some(seq),
             Origin::Volatile(_) | Origin::Raw(_) => None,
         };
         let is_stored = matches!(item.work, Work::Store(_));
         self.order.push(seq, is_stored, item);
-        self.start(node, link, peer);
+        self.start(node, link);
     }
 
     /// Waits for what runs; for ever while nothing does.
@@ -151,10 +151,10 @@ impl Pipeline {
             link.send(&answer, now);
         }
         answer(node, link, peer);
-        self.start(node, link, peer);
+        self.start(node, link);
     }
 
-    fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>, peer: &Peer) {
+    fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
         if self.order.is_running() || self.order.is_empty() {
             return;
         }
@@ -162,7 +162,7 @@ impl Pipeline {
         let Some(work) = link.begin_work() else {
             return;
         };
-        let session = peer.session;
+        let session = link.session();
         let run = self.order.start().unwrap_or_default();
         let node = node.clone();
         self.running = Some(tokio::spawn(async move {

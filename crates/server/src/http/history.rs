@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, Request, State, rejection::PathRejection},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::StatusCode,
     response::Response,
 };
@@ -16,33 +16,18 @@ use bowline_proto::{
     codec::history_data,
     recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     HttpApi,
     error::{ApiError, json_response},
+    query::Question,
 };
 use crate::Operation;
 
-/// Without `limit` (PROTOCOL.md, "history").
-const LIMIT_DEFAULT: usize = 100;
-/// A greater `limit` is taken for this one.
-const LIMIT_MAX: usize = 1_000;
 /// How often a page is read again because retention overtook it; then it is a gap.
 const READS_MAX: usize = 3;
-
-/// Which page.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Question {
-    /// The position that the page follows; without it the newest are answered.
-    #[param(pattern = "^[0-9a-f]{16}\\.[0-9]+\\.[0-9a-f]{8}$")]
-    after: Option<String>,
-    /// The most publications (default 100; more than 1,000 are taken for 1,000).
-    #[param(minimum = 1)]
-    limit: Option<usize>,
-}
 
 /// A page of history.
 #[derive(Serialize, ToSchema)]
@@ -76,7 +61,11 @@ struct HistoryEntry {
     get, path = "/api/channels/{channel}/history", tag = "channels",
     params(
         ("channel" = String, Path, description = "The channel's name, percent-encoded."),
-        Question,
+        ("after" = Option<String>, Query,
+            description = "The position that the page follows; without it the newest are answered."),
+        ("limit" = Option<u64>, Query,
+            description = "The most publications (default 100; more than 1,000 are 1,000).",
+            minimum = 1),
     ),
     security(("api_key" = []), ("bearer" = [])),
     responses((status = 200, description = "A page.", body = HistoryPage)),
@@ -91,13 +80,9 @@ pub(super) async fn history(
     let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
     api.check_channel(&channel)?;
     api.may(&identity, Operation::History, &channel).await?;
-    let Query(question) = Query::<Question>::try_from_uri(&parts.uri)
-        .map_err(|_| ApiError::new(Code::Malformed, "limit must be a whole number."))?;
-    let limit = question.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    if limit == 0 {
-        return Err(ApiError::new(Code::Malformed, "limit must be at least 1."));
-    }
-    let from = match question.after.as_deref().map(str::parse) {
+    let asked = Question::of(&parts)?;
+    let limit = asked.limit()?;
+    let from = match asked.text("after")?.map(str::parse) {
         None => From::Last(limit as u64),
         Some(Ok(position)) => From::After(position),
         Some(Err(_)) => return Err(Code::BadPosition.into()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 use bowline_proto::Code;
 use bytes::Bytes;
@@ -152,21 +152,26 @@ async fn discard(body: &mut Body, bytes_max: usize, wait: Duration) {
 }
 
 fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let unreadable = |_| ApiError::from(Code::Unauthorized);
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let text = value.to_str().map_err(unreadable)?;
-        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-        return if scheme.eq_ignore_ascii_case("bearer") {
-            Ok(Some(token.trim()))
-        } else {
-            Err(ApiError::new(
-                Code::Unauthorized,
-                "The Authorization header must be `Bearer` and a token.",
-            ))
-        };
+    let text = |name: HeaderName| {
+        let value = headers.get(name).map(HeaderValue::to_str);
+        value
+            .transpose()
+            .map_err(|_| ApiError::from(Code::Unauthorized))
+    };
+    let key = text(HeaderName::from_static("x-api-key"))?;
+    let Some(authorization) = text(header::AUTHORIZATION)? else {
+        return Ok(key);
+    };
+    let (scheme, token) = authorization.split_once(' ').unwrap_or((authorization, ""));
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        let message = "The Authorization header must be `Bearer` and a token.";
+        return Err(ApiError::new(Code::Unauthorized, message));
     }
-    headers
-        .get("x-api-key")
-        .map(|value| value.to_str().map_err(unreadable))
-        .transpose()
+    // Who brings two has nobody's rights: it is not for the server to choose.
+    if key.is_some_and(|key| key != token) {
+        let message = "Authorization and X-API-Key differ.";
+        return Err(ApiError::new(Code::Unauthorized, message));
+    }
+    Ok(Some(token))
 }

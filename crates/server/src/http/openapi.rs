@@ -5,13 +5,13 @@
 
 use std::sync::OnceLock;
 
-use axum::{http::StatusCode, response::Response};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bowline_proto::Code;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{error::json_response, history, operate, presence, publish, status};
+use super::{HttpApi, error::json_response, history, operate, presence, publish, status};
 use crate::upgrade;
 
 #[derive(OpenApi)]
@@ -116,13 +116,15 @@ const VERDICT: &[Code] = &[
     get, path = "/openapi.json", tag = "health", security(()),
     responses((status = 200, description = "This document.", body = serde_json::Value)),
 )]
-pub(super) async fn document() -> Response {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| whole().to_string().into());
+pub(super) async fn document(State(api): State<HttpApi>) -> Response {
+    static TEXTS: [OnceLock<Bytes>; 2] = [OnceLock::new(), OnceLock::new()];
+    let dev = api.config.dev;
+    let text = TEXTS[usize::from(dev)].get_or_init(|| whole(dev).to_string().into());
     json_response(StatusCode::OK, text.clone())
 }
 
-fn whole() -> Value {
+/// The document of a server in development mode, which asks for nothing, or of another.
+fn whole(dev: bool) -> Value {
     let mut whole = serde_json::to_value(Document::openapi()).expect("it is plain JSON");
     for (path, refusals) in REFUSALS {
         let refusals: Vec<Code> = refusals.iter().copied().flatten().copied().collect();
@@ -130,13 +132,36 @@ fn whole() -> Value {
         let methods = methods.expect("every route is described");
         for operation in methods.values_mut() {
             refuse(&mut operation["responses"], &refusals);
+            if let Some(parameters) = operation.get_mut("parameters") {
+                refine(parameters, path);
+            }
+            if dev {
+                operation["security"] = json!([{}]);
+            }
         }
         if path.starts_with("/ws") && refusals.contains(&Code::UpgradeRequired) {
-            methods.insert("options".to_owned(), preflight(path));
+            let mut options = preflight(path);
+            options["parameters"] = methods["get"]["parameters"].clone();
+            methods.insert("options".to_owned(), options);
         }
     }
     whole["paths"]["/api/publish"]["post"]["requestBody"] = publish_body();
     let schemas = &mut whole["components"]["schemas"];
+    for choice in schemas["DisconnectRequest"]["oneOf"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        choice["additionalProperties"] = false.into();
+        for (name, form) in [
+            ("session", "^[0-9a-f]{32}$"),
+            ("connection", "^(0|[1-9][0-9]{0,18})$"),
+        ] {
+            if let Some(schema) = choice["properties"].get_mut(name) {
+                schema["pattern"] = form.into();
+            }
+        }
+    }
     schemas["Problem"] = problem();
     schemas["Publication"] = publication();
     whole["components"]["securitySchemes"] = json!({
@@ -179,6 +204,37 @@ fn refuse(responses: &mut Value, refusals: &[Code]) {
             response["headers"] = json!({header: {"schema": {"type": "string"}}});
         }
         responses[status] = response;
+    }
+}
+
+/// Gives parameters the forms that Rust's types do not tell.
+fn refine(parameters: &mut Value, path: &str) {
+    for parameter in parameters.as_array_mut().into_iter().flatten() {
+        let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+        let schema = &mut parameter["schema"];
+        let is_number = schema["type"] == "integer" || schema["type"][0] == "integer";
+        let text = || json!({"type": "string"});
+        *schema = match (name.as_str(), path) {
+            ("channel", "/api/publish") => text(),
+            ("channel", _) => channel(),
+            ("ip", _) | ("after", "/ws/stats/rate-limit") => json!({"anyOf": [
+                {"type": "string", "format": "ipv4"},
+                {"type": "string", "format": "ipv6"},
+            ]}),
+            ("after", "/api/channels/{channel}/history") => json!({
+                "type": "string",
+                "pattern": "^[0-9a-f]{16}\\.(0|[1-9][0-9]{0,14})\\.[0-9a-f]{8}$",
+            }),
+            _ if is_number => json!({
+                "type": "integer",
+                "minimum": schema["minimum"].as_u64().unwrap_or(0),
+                "maximum": (1_u64 << 53) - 1,
+            }),
+            ("Idempotency-Key", _) => json!({
+                "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$",
+            }),
+            _ => text(),
+        };
     }
 }
 
@@ -281,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_and_every_description_has_a_route() {
-        let whole = whole();
+        let whole = whole(false);
         let described = whole["paths"].as_object().expect("an object").keys();
         let described: BTreeSet<&str> = described.map(String::as_str).collect();
         let routes = super::super::routes().map(|(path, _)| path);
@@ -293,7 +349,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let whole = whole();
+        let whole = whole(false);
         let text = whole.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().expect("it ends");

@@ -3,21 +3,22 @@
 //!
 //! Owns who may ask and the forms of questions. Must not know what is counted or removed.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    extract::{Query, Request, State},
-    http::{StatusCode, header, request::Parts},
+    extract::{Request, State},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bowline_engine::SessionKey;
 use bowline_proto::Code;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     HttpApi,
     error::{ApiError, json_response},
+    query::Question,
 };
 use crate::{
     cleanup::{Removed, Target},
@@ -25,69 +26,21 @@ use crate::{
     stats::{Connections, Filter, Stats, exposition},
 };
 
-/// Entries of a page where the question does not say.
-const LIMIT_DEFAULT: usize = 100;
-/// A greater `limit` is taken for this one.
-const LIMIT_MAX: usize = 1_000;
+/// What an address has to be.
+const ADDRESS: &str = "must be an IP address";
 /// The media type of Prometheus' text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Which connections.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct DetailedQuery {
-    /// Only connections with a greater id: `next` of the page before.
-    #[param(minimum = 0)]
-    after: Option<u64>,
-    /// The most connections of the page (default 100, at most 1,000).
-    #[param(minimum = 1)]
-    limit: Option<usize>,
-    /// Only those of this user.
-    user: Option<String>,
-    /// Only those from this address.
-    #[param(value_type = Option<String>, format = "ip")]
-    ip: Option<IpAddr>,
-    /// Only those that follow this channel.
-    channel: Option<String>,
-}
-
-/// Which addresses.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RateLimitQuery {
-    /// Only addresses behind this one: `next` of the page before.
-    #[param(value_type = Option<String>, format = "ip")]
-    after: Option<IpAddr>,
-    /// The most addresses of the page (default 100, at most 1,000).
-    #[param(minimum = 1)]
-    limit: Option<usize>,
-    /// Only the one to which this address belongs.
-    #[param(value_type = Option<String>, format = "ip")]
-    ip: Option<IpAddr>,
-}
-
-/// What counts as stale.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct CleanupQuery {
-    /// Connections from which nothing came for so many milliseconds (default: `ping_interval` and
-    /// `pong_timeout` together).
-    #[param(minimum = 0)]
-    silent_ms: Option<u64>,
-}
-
-/// Whom to disconnect: exactly one of the three.
+/// Whom to disconnect.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DisconnectRequest {
+#[serde(rename_all = "snake_case")]
+pub(super) enum DisconnectRequest {
     /// All connections of this user.
-    user: Option<String>,
+    User(String),
     /// The connection that holds this session, as `/ws/stats/detailed` shows it.
-    #[schema(pattern = "^[0-9a-f]{32}$")]
-    session: Option<String>,
+    Session(String),
     /// This connection.
-    #[schema(pattern = "^[0-9]{1,19}$")]
-    connection: Option<String>,
+    Connection(String),
 }
 
 /// How many connections were ended.
@@ -115,8 +68,18 @@ pub(super) async fn stats(
 /// Connections one by one, in the order of their ids.
 #[utoipa::path(
     get, path = "/ws/stats/detailed", tag = "statistics",
-    params(DetailedQuery),
-    security(("bearer" = [])),
+    params(
+        ("after" = Option<u64>, Query,
+            description = "Only connections with a greater id: `next` of the page before."),
+        ("limit" = Option<u64>, Query,
+            description = "The most connections of the page (default 100, at most 1,000).",
+            minimum = 1),
+        ("user" = Option<String>, Query, description = "Only those of this user."),
+        ("ip" = Option<String>, Query, description = "Only those from this address."),
+        ("channel" = Option<String>, Query,
+            description = "Only those that follow this channel."),
+    ),
+    security(("api_key" = []), ("bearer" = [])),
     responses((status = 200, description = "A page of connections.", body = Connections)),
 )]
 pub(super) async fn detailed(
@@ -125,13 +88,15 @@ pub(super) async fn detailed(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.admin(&parts).await?;
-    let asked: DetailedQuery = query(&parts)?;
+    let asked = Question::of(&parts)?;
+    let channel = asked.text("channel")?;
+    channel.map_or(Ok(()), |channel| api.check_channel(channel))?;
     let filter = Filter {
-        after: asked.after.unwrap_or(0),
-        limit: limit(asked.limit)?,
-        user: asked.user,
-        ip: asked.ip,
-        channel: asked.channel,
+        after: asked.number("after", 0)?.unwrap_or(0),
+        limit: asked.limit()?,
+        user: asked.text("user")?.map(str::to_owned),
+        ip: asked.parsed("ip", ADDRESS)?,
+        channel: channel.map(str::to_owned),
     };
     json(&Connections::of(&api.node, &filter))
 }
@@ -139,8 +104,16 @@ pub(super) async fn detailed(
 /// What the limits count for each address (IPv6: a /64).
 #[utoipa::path(
     get, path = "/ws/stats/rate-limit", tag = "statistics",
-    params(RateLimitQuery),
-    security(("bearer" = [])),
+    params(
+        ("after" = Option<String>, Query,
+            description = "Only addresses behind this one: `next` of the page before."),
+        ("limit" = Option<u64>, Query,
+            description = "The most addresses of the page (default 100, at most 1,000).",
+            minimum = 1),
+        ("ip" = Option<String>, Query,
+            description = "Only the one to which this address belongs."),
+    ),
+    security(("api_key" = []), ("bearer" = [])),
     responses((status = 200, description = "A page of addresses.", body = RateLimits)),
 )]
 pub(super) async fn rate_limit(
@@ -149,16 +122,24 @@ pub(super) async fn rate_limit(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.admin(&parts).await?;
-    let asked: RateLimitQuery = query(&parts)?;
-    let [after, only] = [asked.after, asked.ip].map(|ip| ip.map(AddressKey::new));
-    json(&api.node.limits.report(after, only, limit(asked.limit)?))
+    let asked = Question::of(&parts)?;
+    let key = |name| {
+        let ip = asked.parsed(name, ADDRESS)?;
+        Ok::<_, ApiError>(ip.map(AddressKey::new))
+    };
+    let (after, only) = (key("after")?, key("ip")?);
+    json(&api.node.limits.report(after, only, asked.limit()?))
 }
 
 /// Ends stale connections and forgets expired sessions now.
 #[utoipa::path(
     post, path = "/ws/cleanup", tag = "operation",
-    params(CleanupQuery),
-    security(("bearer" = [])),
+    params(
+        ("silent_ms" = Option<u64>, Query,
+            description = "Connections from which nothing came for so long are stale (default: \
+                ping_interval and pong_timeout together)."),
+    ),
+    security(("api_key" = []), ("bearer" = [])),
     responses((status = 200, description = "What was removed.", body = Removed)),
 )]
 pub(super) async fn cleanup(
@@ -167,9 +148,9 @@ pub(super) async fn cleanup(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.admin(&parts).await?;
-    let asked: CleanupQuery = query(&parts)?;
+    let asked = Question::of(&parts)?;
     let config = &api.config;
-    let silence = asked.silent_ms.map(Duration::from_millis);
+    let silence = asked.number("silent_ms", 0)?.map(Duration::from_millis);
     let silence = silence.unwrap_or(config.ping_interval + config.pong_timeout);
     let removed = api.node.clean_up(silence).await?;
     tracing::info!(?removed, "cleaned up");
@@ -226,18 +207,15 @@ pub(super) async fn metrics(
 impl DisconnectRequest {
     fn target(self) -> Result<Target, ApiError> {
         let malformed = |text: &'static str| ApiError::new(Code::Malformed, text);
-        match (self.user, self.session, self.connection) {
-            (Some(user), None, None) => Ok(Target::User(user)),
-            (None, Some(text), None) => session(&text)
+        match self {
+            Self::User(user) => Ok(Target::User(user)),
+            Self::Session(text) => session(&text)
                 .map(Target::Session)
                 .ok_or_else(|| malformed("session must be 32 hexadecimal digits.")),
-            (None, None, Some(text)) => text
+            Self::Connection(text) => text
                 .parse()
                 .map(Target::Connection)
                 .map_err(|_| malformed("connection must be the id of one.")),
-            _ => Err(malformed(
-                "Exactly one of user, session and connection is needed.",
-            )),
         }
     }
 }
@@ -247,24 +225,6 @@ fn session(text: &str) -> Option<SessionKey> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let key = u128::from_str_radix(text, 16).ok().filter(|_| digits)?;
     Some(SessionKey(key.to_be_bytes()))
-}
-
-fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
-    match asked {
-        Some(0) => Err(ApiError::new(Code::Malformed, "limit must be at least 1.")),
-        asked => Ok(asked.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX)),
-    }
-}
-
-pub(super) fn query<Q: DeserializeOwned>(parts: &Parts) -> Result<Q, ApiError> {
-    let told = |error: &dyn fmt::Display| {
-        ApiError::new(
-            Code::Malformed,
-            format!("The query can't be read: {error}."),
-        )
-    };
-    let read = Query::<Q>::try_from_uri(&parts.uri);
-    read.map(|Query(asked)| asked).map_err(|error| told(&error))
 }
 
 fn json(value: &impl Serialize) -> Result<Response, ApiError> {

@@ -6,30 +6,21 @@ use axum::{
     response::Response,
 };
 use bowline_proto::Code;
-use serde::Deserialize;
 
 use super::{
     HttpApi,
     error::{ApiError, json_response},
-    operate::query,
+    query::Question,
 };
 use crate::{Operation, presence::Presence};
-
-/// How much of it.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Question {
-    /// The most users by name (default and at most 1,000).
-    #[param(minimum = 0)]
-    limit: Option<usize>,
-}
 
 /// Who follows the channel on this node.
 #[utoipa::path(
     get, path = "/api/channels/{channel}/presence", tag = "channels",
     params(
         ("channel" = String, Path, description = "The channel's name, percent-encoded."),
-        Question,
+        ("limit" = Option<u64>, Query,
+            description = "The most users by name (default and at most 1,000)."),
     ),
     security(("api_key" = []), ("bearer" = [])),
     responses((status = 200, description = "Who is there.", body = Presence)),
@@ -44,8 +35,9 @@ pub(super) async fn presence(
     let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
     api.check_channel(&channel)?;
     api.may(&identity, Operation::Presence, &channel).await?;
-    let asked: Question = query(&parts)?;
-    let presence = Presence::of(&api.node, &channel, asked.limit);
+    let limit = Question::of(&parts)?.number("limit", 0)?;
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let presence = Presence::of(&api.node, &channel, limit);
     let body = serde_json::to_vec(&presence).map_err(|_| ApiError::from(Code::Internal))?;
     Ok(json_response(StatusCode::OK, body))
 }

@@ -144,6 +144,14 @@ metrics! {
         "Bytes written by rewriting.";
     "bowline_log_compaction_failures_total" Counter Detail("compaction_failures", 1.0),
         "Rewritings that failed.";
+    "bowline_log_segments_hinted" Gauge Detail("segments_hinted_at_opening", 1.0),
+        "Segments whose hint files spared reading them when the log was opened.";
+    "bowline_log_unchecked_bytes" Gauge Detail("unchecked_bytes", 1.0),
+        "Bytes of the log that were not read since it was opened.";
+    "bowline_log_hint_files_total" Counter Detail("hint_files_written", 1.0),
+        "Hint files written.";
+    "bowline_log_hint_written_bytes_total" Counter Detail("hint_written_bytes", 1.0),
+        "Bytes written to hint files.";
     "bowline_log_requests_queued" Gauge Detail("requests_queued", 1.0),
         "Requests that wait for a commit.";
     "bowline_log_reads_queued" Gauge Detail("reads_queued", 1.0), "Reads that wait for a thread.";

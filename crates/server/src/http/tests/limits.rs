@@ -19,6 +19,7 @@ async fn without_a_key_nothing_is_told() {
             "X-No-Key: 1",
             "X-API-Key: wrong",
             "Authorization: Basic eDp5",
+            "Authorization: Bearer a-key-for-tests-only\r\nX-API-Key: another-one",
         ] {
             let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{header}");
             let answer = world.raw(&head, b"").await;

@@ -66,7 +66,13 @@ async fn a_channel_without_a_record_is_empty_not_absent() {
         let answer = world.get(&format!("/api/channels/a/history?{query}")).await;
         assert_eq!(answer.code(), (400, "bad_position"), "{query}");
     }
-    for query in ["limit=0", "limit=x", "limit=-1"] {
+    for query in [
+        "limit=0",
+        "limit=x",
+        "limit=-1",
+        "limit=",
+        "limit=1&limit=2",
+    ] {
         let answer = world.get(&format!("/api/channels/a/history?{query}")).await;
         assert_eq!(answer.code(), (400, "malformed"), "{query}");
     }

@@ -1,0 +1,67 @@
+//! The parameters behind the `?` of a request.
+//!
+//! Owns their strictness: what can't be read is refused by its name, never taken for absent.
+
+use std::str::FromStr;
+
+use axum::{extract::Query, http::request::Parts};
+use bowline_proto::Code;
+
+use super::error::ApiError;
+
+/// JSON numbers are exact up to here.
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Entries of a page where the question does not say.
+const LIMIT_DEFAULT: usize = 100;
+/// A greater `limit` is taken for this one.
+const LIMIT_MAX: usize = 1_000;
+
+/// All parameters of one request.
+pub(super) struct Question(Vec<(String, String)>);
+
+impl Question {
+    pub(super) fn of(parts: &Parts) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::try_from_uri(&parts.uri)
+            .map_err(|_| ApiError::new(Code::Malformed, "The query can't be read."))?;
+        Ok(Self(pairs))
+    }
+
+    /// A parameter as it stands.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        match values.next() {
+            None => Ok(value),
+            Some(_) => Err(refusal(name, "may stand there once only")),
+        }
+    }
+
+    /// A parameter of a form of its own.
+    pub(super) fn parsed<T: FromStr>(&self, name: &str, form: &str) -> Result<Option<T>, ApiError> {
+        let text = self.text(name)?;
+        text.map(|text| text.parse().map_err(|_| refusal(name, form)))
+            .transpose()
+    }
+
+    /// A whole number from `min` to 2^53 − 1.
+    pub(super) fn number(&self, name: &str, min: u64) -> Result<Option<u64>, ApiError> {
+        let form = "must be a whole number";
+        let number: Option<u64> = self.parsed(name, form)?;
+        if number.is_some_and(|number| !(min..=NUMBER_MAX).contains(&number)) {
+            return Err(refusal(name, &format!("must be from {min} to 2^53 - 1")));
+        }
+        Ok(number)
+    }
+
+    /// How many entries a page may have.
+    pub(super) fn limit(&self) -> Result<usize, ApiError> {
+        let limit = self.number("limit", 1)?;
+        Ok(limit.map_or(LIMIT_DEFAULT, |limit| {
+            usize::try_from(limit).unwrap_or(LIMIT_MAX).min(LIMIT_MAX)
+        }))
+    }
+}
+
+fn refusal(name: &str, problem: &str) -> ApiError {
+    ApiError::new(Code::Malformed, format!("{name} {problem}."))
+}
