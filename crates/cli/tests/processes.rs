@@ -333,7 +333,7 @@ fn mistakes_end_it_with_2_before_anything_starts() {
         assert!(told.contains(expected), "{expected} in {told}");
     }
     assert_eq!(run(&["serve", "--no-such-flag"]).status.code(), Some(2));
-    let url = run(&["publish", "a", "1", "--url", "ftp://example.com"]);
+    let url = run(&["publish", "a", "1", "--url", "https://example.com"]);
     assert_eq!(url.status.code(), Some(2));
 }
 
@@ -399,6 +399,8 @@ fn a_minted_token_does_what_it_was_minted_for() {
 fn no_token_and_no_key_is_ever_logged() {
     let secret = "access.jwt_secret=a-secret-of-the-tests-with-32-bytes!";
     let settings = [
+        "--engine",
+        "memory",
         "--log-level",
         "trace",
         "--set",

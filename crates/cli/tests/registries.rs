@@ -1,0 +1,13 @@
+//! Walks the registries: every code of the table is provoked, every metric moves, every route of
+//! `/openapi.json` is called. What has no case here fails the test.
+
+#[path = "../../server/tests/edge/client.rs"]
+#[expect(dead_code, reason = "the server's own tests use the rest of it")]
+mod client;
+
+mod registries {
+    mod codes;
+    mod metrics;
+    mod routes;
+    pub(crate) mod world;
+}
