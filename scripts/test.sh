@@ -22,6 +22,9 @@ step "Records of long runs"
 python3 scripts/test_proof.py
 scripts/proof.py check
 
+step "The HTTP side against its description"
+scripts/schemathesis.sh short
+
 step "The TypeScript client"
 scripts/ts.sh
 

@@ -18,7 +18,6 @@ use crate::{
     endpoint::{Endpoint, EndpointError},
     owner::{Command, Owner},
     subscription::Subscription,
-    tls::Trust,
 };
 
 /// Commands that wait for the owner; past it callers wait.
@@ -61,7 +60,6 @@ pub struct Builder {
     queue_messages: usize,
     receipts: bool,
     compress_from: Option<usize>,
-    authorities: Vec<u8>,
 }
 
 /// A connection that holds. Clones are handles to the same client; when the last one is dropped,
@@ -136,15 +134,6 @@ impl Builder {
         self
     }
 
-    /// Believes servers of `wss://` whose certificates these authorities (in PEM) have signed, besides
-    /// those of the system's.
-    #[must_use]
-    pub fn authorities(mut self, pem: &[u8]) -> Self {
-        self.authorities.extend_from_slice(pem);
-        self.authorities.push(b'\n');
-        self
-    }
-
     /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
     #[must_use]
     pub fn queue_messages(mut self, messages: usize) -> Self {
@@ -179,12 +168,9 @@ impl Builder {
     /// watch [`Client::state`].
     ///
     /// # Errors
-    /// The URL can't be dialled at all, or nobody is believed.
+    /// The URL can't be dialled at all.
     pub fn connect(mut self) -> Result<Client, EndpointError> {
-        let mut endpoint = Endpoint::parse(&self.url)?;
-        if endpoint.is_secure() {
-            endpoint = endpoint.trusting(Trust::new(&self.authorities)?);
-        }
+        let endpoint = Endpoint::parse(&self.url)?;
         self.options.client = Some(ClientInfo {
             name: env!("CARGO_PKG_NAME").into(),
             version: Some(env!("CARGO_PKG_VERSION").into()),
@@ -223,7 +209,7 @@ impl Builder {
 }
 
 impl Client {
-    /// A client of this `ws://` or `wss://` URL.
+    /// A client of this `ws://` URL.
     pub fn builder(url: &str) -> Builder {
         Builder {
             url: url.to_owned(),
@@ -232,7 +218,6 @@ impl Client {
             queue_messages: QUEUE_MESSAGES,
             receipts: false,
             compress_from: None,
-            authorities: Vec::new(),
         }
     }
 
