@@ -112,6 +112,7 @@ pub fn classify(evidence: &Evidence) -> Verdict {
         } => match code.as_deref().and_then(Code::from_name) {
             Some(code) => named(code, *retry_after_ms),
             None => Verdict {
+                code: code.clone(),
                 retry_after_ms: *retry_after_ms,
                 ..classify_status(*status)
             },

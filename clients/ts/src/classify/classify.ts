@@ -47,7 +47,7 @@ export function classify(evidence: Evidence, classOf: ClassOf): Verdict {
     case 'close':
       return classifyClose(evidence.code, evidence.reason, classOf)
     case 'http':
-      return named(evidence, classOf) ?? { ...classifyStatus(evidence.status), ...advice(evidence) }
+      return named(evidence, classOf) ?? unnamed(evidence, classifyStatus(evidence.status))
     case 'unreachable':
       return verdict('network', 'likely')
     case 'not_websocket':
@@ -81,9 +81,7 @@ interface Said {
 
 function classifyClose(code: number, reason: string, classOf: ClassOf): Verdict {
   const said = readReason(reason)
-  const judged = named(said, classOf) ?? { ...judgeClose(code), ...advice(said) }
-  if (judged.confidence !== 'certain' && typeof said.code === 'string') judged.code = said.code
-  return judged
+  return named(said, classOf) ?? unnamed(said, judgeClose(code))
 }
 
 function judgeClose(code: number): Verdict {
@@ -117,6 +115,12 @@ function named(said: Said, classOf: ClassOf): Verdict | undefined {
   const code = said.code
   const class_ = typeof code === 'string' ? classOf(code) : undefined
   return class_ && { class: class_, confidence: 'certain', code: code as string, ...advice(said) }
+}
+
+/** Judged by its number; the name is one that the table does not have. */
+function unnamed(said: Said, judged: Verdict): Verdict {
+  const code = typeof said.code === 'string' ? { code: said.code } : {}
+  return { ...judged, ...code, ...advice(said) }
 }
 
 function advice(said: Said): { retry_after_ms?: number } {

@@ -1,5 +1,5 @@
 // A real server for tests: the built `bowline`, on a free port.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -31,6 +31,18 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** The secret of servers that take tokens, and what their settings add to it. */
+const SECRET = 'a secret of tests, long enough for HS256'
+export const WITH_TOKENS = { BOWLINE_DEV: 'false', BOWLINE_ACCESS_JWT_SECRET: SECRET }
+
+/** A token that a server with `WITH_TOKENS` takes. */
+export function token(user: string, ttl = '1h'): string {
+  const grant = '*=subscribe,publish,history'
+  const args = ['token', '--user', user, '--grant', grant, '--ttl', ttl]
+  const env = { ...process.env, BOWLINE_ACCESS_JWT_SECRET: SECRET }
+  return execFileSync(binary(), args, { env, encoding: 'utf8' }).trim()
+}
+
 export class Server {
   readonly port: number
   readonly #settings: Record<string, string>
@@ -58,7 +70,8 @@ export class Server {
   }
 
   async up(): Promise<void> {
-    const child = spawn(binary(), ['serve', '--dev', '--listen', `127.0.0.1:${this.port}`], {
+    const dev = this.#settings.BOWLINE_DEV === 'false' ? [] : ['--dev']
+    const child = spawn(binary(), ['serve', ...dev, '--listen', `127.0.0.1:${this.port}`], {
       cwd: this.#folder,
       env: { ...process.env, ...this.#settings },
       stdio: 'ignore',
