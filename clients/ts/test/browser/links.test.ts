@@ -152,15 +152,33 @@ describe.skipIf(!executablePath)('in Chromium', () => {
     }
   })
 
-  test('a frozen page comes back', async () => {
-    await start(page, 'frozen')
+  test('a duplicated tab takes a session of its own, and leaves the first its messages', async () => {
+    await start(page, 'twin', { store: 'twin' })
     await reach(page, ['open'])
-    const session = await context.newCDPSession(page)
-    await session.send('Page.setWebLifecycleState', { state: 'frozen' })
-    await server.publish('frozen', 1)
+    proxy.hole = true
+    await page.evaluate(async () => {
+      const w = window as any
+      w.ws.publish('twin', 'unsent')
+      await new Promise((resolve) => setTimeout(resolve, 300))
+    })
+    // The copy gets what the tab had in sessionStorage, its place in the store included.
+    const opened = context.waitForEvent('page')
+    await page.evaluate(() => window.open(location.href))
+    const twin = await opened
+    await until('the copy is there', () => twin.evaluate(() => 'kit' in window))
+    expect(await twin.evaluate(() => sessionStorage.length)).toBeGreaterThan(0)
     proxy.cut()
-    await session.send('Page.setWebLifecycleState', { state: 'active' })
-    await until('it caught up', async () => (await seen(page)).length === 1)
+    proxy.hole = false
+    await start(twin, 'twin', { store: 'twin' })
+    for (const tab of [page, twin]) await reach(tab, ['open'])
+    const sessions = await Promise.all(
+      [page, twin].map((tab) => tab.evaluate(() => (window as any).ws.session)),
+    )
+    expect(sessions[0]).not.toBe(sessions[1])
+    for (const tab of [page, twin]) {
+      await until('it is there', async () => (await seen(tab)).length === 1)
+      expect(await seen(tab)).toEqual(['unsent'])
+    }
   })
 
   test.each([

@@ -66,23 +66,6 @@ const reach = (name: string, state: string) =>
   until(`${name} ${state}`, async () => (await look(name)).state === state)
 
 describe.skipIf(!executablePath)('a real server that refuses', () => {
-  test('a token that expires is renewed on the open link', async () => {
-    const server = await serve(WITH_TOKENS)
-    await client('ws', server.url, [token('ada', '4s'), token('ada')])
-    await reach('ws', 'open')
-    await until('a new one is asked for', async () => (await look('ws')).reasons.length === 2)
-    // Past the end of the first token.
-    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 4500)))
-    await page.evaluate(() => (window as any).ws.publish('a', 1))
-    const { state, states, reasons, classes } = await look('ws')
-    expect({ state, reasons, classes }).toEqual({
-      state: 'open',
-      reasons: ['connect', 'expired'],
-      classes: {},
-    })
-    expect(states).not.toContain('waiting')
-  })
-
   test('an expired token is replaced once; a second refusal needs the user', async () => {
     const server = await serve(WITH_TOKENS)
     const old = token('ada', '1s')

@@ -3,11 +3,11 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join, resolve } from 'node:path'
 
-const root = fileURLToPath(new URL('../../../../../', import.meta.url))
-const target = process.env.CARGO_TARGET_DIR ?? `${root}target`
+/** npm runs everything in the package's folder. */
+const root = resolve('../..')
+const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
 
 /** The binary: `BOWLINE`, or what cargo has built. */
 export function binary(): string {
