@@ -18,7 +18,7 @@ use crate::{
         ReconnectReason, Send, ServerMessage, SessionReason, Subject, Subscribe, TAG_BYTES_MAX,
         Welcome,
     },
-    position::Position,
+    position::{OFFSET_MAX, Position},
     publication::Data,
     recovery::{From, Recovery, RecoveryReason},
 };
@@ -189,6 +189,7 @@ impl Head<'_> {
         let seq = self
             .seq
             .and_then(|seq| seq.get().parse().ok())
+            .filter(|seq| *seq <= OFFSET_MAX)
             .map(Subject::Seq);
         seq.or_else(|| {
             self.id
@@ -231,6 +232,9 @@ fn echo(raw: Option<&RawValue>, sentence: &'static str) -> Result<Option<Echo>, 
 fn seq(seq: Option<u64>) -> Result<Option<u64>, ErrorInfo> {
     match seq {
         Some(0) => Err(ErrorInfo::new(Code::Malformed).with_message("seq counts from 1")),
+        Some(beyond) if beyond > OFFSET_MAX => {
+            Err(ErrorInfo::new(Code::Malformed).with_message("a number is at most 2^53 - 1"))
+        }
         seq => Ok(seq),
     }
 }
