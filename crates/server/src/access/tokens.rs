@@ -83,6 +83,10 @@ fn choose<'a>(issuers: &'a [Issuer], token: &str) -> Option<&'a Issuer> {
 impl Issuer {
     fn verify(&self, token: &str) -> Result<Identity, Code> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Code::Unauthorized)?;
+        if header.crit.is_some() {
+            // RFC 7515, 4.1.11: an extension that is not understood makes the token invalid.
+            return Err(Code::Unauthorized);
+        }
         let (algorithm, key) = self
             .keys
             .choose(header.kid.as_deref())

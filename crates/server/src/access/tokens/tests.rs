@@ -70,6 +70,14 @@ fn user(outcome: Result<Identity, Code>) -> Result<Option<String>, Code> {
 }
 
 #[test]
+fn an_extension_that_must_be_understood_is_not() {
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["exp2".to_owned()]);
+    let token = encode(&header, &ana(), &EncodingKey::from_secret(SECRET)).unwrap();
+    assert_eq!(user(verify(&[hs256()], &token)), Err(Code::Unauthorized));
+}
+
+#[test]
 fn each_algorithm_verifies_its_own_and_no_other() {
     for ours in TokenAlgorithm::ALL {
         for theirs in TokenAlgorithm::ALL {
