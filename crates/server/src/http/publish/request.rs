@@ -97,6 +97,11 @@ pub(super) fn form(parts: &Parts) -> Result<Form, ApiError> {
             Err(_) => return Err(malformed("Idempotency-Key is not plain text.")),
         },
     };
+    let coding = parts.headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let message = "The body must not be encoded: Content-Encoding is not taken.";
+        return Err(ApiError::new(Code::UnsupportedMediaType, message));
+    }
     let media = parts
         .headers
         .get(header::CONTENT_TYPE)
