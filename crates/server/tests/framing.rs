@@ -323,3 +323,31 @@ async fn each_violation_ends_its_connection_with_its_code() {
         }
     }
 }
+
+/// RFC 6455, 5.5.3: the newest of several pings may be answered alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_pings_makes_none_of_pongs() {
+    const PINGS: usize = 5_000;
+    let server = Server::builder().build().expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+    let mut socket = dial(&address, false).await;
+    let mut flood: Vec<u8> = masked(0x89, b"p").repeat(PINGS);
+    flood.extend(masked(0x89, b"last"));
+    socket.write_all(&flood).await.expect("taken");
+    let mut pongs = 0;
+    loop {
+        let mut head = [0; 2];
+        let read = timeout(DEADLINE, socket.read_exact(&mut head)).await;
+        read.expect("a pong in time").expect("it lives");
+        assert_eq!(head[0], 0x8a);
+        let mut payload = vec![0; usize::from(head[1])];
+        socket.read_exact(&mut payload).await.expect("its payload");
+        pongs += 1;
+        if payload == b"last" {
+            break;
+        }
+    }
+    assert!(pongs < PINGS / 2, "{pongs}");
+}

@@ -20,6 +20,10 @@ use crate::{access::Identity, link::Link, node::Node};
 /// The size of each thread's read buffer: a batch of small messages, or a good part of a large one.
 const READ_BYTES: usize = 16 * 1024;
 
+/// The pings of one read that are answered each for itself; of what comes beyond, only the last is
+/// (RFC 6455, 5.5.3), so that a flood of pings makes none of pongs.
+const PONGS_PER_READ_MAX: usize = 16;
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
     /// About 56 KB once a compressed message came.
@@ -224,15 +228,22 @@ impl Reading {
 
     fn decode_events(&mut self, input: &mut &mut [u8], now: Time) {
         let mut closing = Closing::new(Role::Server);
+        let (mut pings, mut last_pong) = (0, None);
         while self.ending.is_none() {
             let decoded =
                 INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(input, inflater));
             match decoded {
-                Ok(None) => return,
+                Ok(None) => break,
                 Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text)),
                 Ok(Some(Event::Binary(bytes))) => self.arrive(Incoming::Binary(&bytes)),
                 Ok(Some(Event::Ping(payload))) => {
-                    self.link.send_frame(encode_pong(&payload, None), now);
+                    pings += 1;
+                    let pong = encode_pong(&payload, None);
+                    if pings <= PONGS_PER_READ_MAX {
+                        self.link.send_frame(pong, now);
+                    } else {
+                        last_pong = Some(pong);
+                    }
                 }
                 Ok(Some(Event::Pong(payload))) => self.pong(&payload),
                 Ok(Some(Event::Close(frame))) => {
@@ -244,6 +255,9 @@ impl Reading {
                     self.ending = Some(closing.fail(&error).map_or(End::Broken, End::Fail));
                 }
             }
+        }
+        if let Some(pong) = last_pong {
+            self.link.send_frame(pong, now);
         }
     }
 
