@@ -21,7 +21,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderMap, Response, request::Parts},
+    http::{HeaderMap, HeaderName, Response, request::Parts},
     response::IntoResponse,
 };
 use bowline_proto::Code;
@@ -214,6 +214,15 @@ pub(crate) fn client_of(config: &Config, parts: &Parts) -> Option<IpAddr> {
         peer.ip(),
         &parts.headers,
     ))
+}
+
+/// The text of a header that may stand once. One that is repeated, or is no text, has a value that
+/// nobody has, so that it is judged rather than overlooked.
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    let text = value.to_str().ok();
+    Some(text.filter(|_| values.next().is_none()).unwrap_or("?"))
 }
 
 /// hyper bounds the whole head, and the headers at twice the number, with an answer that has no

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -27,7 +27,7 @@ use bowline_engine::Engine;
 use bowline_proto::Code;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{AccessControl, Config, node::Node};
+use crate::{AccessControl, Config, accept::only, node::Node};
 pub(crate) use error::{ApiError, json_response};
 
 /// What the HTTP routes work with. Cloning shares it.
@@ -131,12 +131,7 @@ async fn tally(State(api): State<HttpApi>, mut request: Request, next: Next) -> 
 }
 
 fn is_local(config: &Config, headers: &HeaderMap) -> bool {
-    // A value that is no text is a name that nobody has.
-    let text = |name| {
-        let value: Option<&HeaderValue> = headers.get(name);
-        value.map(|value| value.to_str().unwrap_or("?"))
-    };
-    config.allows_origin(text(header::ORIGIN), text(header::HOST))
+    config.allows_origin(only(headers, &header::ORIGIN), only(headers, &header::HOST))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use axum::{
     body::Body,
     extract::{Path, Query, Request, State},
     handler::Handler,
-    http::{HeaderName, HeaderValue, Response, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header},
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use crate::{
-    accept::{Deadline, Stream, client_of},
+    accept::{Deadline, Stream, client_of, only},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::ApiError,
@@ -175,6 +175,9 @@ async fn upgrade(
     if !parts.headers.contains_key(header::UPGRADE) {
         return verdict::answer(&node, &parts, ip, token.map(String::as_str)).await;
     }
+    if has_body(&parts.headers) {
+        return refuse(400, None, "a WebSocket upgrade has no body");
+    }
     let fields: Vec<(&str, &[u8])> = parts
         .headers
         .iter()
@@ -200,14 +203,8 @@ async fn upgrade(
     } else {
         Mode::Plain
     };
-    let text = |name: HeaderName| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let origin: Option<Box<str>> = text(header::ORIGIN).map(Into::into);
-    let from = (origin.as_deref(), text(header::HOST));
+    let origin: Option<Box<str>> = only(&parts.headers, &header::ORIGIN).map(Into::into);
+    let from = (origin.as_deref(), only(&parts.headers, &header::HOST));
     let outcome = judge(&node, from, ip, mode);
     let deadline = parts.extensions.get().copied();
     let Deadline(deadline) =
@@ -228,6 +225,12 @@ async fn upgrade(
         Ok(()) => answer(&accepted),
         Err(refusal) => ApiError::from(refusal.info()).into_response(),
     }
+}
+
+/// What follows the head would be taken for the body by one reader and for frames by another.
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
 /// Whether the connection may come in, by all that is known before it speaks.

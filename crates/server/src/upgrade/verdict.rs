@@ -14,6 +14,7 @@ use bowline_proto::Code;
 use tokio::time::timeout;
 
 use crate::{
+    accept::only,
     access::{Credentials, Entrance},
     http::{ApiError, json_response},
     limits::Refusal,
@@ -89,8 +90,9 @@ async fn judge(
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    let origin = text(header::ORIGIN);
-    if !node.config.allows_origin(origin, text(header::HOST)) {
+    let origin = only(&parts.headers, &header::ORIGIN);
+    let host = only(&parts.headers, &header::HOST);
+    if !node.config.allows_origin(origin, host) {
         return Err(Refusal::now(Code::OriginNotAllowed));
     }
     let bearer = text(header::AUTHORIZATION).and_then(|text| text.split_once(' '));

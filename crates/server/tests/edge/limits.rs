@@ -362,6 +362,17 @@ async fn a_page_of_another_origin_is_told_so() {
         .expect("101, to be told");
     assert_eq!(evil.closed().await.code(), (4403, "origin_not_allowed"));
     let own = format!("http://{}", world.address);
+    // What can't be read, or says two things, is no permission.
+    for lines in [
+        &[("Origin", own.as_str()), ("Origin", "https://evil.example")][..],
+        &[("Origin", "https://\u{e9}vil.example")],
+    ] {
+        let mut evil: Client = world
+            .dial_with(HERE, "/ws", &["bowline.v1"], lines)
+            .await
+            .expect("101, to be told");
+        assert_eq!(evil.closed().await.code(), (4403, "origin_not_allowed"));
+    }
     let mut own = world
         .dial_with(HERE, "/ws", &["bowline.v1"], &[("Origin", &own)])
         .await
