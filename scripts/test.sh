@@ -25,6 +25,9 @@ scripts/proof.py check
 step "The HTTP side against its description"
 scripts/schemathesis.sh short
 
+step "Hostile clients"
+scripts/hostile.sh
+
 step "The TypeScript client"
 scripts/ts.sh
 

@@ -10,6 +10,7 @@ mod check;
 mod clock;
 mod command;
 mod driver;
+mod hostile;
 mod http;
 mod log;
 mod network;
@@ -27,6 +28,7 @@ mod volume;
 pub use check::{CHECKERS, Checker, Findings, Plant, Totals, plant, totals};
 pub use clock::Clock;
 pub use driver::{Driver, DriverError, DriverSpec};
+pub use hostile::discard;
 pub use http::{HttpClient, HttpError};
 pub use log::{
     DRIVER_FILE_PREFIX, Event, Fate, History, HistoryError, Id, LEDGER_FILE, LINE_BYTES_MAX, Load,

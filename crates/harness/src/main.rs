@@ -26,6 +26,9 @@ enum Command {
     List,
     /// Runs a scenario, or all, and judges it.
     Run(Box<Run>),
+    /// Reads and discards what comes to a port of its own, which it prints; of `hostile-latency`.
+    #[command(hide = true)]
+    Discard,
     /// Judges the logs of a run again.
     Check {
         /// The folder that the run printed.
@@ -63,7 +66,8 @@ struct Run {
     /// The server keeps its logs on disk, where the scenario's own choice is memory.
     #[arg(long)]
     embedded: bool,
-    /// Only this kind of fault, of `kinds` and `pairs`; may be given several times.
+    /// Only this kind of fault, of `kinds` and `pairs`, or this row of the hostile ones; may be given
+    /// several times.
     #[arg(long)]
     fault: Vec<String>,
     #[arg(long)]
@@ -105,6 +109,13 @@ async fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        Command::Discard => match bowline_harness::discard().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            }
+        },
         Command::Check { folder, scenario } => match named(&scenario).as_deref() {
             Some([scenario]) => conclude(&(scenario.judge)(&folder)).exit_code(),
             _ => ExitCode::from(2),

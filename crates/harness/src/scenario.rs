@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     chaos,
     driver::{DriverError, DriverSpec},
+    hostile,
     log::HistoryError,
     process::ServerError,
     verdict::Verdict,
@@ -105,7 +106,10 @@ pub enum RunError {
 
 /// All scenarios, in the order in which `harness run all` runs them.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
-    [chaos::SCENARIOS].into_iter().flatten().copied()
+    [chaos::SCENARIOS, hostile::SCENARIOS]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// The scenario of this name.

@@ -62,7 +62,7 @@ pub(super) enum Act {
     /// A masked frame with its length in the shortest form.
     Frame(u8, &'static [u8]),
     /// A masked frame of so many equal bytes.
-    Filled(u8, usize, u8),
+    Fill(u8, usize, u8),
     /// A compressed text frame of so many bytes once it is inflated.
     Bomb(usize),
     /// A masked text frame.
@@ -71,6 +71,8 @@ pub(super) enum Act {
     Binary(&'static str),
     /// Text on the socket; line ends become CRLF.
     Lines(&'static str),
+    /// A POST of this target and these headers, with this body and its length.
+    Post(&'static str, &'static str),
     /// Text on the socket as it stands.
     Body(&'static str),
     /// These bytes one by one, so many milliseconds apart, until the peer has had enough.
@@ -122,7 +124,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// The code of the code table that it shows.
-    pub(super) const fn code(&self) -> Option<&'static str> {
+    pub(super) fn code(&self) -> Option<&'static str> {
         match self {
             // The verdict of an upgrade that would pass is no code of the table.
             Self::Status(_, "" | "ok") | Self::Closes(_, "") => None,

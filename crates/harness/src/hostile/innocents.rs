@@ -17,8 +17,6 @@ use super::{
 };
 use crate::process::Server;
 
-/// Innocents have an address that no attacker uses.
-const ADDRESS: &str = "127.0.0.250";
 /// A handshake may be told to come back later, once or twice.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(20);
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
@@ -51,6 +49,16 @@ enum Kind {
     Plain,
 }
 
+impl Kind {
+    /// No attacker uses these.
+    const fn address(self) -> &'static str {
+        match self {
+            Self::Bowline => "127.0.0.250",
+            Self::Plain => "127.0.0.251",
+        }
+    }
+}
+
 impl Innocents {
     /// Connects one of each kind.
     pub(super) async fn connect(server: &Server, token: Option<&str>) -> Result<Self, String> {
@@ -71,6 +79,15 @@ impl Innocents {
     /// How many messages they have received in all.
     pub(super) fn received(&self) -> u64 {
         self.states.iter().map(|state| state.borrow().last).sum()
+    }
+
+    /// None of them has been cut.
+    pub(super) fn are_there(&self) -> Result<(), String> {
+        let fault = self
+            .states
+            .iter()
+            .find_map(|state| state.borrow().fault.clone());
+        fault.map_or(Ok(()), |fault| Err(format!("an innocent: {fault}")))
     }
 
     /// Publishes the next number and waits until all have it.
@@ -114,7 +131,7 @@ async fn welcomed(to: SocketAddr, kind: Kind, token: Option<&str>) -> Result<Wir
 
 async fn dial(to: SocketAddr, kind: Kind, token: Option<&str>) -> Result<Wire, String> {
     let told = |error: std::io::Error| error.to_string();
-    let mut wire = Wire::dial(to, ADDRESS, None).await.map_err(told)?;
+    let mut wire = Wire::dial(to, kind.address(), None).await.map_err(told)?;
     let (target, protocol) = match kind {
         Kind::Bowline => ("/ws".to_owned(), "Sec-WebSocket-Protocol: bowline.v1\r\n"),
         Kind::Plain => {
@@ -134,7 +151,8 @@ async fn dial(to: SocketAddr, kind: Kind, token: Option<&str>) -> Result<Wire, S
     }
     let first = match kind {
         Kind::Bowline => {
-            let mut hello = json!({"type": "hello", "id": 1, "subscribe": {INNOCENT_CHANNEL: null}});
+            let mut hello =
+                json!({"type": "hello", "id": 1, "subscribe": {INNOCENT_CHANNEL: null}});
             if let Some(token) = token {
                 hello["token"] = token.into();
             }
@@ -143,7 +161,9 @@ async fn dial(to: SocketAddr, kind: Kind, token: Option<&str>) -> Result<Wire, S
         // Its pong says that the subscription has begun.
         Kind::Plain => r#"{"type":"ping","timestamp":1}"#.to_owned(),
     };
-    wire.write(&masked(TEXT, first.as_bytes())).await.map_err(told)?;
+    wire.write(&masked(TEXT, first.as_bytes()))
+        .await
+        .map_err(told)?;
     loop {
         let frame = wire.frame().await.map_err(told)?;
         let message: Value = serde_json::from_str(&frame.text()).unwrap_or_default();

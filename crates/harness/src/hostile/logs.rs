@@ -68,14 +68,23 @@ mod tests {
     use super::*;
 
     fn faults(log: &str, is_json: bool) -> usize {
-        judge_text(log.as_bytes(), is_json, &["secret".to_owned()]).faults.len()
+        judge_text(log.as_bytes(), is_json, &["secret".to_owned()])
+            .faults
+            .len()
     }
 
     #[test]
     fn what_the_server_writes_passes() {
-        let text = "bowline is listening\n2026-11-28T00:00:00Z  INFO bowline: name=\"a\\r\\nFORGED\"\n";
+        let text =
+            "bowline is listening\n2026-11-28T00:00:00Z  INFO bowline: name=\"a\\r\\nFORGED\"\n";
         assert_eq!(faults(text, false), 0);
-        assert_eq!(faults("{\"level\":\"INFO\",\"name\":\"\\u001b[31mFORGED\"}\n", true), 0);
+        assert_eq!(
+            faults(
+                "{\"level\":\"INFO\",\"name\":\"\\u001b[31mFORGED\"}\n",
+                true
+            ),
+            0
+        );
     }
 
     #[test]

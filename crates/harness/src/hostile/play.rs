@@ -132,7 +132,8 @@ impl<'a> Player<'a> {
             }
             Act::Drip(text, millis) => {
                 let text = self.expand(text)?.replace('\n', "\r\n");
-                self.drip(text.as_bytes(), Duration::from_millis(*millis)).await?;
+                self.drip(text.as_bytes(), Duration::from_millis(*millis))
+                    .await?;
             }
             bytes => {
                 let bytes = self.bytes(bytes)?;
@@ -149,10 +150,20 @@ impl<'a> Player<'a> {
             Act::Bytes(bytes) => bytes.to_vec(),
             Act::Raw(first, length, payload) => masked_raw(*first, length, payload),
             Act::Frame(first, payload) => masked(*first, payload),
-            Act::Filled(first, count, byte) => masked(*first, &vec![*byte; *count]),
+            Act::Fill(first, count, byte) => masked(*first, &vec![*byte; *count]),
             Act::Text(text) => masked(TEXT, self.expand(text)?.as_bytes()),
             Act::Binary(text) => masked(BINARY, self.expand(text)?.as_bytes()),
             Act::Lines(text) => self.expand(text)?.replace('\n', "\r\n").into_bytes(),
+            Act::Post(head, body) => {
+                let body = self.expand(body)?;
+                let head = format!("POST {head}Content-Length: {}\n\n", body.len());
+                self.expand(&head)?
+                    .replace('\n', "\r\n")
+                    .into_bytes()
+                    .into_iter()
+                    .chain(body.into_bytes())
+                    .collect()
+            }
             Act::Body(text) => self.expand(text)?.into_bytes(),
             Act::Bomb(count) => masked(TEXT | 0x40, &deflate::bomb(*count)),
             other => return Err(format!("{other:?} writes nothing")),
@@ -212,7 +223,10 @@ impl<'a> Player<'a> {
         if hand.refused.is_some() {
             return Ok(());
         }
-        let _ = hand.wire.write(&masked(TEXT, hello.to_string().as_bytes())).await;
+        let _ = hand
+            .wire
+            .write(&masked(TEXT, hello.to_string().as_bytes()))
+            .await;
         loop {
             let frame = hand.frame().await?;
             let message: Value = serde_json::from_str(&frame.text()).unwrap_or_default();
@@ -313,7 +327,9 @@ impl<'a> Player<'a> {
             Outcome::Cut => {
                 let ended = self.hand()?.wire.ends_silently().await;
                 let ended = ended.map_err(|error| error.to_string())?;
-                return ended.then_some(()).ok_or_else(|| "there is an answer".to_owned());
+                return ended
+                    .then_some(())
+                    .ok_or_else(|| "there is an answer".to_owned());
             }
             Outcome::Error(code) => same("code", &self.message("error").await?["code"], code)?,
             Outcome::Refuses(seq, code) => {
@@ -347,7 +363,10 @@ impl<'a> Player<'a> {
         for wanted in 1..=count {
             let message = self.message("message").await?;
             let position = message["position"].as_str().unwrap_or_default();
-            let offset = position.split('.').nth(1).and_then(|text| text.parse().ok());
+            let offset = position
+                .split('.')
+                .nth(1)
+                .and_then(|text| text.parse().ok());
             same("offset", &offset.unwrap_or(0_u64).into(), wanted)?;
         }
         Ok(())

@@ -9,6 +9,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use serde_json::{Value, json};
 
+use super::worlds::{ADMIN_TOKEN, API_KEY};
+
 /// The secret of the worlds with HS256.
 pub(super) const SECRET: &str = "a-secret-of-the-hostile-suite-with-32-bytes";
 /// What their tokens are for.
@@ -117,9 +119,7 @@ impl Tokens {
     /// Good claims; what differs is the header, and the key with which it is signed.
     fn by_header(&self, name: &str) -> Option<String> {
         let (keys, claims) = (&self.keys, self.claims());
-        let hs = |key: &EncodingKey, header: Value| {
-            signed(&header, &claims, key, Algorithm::HS256)
-        };
+        let hs = |key: &EncodingKey, header: Value| signed(&header, &claims, key, Algorithm::HS256);
         Some(match name {
             "alg none" => unsigned(&json!({"alg": "none"}), &claims),
             "alg nOnE" => unsigned(&json!({"alg": "nOnE"}), &claims),
@@ -163,9 +163,7 @@ impl Tokens {
                 let header = json!({"alg": "PS256"});
                 signed(&header, &claims, &keys.rsa, Algorithm::PS256)
             }
-            "rsa public key as secret" => {
-                hs(&keys.rsa_public_as_secret, json!({"alg": "HS256"}))
-            }
+            "rsa public key as secret" => hs(&keys.rsa_public_as_secret, json!({"alg": "HS256"})),
             "ec" => self.ec(json!({"alg": "ES256", "kid": "one"})),
             "ec without kid" => self.ec(json!({"alg": "ES256"})),
             "ec with an unknown kid" => self.ec(json!({"alg": "ES256", "kid": "two"})),
@@ -175,9 +173,7 @@ impl Tokens {
                 &keys.ec_public_as_secret,
                 json!({"alg": "HS256", "kid": "one"}),
             ),
-            "the published secret" => {
-                hs(&keys.published, json!({"alg": "HS256", "kid": "secret"}))
-            }
+            "the published secret" => hs(&keys.published, json!({"alg": "HS256", "kid": "secret"})),
             "rsa key of the set" => {
                 let header = json!({"alg": "RS256", "kid": "rsa"});
                 signed(&header, &claims, &keys.rsa, Algorithm::RS256)
@@ -205,7 +201,10 @@ impl Tokens {
             "claims are a list" => self.signed(&json!({"alg": "HS256"}), &json!([1])),
             "header is a list" => format!("{}.{claims}.{signature}", part(&json!([]))),
             "header is no JSON" => {
-                format!("{}.{claims}.{signature}", BASE64_URL_SAFE_NO_PAD.encode("{"))
+                format!(
+                    "{}.{claims}.{signature}",
+                    BASE64_URL_SAFE_NO_PAD.encode("{")
+                )
             }
             "no base64" => "!!!.???.***".to_owned(),
             "dots" => "..".to_owned(),
@@ -221,7 +220,9 @@ impl Tokens {
             .lines()
             .filter(|line| !line.starts_with("-----"))
             .collect();
-        let der = BASE64_STANDARD.decode(der).map_err(|error| error.to_string())?;
+        let der = BASE64_STANDARD
+            .decode(der)
+            .map_err(|error| error.to_string())?;
         // The point is the end of the structure: 32 bytes each of x and y.
         let point = der.last_chunk::<64>().ok_or("the key is too short")?;
         let (x, y) = point.split_at(32);
@@ -232,6 +233,17 @@ impl Tokens {
             {"kty": "RSA", "kid": "rsa", "use": "sig", "n": text(&[0xc5; 256]), "e": "AQAB"},
         ]});
         Ok(set.to_string())
+    }
+
+    /// What no log may show: keys, and the parts of tokens that open something.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let valid = self.by_claims("valid");
+        let signature = valid.and_then(|token| Some(token.rsplit_once('.')?.1.to_owned()));
+        [SECRET, API_KEY, ADMIN_TOKEN]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(signature)
+            .collect()
     }
 
     fn claims(&self) -> Value {

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use super::tokens::{AUDIENCE, RSA_PUBLIC_PEM, SECRET, Tokens};
 use crate::{
-    process::{Server, ServerError},
+    process::{Server, ServerSpec},
     scenario::RunError,
 };
 
@@ -35,10 +35,12 @@ pub(super) enum World {
     Trusting,
     /// 127.77.0.1 speaks the PROXY protocol.
     Balanced,
-    /// The log has room for four messages and three channels.
+    /// The log has room for six messages and three channels.
     Filled,
-    /// The log is on disk, in small segments, and waits for it a millisecond.
+    /// The log is on disk, in small segments.
     Disk,
+    /// The log is on disk, and is waited for a millisecond.
+    Hasty,
     /// Will be told to shut down.
     Leaving,
     /// A program of its own with a handler that fails in every way.
@@ -50,15 +52,32 @@ pub(super) const API_KEY: &str = "the-api-key-of-the-suite";
 pub(super) const ADMIN_TOKEN: &str = "the-admin-token-of-the-suite";
 /// Where innocents listen: without history, so that no full log keeps their messages from them.
 pub(super) const INNOCENT_CHANNEL: &str = "innocents";
-/// The address of the trusted proxy.
-pub(super) const PROXY: &str = "127.77.0.1";
 
 /// Channels without history: of innocents, and of cases.
 const VOLATILE: &str = "[[channels]]\npattern = \"innocents\"\nhistory = false
 [[channels]]\npattern = \"volatile:*\"\nhistory = false\n";
 
+/// Starts a development server with these settings beside the defaults that are shipped.
+pub(super) async fn start_with(
+    binary: &Path,
+    folder: &Path,
+    config: &str,
+) -> Result<Server, RunError> {
+    let spec = ServerSpec {
+        binary: binary.to_owned(),
+        data: folder.join("data"),
+        folder: folder.to_owned(),
+        config: config.to_owned(),
+        environment: Vec::new(),
+        public_key: None,
+        prefix: Vec::new(),
+        ip: None,
+    };
+    Ok(Server::start(spec).await?)
+}
+
 impl World {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Dev,
         Self::Guarded,
         Self::GuardedJson,
@@ -72,6 +91,7 @@ impl World {
         Self::Balanced,
         Self::Filled,
         Self::Disk,
+        Self::Hasty,
         Self::Leaving,
         Self::Application,
     ];
@@ -94,6 +114,11 @@ impl World {
             Self::Keys => Some("ec"),
             _ => None,
         }
+    }
+
+    /// Whether a publish of an innocent can be relied on.
+    pub(super) const fn delivers(self) -> bool {
+        !matches!(self, Self::Hasty | Self::Disk)
     }
 
     const fn is_dev(self) -> bool {
@@ -145,11 +170,17 @@ connection_timeout = \"1s\"\naccess_timeout = \"1s\"\n",
             Self::Filled => [
                 "",
                 "",
-                "kind = \"memory\"\nmax_messages = 4\nmax_channels = 3\n",
+                "kind = \"memory\"\nmax_messages = 6\nmax_channels = 3\n",
+                "",
+            ],
+            Self::Hasty => [
+                "publish_timeout = \"1ms\"\n",
+                "",
+                "kind = \"embedded\"\n",
                 "",
             ],
             Self::Disk => [
-                "publish_timeout = \"1ms\"\n",
+                "",
                 "",
                 "kind = \"embedded\"\nsegment_bytes = 4096\nprobe_interval = \"1h\"\n",
                 "",
@@ -208,14 +239,21 @@ allow = [\"subscribe\", \"publish\", \"history\", \"presence\"]
         let folder = folder.join(self.name());
         fs::create_dir_all(&folder)?;
         let config = self.config(&folder)?;
-        let started: Result<Server, ServerError> = if self == Self::Application {
-            Server::start_application(application, &folder).await
-        } else if self.is_dev() {
-            Server::start(binary, &folder, &config, &[]).await
-        } else {
-            Server::start_public(binary, &folder, &config, &[], API_KEY).await
+        let binary = match self {
+            Self::Application => application,
+            _ => binary,
         };
-        Ok(started?)
+        let spec = ServerSpec {
+            binary: binary.to_owned(),
+            data: folder.join("data"),
+            folder,
+            config,
+            environment: Vec::new(),
+            public_key: (!self.is_dev()).then(|| API_KEY.to_owned()),
+            prefix: Vec::new(),
+            ip: None,
+        };
+        Ok(Server::start(spec).await?)
     }
 }
 

@@ -66,7 +66,7 @@ rows! {
     rest:
     case("the good one of each kind is taken", Keys, &[Hello(r#"{"token":"{{token:ec without kid}}"}"#)], Lives);
     case("an expired token in a URL", Guarded, &[Plain("/ws?token={{token:expired}}")], Closes(4401, "token_expired"));
-    case("the API key over WebSocket", Guarded, &[Hello(r#"{"token":"{{key}}"}"#), Text(r#"{"type":"publish","id":1,"channel":"user:bob","data":1}"#)], Closes(4401, "unauthorized"));
+    case("an API key is a backend's, over WebSocket too", Guarded, &[Hello(r#"{"token":"{{key}}"}"#), Text(r#"{"type":"publish","id":1,"channel":"user:bob","data":1}"#)], Answers("reply"));
     case("no grant", Guarded, &[Hello(r#"{"token":"{{token:valid}}","subscribe":{"secret":null}}"#)], Denies("secret", "forbidden"));
     case("a grant for a name is none for what begins like it", Guarded, &[Hello(r#"{"token":"{{token:valid}}","subscribe":{"exactly":null}}"#)], Denies("exactly", "forbidden"));
     case("a grant to subscribe is none to publish", Guarded, &[Hello(r#"{"token":"{{token:valid}}"}"#), Text(r#"{"type":"publish","seq":1,"channel":"exact","data":1}"#)], Refuses(1, "forbidden"));

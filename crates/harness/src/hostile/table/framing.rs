@@ -27,9 +27,9 @@ rows! {
     "a fragmented ping", [Frame(0x09, b"a")], Closes(1002, "");
     "a fragmented pong", [Frame(0x0a, b"a")], Closes(1002, "");
     "a fragmented close", [Frame(0x08, &[0x03, 0xe8])], Closes(1002, "");
-    "a ping of 126 bytes", [Filled(0x89, 126, 0)], Closes(1002, "");
+    "a ping of 126 bytes", [Fill(0x89, 126, 0)], Closes(1002, "");
     "a pong of 65,536 bytes", [Raw(0x8a, &[127, 0, 0, 0, 0, 0, 1, 0, 0], b"")], Closes(1002, "");
-    "a close of 126 bytes", [Filled(0x88, 126, 0)], Closes(1002, "");
+    "a close of 126 bytes", [Fill(0x88, 126, 0)], Closes(1002, "");
     "a length of 5 in two bytes", [Raw(0x82, &[126, 0, 5], b"12345")], Closes(1002, "");
     "a length of 0 in two bytes", [Raw(0x82, &[126, 0, 0], b"")], Closes(1002, "");
     "a length of 0 in eight bytes", [Raw(0x82, &[127, 0, 0, 0, 0, 0, 0, 0, 0], b"")], Closes(1002, "");
