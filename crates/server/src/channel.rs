@@ -182,6 +182,12 @@ impl Channel {
         look(&mut state.tail)
     }
 
+    /// The bytes in its tail.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn tail_bytes(&self) -> usize {
+        lock(&self.state).tail.bytes()
+    }
+
     /// Adds a member.
     pub(crate) fn add(&self, link: &Arc<Link>) {
         lock(&self.state).members.push(link.clone());

@@ -74,6 +74,18 @@ impl Hub {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// The bytes in each channel's tail.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn tail_bytes(&self) -> Vec<usize> {
+        let channels = |shard: &Mutex<HashMap<_, Arc<Channel>>>| -> Vec<Arc<Channel>> {
+            lock(shard).values().cloned().collect()
+        };
+        let channels = self.shards.iter().flat_map(channels);
+        channels
+            .map(|channel| channel.tail_bytes())
+            .collect()
+    }
+
     fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Channel>>> {
         let hash = self.hasher.hash_one(name);
         &self.shards[usize::try_from(hash % SHARDS as u64).expect("below the number of shards")]

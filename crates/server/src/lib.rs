@@ -12,6 +12,7 @@ mod clients;
 mod clock;
 mod config;
 mod connection;
+mod entropy;
 mod frames;
 mod handler;
 mod http;

@@ -469,6 +469,12 @@ impl Link {
         lock(&self.inner).outbox.bytes() > self.queue_bytes_max
     }
 
+    /// How many bytes wait for the socket.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.inner).outbox.bytes()
+    }
+
     /// Bytes came, and completed so many messages.
     pub(crate) fn received(&self, now: Time, bytes: usize, messages: usize) {
         let mut inner = lock(&self.inner);

@@ -21,8 +21,8 @@ use tokio::{
 
 pub(crate) use crate::stats::count;
 use crate::{
-    access::AccessControl, clients::Clients, clock::Clock, config::Config, handler::MessageHandler,
-    hub::Hub, limits::Limits, link::Link, stats::Counters, sync::lock,
+    access::AccessControl, clients::Clients, clock::Clock, config::Config, entropy::Entropy,
+    handler::MessageHandler, hub::Hub, limits::Limits, link::Link, stats::Counters, sync::lock,
 };
 
 /// One server process's shared parts.
@@ -36,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     /// Which programs clients say that they are.
     pub(crate) clients: Clients,
+    pub(crate) entropy: Entropy,
     /// Who may come in.
     pub(crate) limits: Arc<Limits>,
     /// One permit per refused peer that is told why.
@@ -59,7 +60,7 @@ impl Node {
         access: Arc<dyn AccessControl>,
         handler: Option<Arc<dyn MessageHandler>>,
         hub: Arc<Hub>,
-        clock: Clock,
+        (clock, entropy): (Clock, Entropy),
     ) -> Self {
         let limits = Arc::new(Limits::new(config.clone(), clock));
         let refusals = Arc::new(Semaphore::new(config.refusals_max));
@@ -73,6 +74,7 @@ impl Node {
             hub,
             clock,
             clients: Clients::default(),
+            entropy,
             limits,
             refusals,
             sessions: Mutex::new(Sessions::new()),

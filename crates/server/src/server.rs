@@ -24,6 +24,7 @@ use crate::{
     channel::TailBounds,
     clock::Clock,
     config::{Config, ConfigProblem},
+    entropy::Entropy,
     frames::Mode,
     handler::MessageHandler,
     http::HttpApi,
@@ -71,6 +72,7 @@ pub struct ServerBuilder {
     engine: Option<Arc<dyn Engine>>,
     access: Option<Arc<dyn AccessControl>>,
     handler: Option<Arc<dyn MessageHandler>>,
+    entropy: Entropy,
 }
 
 /// Why a server can't be built.
@@ -124,6 +126,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Draws its random bits from a seed, which a simulation repeats.
+    #[cfg(feature = "simulation")]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.entropy = Entropy::Seeded(std::sync::Mutex::new(seed));
+        self
+    }
+
     /// Checks the settings and puts the parts together.
     ///
     /// # Errors
@@ -143,9 +152,8 @@ impl ServerBuilder {
         let hub = Arc::new(Hub::new(bounds, clock, runtime));
         engine.listen(hub.clone());
         let access = self.access.unwrap_or_else(|| Arc::new(OpenAccess));
-        let mut name = [0; 4];
-        getrandom::fill(&mut name).map_err(|_| BuildError::Entropy)?;
-        let name = format!("{:08x}", u32::from_be_bytes(name)).into();
+        let name = self.entropy.draw().ok_or(BuildError::Entropy)?;
+        let name = format!("{:08x}", name >> 96).into();
         let config = Arc::new(self.config);
         let node = Arc::new(Node::new(
             name,
@@ -154,7 +162,7 @@ impl ServerBuilder {
             access,
             self.handler,
             hub,
-            clock,
+            (clock, self.entropy),
         ));
         let http = HttpApi::new(node.clone());
         let publishes = Arc::new(Semaphore::new(PUBLISHES_INFLIGHT_MAX));

@@ -48,6 +48,17 @@ pub trait Stream: fmt::Debug + Send + Sync {
     fn shut_down(&self) -> io::Result<()>;
 }
 
+/// The fullest of what a server's bounds bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Connections.
+    pub connections: usize,
+    /// Bytes in the longest queue of a connection.
+    pub queue_bytes: usize,
+    /// Bytes in the largest tail of a channel.
+    pub tail_bytes: usize,
+}
+
 impl Server {
     /// Serves a client of `bowline.v1` from right behind its upgrade on.
     pub fn attach(&self, stream: Box<dyn Stream>, peer: SocketAddr) -> JoinHandle<()> {
@@ -74,6 +85,17 @@ impl Server {
     /// Lets the clients go as at the end of [`serve`](Self::serve), within `shutdown_timeout`.
     pub async fn shut_down(&self) {
         self.drain(None).await;
+    }
+
+    /// What its bounds bound, at this moment.
+    pub fn gauges(&self) -> Gauges {
+        let links = self.node().links();
+        let tails = self.node().hub.tail_bytes();
+        Gauges {
+            connections: links.len(),
+            queue_bytes: links.iter().map(|link| link.queued()).max().unwrap_or(0),
+            tail_bytes: tails.into_iter().max().unwrap_or(0),
+        }
     }
 
     /// Each total of the node with its name, as `/ws/stats` shows it.

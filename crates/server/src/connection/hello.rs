@@ -197,9 +197,9 @@ fn claim_fresh(
     identity: &Identity,
     number: Option<u64>,
 ) -> Result<Box<str>, End> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|_| End::code(Code::Internal))?;
-    let session: Box<str> = format!("{:032x}", u128::from_be_bytes(random)).into();
+    let random = node.entropy.draw();
+    let random = random.ok_or_else(|| End::code(Code::Internal))?;
+    let session: Box<str> = format!("{random:032x}").into();
     let key = session_key(identity.user.as_deref(), &session);
     // Under the client's own number: without one it would count as the highest, and the client's
     // next dial would be refused as another's.

@@ -1,0 +1,78 @@
+//! Silent gap: nothing is left out unless it was said before, and a rewound log is never recovered.
+
+use bowline_proto::{Position, recovery::RecoveryReason};
+
+use super::{Account, Violation, walk::Walk};
+use crate::{
+    observed::Step,
+    truth::{Log, Truth},
+};
+
+pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
+    for (number, life) in account.lives.iter().enumerate() {
+        for (channel, steps) in &life.steps {
+            let mut report = |problem: String| {
+                let text = format!("life {number}, {channel}: {problem}");
+                found.push(Violation::new("silent-gap", text));
+            };
+            let mut asked = false;
+            for (cursor, step) in Walk::new(steps) {
+                if let Some(problem) = judge(cursor, asked, step) {
+                    report(problem);
+                }
+                asked = matches!(step, Step::Asked(_));
+            }
+            if let Some(log) = account.truth.logs.get(channel)
+                && life.is_alive
+                && life.wanted.contains_key(channel)
+                && let Some(problem) = check_line(&account.truth, log, steps)
+            {
+                report(problem);
+            }
+        }
+    }
+}
+
+fn judge(cursor: Option<Position>, asked: bool, step: &Step) -> Option<String> {
+    match step {
+        Step::Message { position: Some(at), .. } => {
+            let cursor = cursor?;
+            let expected = if cursor.epoch == at.epoch { cursor.offset + 1 } else { 1 };
+            let silent = at.offset > expected || (cursor.epoch != at.epoch && cursor.offset > 0);
+            silent.then(|| format!("from {cursor:?} to {at:?} without a word"))
+        }
+        Step::Began { recovery, .. } if recovery.recovered => {
+            let (cursor, at) = (cursor?, recovery.position?);
+            let is_new = recovery.reason == Some(RecoveryReason::New) && !asked;
+            let ahead = if cursor.epoch == at.epoch {
+                at.offset > cursor.offset
+            } else {
+                cursor.offset > 0 || at.offset > 0
+            };
+            (is_new || ahead).then(|| format!("recovered from {cursor:?} to {at:?}"))
+        }
+        _ => None,
+    }
+}
+
+/// What was delivered since the last word of a gap is what the log has there now: after a rewind
+/// nobody goes on as if nothing had happened.
+fn check_line(truth: &Truth, log: &Log, steps: &[Step]) -> Option<String> {
+    if truth.rewinds == 0 {
+        return None;
+    }
+    for step in steps.iter().rev() {
+        match step {
+            Step::Message { position: Some(at), data } => {
+                let entry = log.entries.get(&at.offset);
+                let same = entry.is_some_and(|entry| entry.term == at.term && entry.data == *data);
+                if at.epoch != log.epoch || !same {
+                    return Some(format!("{at:?} was rewound, and nobody said so"));
+                }
+            }
+            Step::Began { recovery, .. } if recovery.recovered && recovery.reason.is_none() => {}
+            _ => return None,
+        }
+    }
+    None
+}

@@ -1,0 +1,80 @@
+//! Upstream once: each message of a client ends once, and took effect as it was told, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Account, Violation};
+use crate::{
+    observed::{Ended, Sent, Target},
+    truth::Place,
+};
+
+pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
+    let places = account.truth.places();
+    let mut handled: BTreeMap<&Bytes, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    for (index, one) in account.handled.iter().enumerate() {
+        let known = handled.entry(&one.data).or_insert((index, BTreeSet::new()));
+        known.1.insert(&one.key);
+    }
+    for (number, life) in account.lives.iter().enumerate() {
+        let mut last_commit = 0;
+        let mut last_handled = None;
+        for sent in &life.sent {
+            let mut report = |problem: String| {
+                let text = format!("life {number}, {:?}: {problem}", sent.data);
+                found.push(Violation::new("upstream", text));
+            };
+            if sent.ends.len() != 1 {
+                report(format!("ended {:?}", sent.ends));
+                continue;
+            }
+            let problem = match &sent.target {
+                Target::Channel(_) => {
+                    let stored = places.get(&sent.data).map(Vec::as_slice).unwrap_or_default();
+                    let cut = account.truth.cut.contains(&sent.data);
+                    judge_stored(sent, stored, cut, &mut last_commit)
+                }
+                Target::Application => {
+                    judge_handled(sent, handled.get(&sent.data), &mut last_handled)
+                }
+            };
+            if let Some(problem) = problem {
+                report(problem);
+            }
+        }
+    }
+}
+
+fn judge_stored(sent: &Sent, stored: &[Place], cut: bool, last: &mut u64) -> Option<String> {
+    let legal = match sent.ends[0] {
+        Ended::Acked => stored.len() == 1 || (stored.is_empty() && cut),
+        Ended::Refused => stored.is_empty(),
+        Ended::Unknown => stored.len() <= 1,
+    };
+    if !legal {
+        return Some(format!("ended {:?} and stands at {stored:?}", sent.ends[0]));
+    }
+    let commit = stored.first()?.commit;
+    let before = std::mem::replace(last, commit);
+    (commit < before).then(|| "took effect before an earlier one".to_owned())
+}
+
+fn judge_handled(
+    sent: &Sent,
+    handled: Option<&(usize, BTreeSet<&str>)>,
+    last: &mut Option<usize>,
+) -> Option<String> {
+    let keys = handled.map_or(0, |(_, keys)| keys.len());
+    let legal = match sent.ends[0] {
+        Ended::Acked => keys == 1,
+        Ended::Refused => keys == 0,
+        Ended::Unknown => keys <= 1,
+    };
+    if !legal {
+        return Some(format!("ended {:?}, handled under {keys} keys", sent.ends[0]));
+    }
+    let first = handled?.0;
+    let before = std::mem::replace(last, Some(first));
+    (Some(first) < before).then(|| "was handled before an earlier one".to_owned())
+}

@@ -1,0 +1,93 @@
+//! What the outside has seen: applications behind clients, backends, and who reads on the wire.
+//!
+//! Owns the account that checkers judge. Must not know machines, wires or the server.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bowline_proto::{Position, message::GapReason, recovery::Recovery};
+use bytes::Bytes;
+
+/// What one client process saw of one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It asked for the channel, behind this position where it knew one.
+    Asked(Option<Position>),
+    /// The subscription began or went on; `floor` is what retention had left by then, `rewinds`
+    /// how often an older disk had been put back.
+    Began {
+        recovery: Recovery,
+        floor: u64,
+        rewinds: u64,
+    },
+    /// Publications are missing.
+    Gap {
+        position: Option<Position>,
+        reason: GapReason,
+        missed: Option<u64>,
+        floor: u64,
+        rewinds: u64,
+    },
+    /// A publication.
+    Message {
+        position: Option<Position>,
+        data: Bytes,
+    },
+    /// The subscription ended.
+    Ended,
+}
+
+/// Where a client's message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Channel(Arc<str>),
+    Application,
+}
+
+/// How a client's message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Acked,
+    Refused,
+    Unknown,
+}
+
+/// A message that a client was told to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) data: Bytes,
+    pub(crate) target: Target,
+    /// Exactly one, once all has settled.
+    pub(crate) ends: Vec<Ended>,
+}
+
+/// One client process, from its start to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) user: usize,
+    pub(crate) steps: BTreeMap<Arc<str>, Vec<Step>>,
+    pub(crate) sent: Vec<Sent>,
+    /// The channels that it follows now.
+    pub(crate) wanted: BTreeMap<Arc<str>, ()>,
+    /// It runs to the end.
+    pub(crate) is_alive: bool,
+    /// Why it has not converged; empty where it has.
+    pub(crate) stuck: Option<String>,
+}
+
+/// A publication of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) channel: Arc<str>,
+    pub(crate) data: Bytes,
+    pub(crate) keyed: bool,
+    pub(crate) end: Option<Ended>,
+}
+
+/// The fullest that was seen, beside what is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fullest {
+    pub(crate) queue_bytes: usize,
+    pub(crate) queue_bytes_max: usize,
+    pub(crate) tail_bytes: usize,
+    pub(crate) tail_bytes_max: usize,
+}

@@ -1,0 +1,204 @@
+//! The engine as the server sees it: the log's core on a simulated disk, with the waits of a real
+//! one and hints that get lost.
+//!
+//! Owns waits, lost answers and lossy hints, all within the contract of
+//! [`Engine`](bowline_engine::Engine). Must not decide what is stored.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bowline_engine::{
+    Append, AppendError, Appended, BoxFuture, Engine, EngineHealth, EngineStats, Inline, Listener,
+    Page, PageLimit, ReadError, SessionKey,
+};
+use bowline_proto::{
+    Publication,
+    recovery::{ChannelState, EngineClock},
+};
+use tokio::{sync::oneshot, time::sleep};
+
+use crate::{rng::Rng, wire::lock};
+
+/// Answers that get lost, and reads that fail, in thousandths.
+const LOST_ANSWERS_PERMILLE: u64 = 5;
+const FAILED_READS_PERMILLE: u64 = 5;
+
+/// The log behind its waits.
+pub(crate) struct Store {
+    pub(crate) log: Arc<Inline>,
+    faults: Arc<Faults>,
+}
+
+/// What goes wrong between the server and its engine.
+pub(crate) struct Faults {
+    rng: Mutex<Rng>,
+    wait_ms: u64,
+    lost_hints_permille: u64,
+    healed: AtomicBool,
+    /// Answers, reads and hints that went wrong.
+    pub(crate) count: AtomicU64,
+}
+
+impl Faults {
+    pub(crate) fn new(rng: Rng, wait_ms: u64, lost_hints_permille: u64) -> Arc<Self> {
+        Arc::new(Self {
+            rng: Mutex::new(rng),
+            wait_ms,
+            lost_hints_permille,
+            healed: AtomicBool::new(false),
+            count: AtomicU64::new(0),
+        })
+    }
+
+    /// Nothing goes wrong from now on.
+    pub(crate) fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+    }
+
+    fn happens(&self, permille: u64) -> bool {
+        let happens =
+            !self.healed.load(Ordering::Relaxed) && lock(&self.rng).permille(permille);
+        self.count.fetch_add(u64::from(happens), Ordering::Relaxed);
+        happens
+    }
+
+    /// A wait of the device; now and then a long one.
+    async fn wait(&self) {
+        let wait_ms = {
+            let mut rng = lock(&self.rng);
+            let long = if rng.permille(10) { 20 } else { 1 };
+            rng.below(self.wait_ms * long + 1)
+        };
+        if wait_ms > 0 {
+            sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+}
+
+impl Store {
+    pub(crate) const fn new(log: Arc<Inline>, faults: Arc<Faults>) -> Self {
+        Self { log, faults }
+    }
+
+    async fn reading(&self) -> Result<(), ReadError> {
+        self.faults.wait().await;
+        if self.faults.happens(FAILED_READS_PERMILLE) {
+            return Err(ReadError::StorageUnavailable);
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Store {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        let count = batch.len();
+        let (log, faults) = (self.log.clone(), self.faults.clone());
+        let (answer, answered) = oneshot::channel();
+        // A task of its own: whoever gives the answer up undoes nothing.
+        tokio::spawn(async move {
+            faults.wait().await;
+            let outcomes = log.append(batch).await;
+            faults.wait().await;
+            if !faults.happens(LOST_ANSWERS_PERMILLE) {
+                let _ = answer.send(outcomes);
+            }
+        });
+        Box::pin(async move {
+            let outcomes = answered.await;
+            outcomes.unwrap_or_else(|_| vec![Err(AppendError::FateUnknown); count])
+        })
+    }
+
+    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        let channel = channel.to_owned();
+        Box::pin(async move {
+            self.reading().await?;
+            let state = self.log.channel(&channel).await;
+            self.faults.wait().await;
+            state
+        })
+    }
+
+    fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: PageLimit,
+    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
+        let channel = channel.to_owned();
+        Box::pin(async move {
+            self.reading().await?;
+            let page = self.log.read(&channel, after, limit).await;
+            self.faults.wait().await;
+            page
+        })
+    }
+
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
+        Box::pin(async move {
+            self.reading().await?;
+            let record = self.log.session(session).await;
+            self.faults.wait().await;
+            record
+        })
+    }
+
+    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.log.end_session(session)
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.log.listen(Arc::new(Lossy {
+            to: listener,
+            faults: self.faults.clone(),
+            held: Mutex::new(None),
+        }));
+    }
+
+    fn clock(&self) -> EngineClock {
+        self.log.clock()
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.log.stats()
+    }
+
+    fn health(&self) -> EngineHealth {
+        self.log.health()
+    }
+}
+
+type Hint = (Arc<str>, u64, Arc<Publication>);
+
+/// Hints that get lost, come twice, or come after later ones.
+struct Lossy {
+    to: Arc<dyn Listener>,
+    faults: Arc<Faults>,
+    held: Mutex<Option<Hint>>,
+}
+
+impl Listener for Lossy {
+    fn published(&self, channel: &Arc<str>, epoch: u64, publication: &Arc<Publication>) {
+        let permille = self.faults.lost_hints_permille;
+        if self.faults.happens(permille) {
+            return;
+        }
+        let held = lock(&self.held).take();
+        if held.is_none() && self.faults.happens(permille) {
+            *lock(&self.held) = Some((channel.clone(), epoch, publication.clone()));
+            return;
+        }
+        self.to.published(channel, epoch, publication);
+        if self.faults.happens(permille) && epoch != 0 {
+            self.to.published(channel, epoch, publication);
+        }
+        if let Some((channel, epoch, publication)) = held {
+            self.to.published(&channel, epoch, &publication);
+        }
+    }
+}
