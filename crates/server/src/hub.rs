@@ -81,9 +81,7 @@ impl Hub {
             lock(shard).values().cloned().collect()
         };
         let channels = self.shards.iter().flat_map(channels);
-        channels
-            .map(|channel| channel.tail_bytes())
-            .collect()
+        channels.map(|channel| channel.tail_bytes()).collect()
     }
 
     fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Channel>>> {

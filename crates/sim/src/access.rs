@@ -93,8 +93,7 @@ impl AccessControl for Access {
     ) -> BoxFuture<'a, bool> {
         let user = identity.user.as_deref();
         let user = user.and_then(|user| user.strip_prefix('u')?.parse().ok());
-        let allowed = user
-            .is_some_and(|user| lock(&self.grants).allows(user, operation, channel));
+        let allowed = user.is_some_and(|user| lock(&self.grants).allows(user, operation, channel));
         Box::pin(ready(allowed))
     }
 }

@@ -68,3 +68,6 @@ impl fmt::Display for Violation {
         write!(f, "{}: {}", self.checker, self.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,11 @@ impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.seeds.max(1);
         for (name, count) in self.each() {
-            writeln!(f, "{name:<22}{count:>12}{:>12.1} a seed", count as f64 / seeds as f64)?;
+            writeln!(
+                f,
+                "{name:<22}{count:>12}{:>12.1} a seed",
+                count as f64 / seeds as f64
+            )?;
         }
         Ok(())
     }

@@ -25,6 +25,9 @@ struct Args {
     /// A swarm goes on behind a failing seed.
     #[arg(long)]
     keep_going: bool,
+    /// Do not look for a smaller form of a seed that fails.
+    #[arg(long)]
+    no_minimise: bool,
     /// Do not print the trace.
     #[arg(long)]
     quiet: bool,
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
     };
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = args.threads.unwrap_or(cores);
-    report(args.seed, &swarm(args.seed, bound, threads, !args.keep_going))
+    let swarm = swarm(args.seed, bound, threads, !args.keep_going);
+    report(args.seed, &swarm, !args.no_minimise)
 }
 
 fn play(args: &Args) -> ExitCode {
@@ -64,7 +68,11 @@ fn play(args: &Args) -> ExitCode {
         faults: args.faults,
         without: args.without.iter().copied().collect::<BTreeSet<_>>(),
     };
-    let told = if args.quiet { Told::Nothing } else { Told::Trace };
+    let told = if args.quiet {
+        Told::Nothing
+    } else {
+        Told::Trace
+    };
     let outcome = run(args.seed, &cuts, told);
     print!("{}", outcome.counters);
     for violation in &outcome.violations {
@@ -78,7 +86,7 @@ fn play(args: &Args) -> ExitCode {
     }
 }
 
-fn report(first: u64, swarm: &Swarm) -> ExitCode {
+fn report(first: u64, swarm: &Swarm, minimises: bool) -> ExitCode {
     print!("{}", swarm.counters);
     let minutes = swarm.elapsed.as_secs_f64() / 60.0;
     println!(
@@ -97,6 +105,9 @@ fn report(first: u64, swarm: &Swarm) -> ExitCode {
         println!("all clean");
         return ExitCode::SUCCESS;
     };
+    if !minimises {
+        return ExitCode::FAILURE;
+    }
     match minimise(*seed) {
         Some(cuts) => println!("smaller: bowline-sim --seed {seed}{}", flags(&cuts)),
         None => println!("seed {seed} did not fail again: it is not deterministic"),
@@ -123,7 +134,10 @@ fn flags(cuts: &Cuts) -> String {
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
-    let known = Fault::ALL.iter().copied().find(|fault| fault.name() == name);
+    let known = Fault::ALL
+        .iter()
+        .copied()
+        .find(|fault| fault.name() == name);
     known.ok_or_else(|| {
         let names: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
         format!("no such fault; there are {}", names.join(", "))

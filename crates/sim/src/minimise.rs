@@ -23,7 +23,10 @@ pub fn minimise(seed: u64) -> Option<Cuts> {
         }
     }
     for (most, set) in [
-        (50, (|cuts, count| cuts.faults = Some(count)) as fn(&mut Cuts, usize)),
+        (
+            50,
+            (|cuts, count| cuts.faults = Some(count)) as fn(&mut Cuts, usize),
+        ),
         (30, |cuts, count| cuts.clients = Some(count)),
         (800, |cuts, count| cuts.publications = Some(count)),
     ] {

@@ -191,7 +191,11 @@ impl Node {
             let outcome = if key.is_some() {
                 let producer = None;
                 let batch = vec![Append { producer, effect }];
-                store.append(batch).await.pop().unwrap_or(Err(AppendError::FateUnknown))
+                store
+                    .append(batch)
+                    .await
+                    .pop()
+                    .unwrap_or(Err(AppendError::FateUnknown))
             } else {
                 server.publish(&channel, data).await
             };
@@ -248,7 +252,10 @@ impl Node {
 
 /// The log itself answers within the call.
 fn now<T>(mut answer: BoxFuture<'_, T>) -> T {
-    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(answer) => answer,
         Poll::Pending => unreachable!("Inline does its work in the call"),
     }

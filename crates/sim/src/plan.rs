@@ -146,7 +146,11 @@ impl Plan {
             users: rng.within(10, 20) as usize,
             channels: rng.within(4, 8) as usize,
             publications: publications.min(cuts.publications.unwrap_or(usize::MAX)),
-            faults: if kinds.is_empty() { 0 } else { faults.min(cuts.faults.unwrap_or(usize::MAX)) },
+            faults: if kinds.is_empty() {
+                0
+            } else {
+                faults.min(cuts.faults.unwrap_or(usize::MAX))
+            },
             kinds,
             safety_ms: rng.within(4_000, 10_000),
             latency_ms: (low, low + spread),
@@ -216,6 +220,8 @@ fn engine(rng: &mut Rng) -> EngineConfig {
             policy("small-*", Some(small)),
             policy("*", Some(large)),
         ],
+        // Above the clock's jumps, as an operator must have it who sets clocks.
+        key_window: hour * 12,
         ..EngineConfig::default()
     }
 }

@@ -61,8 +61,7 @@ impl Faults {
     }
 
     fn happens(&self, permille: u64) -> bool {
-        let happens =
-            !self.healed.load(Ordering::Relaxed) && lock(&self.rng).permille(permille);
+        let happens = !self.healed.load(Ordering::Relaxed) && lock(&self.rng).permille(permille);
         self.count.fetch_add(u64::from(happens), Ordering::Relaxed);
         happens
     }
@@ -189,7 +188,8 @@ impl Listener for Lossy {
             return;
         }
         let held = lock(&self.held).take();
-        if held.is_none() && self.faults.happens(permille) {
+        // Without history there are no offsets by which a late hint could be told.
+        if held.is_none() && epoch != 0 && self.faults.happens(permille) {
             *lock(&self.held) = Some((channel.clone(), epoch, publication.clone()));
             return;
         }

@@ -65,7 +65,9 @@ pub(crate) struct Truth {
 
 impl Log {
     pub(crate) fn head(&self) -> u64 {
-        self.entries.last_key_value().map_or(0, |(offset, _)| *offset)
+        self.entries
+            .last_key_value()
+            .map_or(0, |(offset, _)| *offset)
     }
 }
 
@@ -106,7 +108,10 @@ impl Truth {
         let data = publication.data.bytes().clone();
         let commit = self.commits;
         if epoch == 0 {
-            self.live.entry(channel.clone()).or_default().push((data, commit));
+            self.live
+                .entry(channel.clone())
+                .or_default()
+                .push((data, commit));
             return;
         }
         let key = (channel.clone(), epoch, publication.offset, publication.term);
@@ -125,7 +130,8 @@ impl Truth {
             log.epoch = epoch;
         }
         let term = publication.term;
-        log.entries.insert(publication.offset, Entry { term, data, commit });
+        log.entries
+            .insert(publication.offset, Entry { term, data, commit });
     }
 
     /// Notes how far retention has come.
@@ -165,7 +171,8 @@ impl Truth {
         let lost = log.entries.split_off(&(keeps + 1));
         if !is_older && !lost.is_empty() {
             let range = (lost.keys().next(), lost.keys().next_back());
-            self.faults.push(format!("log: {channel} has lost {range:?} by a restart"));
+            self.faults
+                .push(format!("log: {channel} has lost {range:?} by a restart"));
         }
         self.cut.extend(lost.into_values().map(|entry| entry.data));
         if keeps == 0 {

@@ -251,7 +251,8 @@ impl World {
 
     fn violate(&mut self, checker: &'static str, text: String) {
         let now = self.now;
-        self.trace.say(now, || format!("VIOLATION {checker}: {text}"));
+        self.trace
+            .say(now, || format!("VIOLATION {checker}: {text}"));
         self.violations.push(Violation::new(checker, text));
     }
 

@@ -20,14 +20,24 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
 
 fn judge(cursor: Option<Position>, step: &Step) -> Option<String> {
     match step {
-        Step::Began { recovery, floor, rewinds } => match recovery.reason {
+        Step::Began {
+            recovery,
+            floor,
+            rewinds,
+        } => match recovery.reason {
             Some(RecoveryReason::Expired) => judge_expired(cursor, *floor, *rewinds),
             Some(RecoveryReason::Rewound | RecoveryReason::UnknownEpoch) => {
                 (*rewinds == 0).then(|| format!("{recovery:?} without a rewind"))
             }
             _ => None,
         },
-        Step::Gap { position, reason: GapReason::Expired, missed, floor, rewinds } => {
+        Step::Gap {
+            position,
+            reason: GapReason::Expired,
+            missed,
+            floor,
+            rewinds,
+        } => {
             let counted = match (cursor, position) {
                 (Some(from), Some(to)) if from.epoch == to.epoch => {
                     Some(to.offset.saturating_sub(from.offset))
@@ -39,9 +49,11 @@ fn judge(cursor: Option<Position>, step: &Step) -> Option<String> {
                 miscounted.then(|| format!("{missed:?} missed from {cursor:?} to {position:?}"))
             })
         }
-        Step::Gap { reason: GapReason::UnknownEpoch, rewinds: 0, .. } => {
-            Some("another record without a rewind".to_owned())
-        }
+        Step::Gap {
+            reason: GapReason::UnknownEpoch,
+            rewinds: 0,
+            ..
+        } => Some("another record without a rewind".to_owned()),
         _ => None,
     }
 }

@@ -23,7 +23,12 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
             found.push(Violation::new("loss", text));
         }
     }
-    for (number, life) in account.lives.iter().enumerate().filter(|(_, life)| life.is_alive) {
+    for (number, life) in account
+        .lives
+        .iter()
+        .enumerate()
+        .filter(|(_, life)| life.is_alive)
+    {
         if let Some(why) = &life.stuck {
             let text = format!("life {number} of user {} {why}", life.user);
             found.push(Violation::new("liveness", text));
@@ -37,7 +42,8 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
             let end = walk::end(steps.unwrap_or_default());
             if end.map(|at| (at.epoch, at.offset)) != Some((log.epoch, log.head())) {
                 let head = log.head();
-                let text = format!("life {number} ends at {end:?} of {channel}, its head is {head}");
+                let text =
+                    format!("life {number} ends at {end:?} of {channel}, its head is {head}");
                 found.push(Violation::new("loss", text));
             }
         }

@@ -35,9 +35,15 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
 
 fn judge(cursor: Option<Position>, asked: bool, step: &Step) -> Option<String> {
     match step {
-        Step::Message { position: Some(at), .. } => {
+        Step::Message {
+            position: Some(at), ..
+        } => {
             let cursor = cursor?;
-            let expected = if cursor.epoch == at.epoch { cursor.offset + 1 } else { 1 };
+            let expected = if cursor.epoch == at.epoch {
+                cursor.offset + 1
+            } else {
+                1
+            };
             let silent = at.offset > expected || (cursor.epoch != at.epoch && cursor.offset > 0);
             silent.then(|| format!("from {cursor:?} to {at:?} without a word"))
         }
@@ -63,7 +69,10 @@ fn check_line(truth: &Truth, log: &Log, steps: &[Step]) -> Option<String> {
     }
     for step in steps.iter().rev() {
         match step {
-            Step::Message { position: Some(at), data } => {
+            Step::Message {
+                position: Some(at),
+                data,
+            } => {
                 let entry = log.entries.get(&at.offset);
                 let same = entry.is_some_and(|entry| entry.term == at.term && entry.data == *data);
                 if at.epoch != log.epoch || !same {

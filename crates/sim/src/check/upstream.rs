@@ -31,7 +31,10 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
             }
             let problem = match &sent.target {
                 Target::Channel(_) => {
-                    let stored = places.get(&sent.data).map(Vec::as_slice).unwrap_or_default();
+                    let stored = places
+                        .get(&sent.data)
+                        .map(Vec::as_slice)
+                        .unwrap_or_default();
                     let cut = account.truth.cut.contains(&sent.data);
                     judge_stored(sent, stored, cut, &mut last_commit)
                 }
@@ -72,7 +75,10 @@ fn judge_handled(
         Ended::Unknown => keys <= 1,
     };
     if !legal {
-        return Some(format!("ended {:?}, handled under {keys} keys", sent.ends[0]));
+        return Some(format!(
+            "ended {:?}, handled under {keys} keys",
+            sent.ends[0]
+        ));
     }
     let first = handled?.0;
     let before = std::mem::replace(last, Some(first));

@@ -28,7 +28,9 @@ impl World {
             };
             let channel: Arc<str> = format!("{prefix}{number}").into();
             if prefix == SECRET_PREFIX {
-                let readers = (0..self.plan.users).filter(|_| self.rng.percent(60)).collect();
+                let readers = (0..self.plan.users)
+                    .filter(|_| self.rng.percent(60))
+                    .collect();
                 lock(&self.grants).readers.insert(channel.clone(), readers);
             }
             self.channels.push(channel);

@@ -96,7 +96,11 @@ impl World {
 
     fn ask(&mut self, client: usize, channel: &Arc<str>, position: Option<Position>) {
         let life = self.actors[client].life;
-        if self.lives[life].wanted.insert(channel.clone(), ()).is_some() {
+        if self.lives[life]
+            .wanted
+            .insert(channel.clone(), ())
+            .is_some()
+        {
             return;
         }
         self.step(client, channel, Step::Asked(position));
@@ -198,22 +202,40 @@ impl World {
                 let soon = self.rng.within(50, 300);
                 self.plan_in(soon, Event::Connect(client));
             }
-            Told::Welcome { session, reason, .. } => {
+            Told::Welcome {
+                session, reason, ..
+            } => {
                 self.actors[client].session = session;
                 self.counters.sessions_lost += u64::from(reason.is_some());
             }
             Told::Subscribed { channel, recovery } => {
-                self.counters.recovered += u64::from(recovery.recovered && recovery.reason.is_none());
+                self.counters.recovered +=
+                    u64::from(recovery.recovered && recovery.reason.is_none());
                 let (floor, rewinds) = self.retention(&channel);
                 let life = self.actors[client].life;
                 self.lives[life].wanted.insert(channel.clone(), ());
-                let step = Step::Began { recovery, floor, rewinds };
+                let step = Step::Began {
+                    recovery,
+                    floor,
+                    rewinds,
+                };
                 self.step(client, &channel, step);
             }
-            Told::Gap { channel, position, reason, missed } => {
+            Told::Gap {
+                channel,
+                position,
+                reason,
+                missed,
+            } => {
                 self.counters.gaps += 1;
                 let (floor, rewinds) = self.retention(&channel);
-                let step = Step::Gap { position, reason, missed, floor, rewinds };
+                let step = Step::Gap {
+                    position,
+                    reason,
+                    missed,
+                    floor,
+                    rewinds,
+                };
                 self.step(client, &channel, step);
             }
             Told::Message(message) => {
@@ -224,6 +246,10 @@ impl World {
             }
             Told::SubscribeFailed { channel, error } if !error.retry => {
                 self.refused(client, &channel, &error.code);
+            }
+            // The client has saved itself, but the server has left something out.
+            Told::Error(error) if error.code == "offset_jump" => {
+                self.violate("silent-gap", format!("c{client}: {}", error.message));
             }
             Told::Unsubscribed { channel, .. } => self.unfollow(client, &channel),
             Told::Acked { key } => self.end(client, key, Ended::Acked),
@@ -245,7 +271,10 @@ impl World {
         let allowed = lock(&self.grants).allows(user, Operation::Subscribe, channel);
         let innocent = code == Code::Forbidden.as_str() && allowed;
         if innocent {
-            self.violate("access", format!("c{client} may read {channel} and was refused"));
+            self.violate(
+                "access",
+                format!("c{client} may read {channel} and was refused"),
+            );
         }
         self.counters.refused += 1;
         self.unfollow(client, channel);
@@ -314,6 +343,11 @@ impl World {
 
     /// Who has not converged yet, and why.
     pub(super) fn stuck(&self) -> Vec<(usize, String)> {
+        let connections = self.node.as_ref().map(|node| node.gauges().connections);
+        if connections.is_none_or(|count| count > self.actors.len()) {
+            let why = format!("is not alone: the server has {connections:?} connections");
+            return vec![(self.actors[0].life, why)];
+        }
         let truth = lock(&self.truth);
         let mut stuck = Vec::new();
         for actor in &self.actors {
@@ -323,14 +357,22 @@ impl World {
                 why.push(format!("is {state:?}"));
             }
             if !actor.machine.outbox().is_empty() {
-                why.push(format!("has {} in its outbox", actor.machine.outbox().len()));
+                why.push(format!(
+                    "has {} in its outbox",
+                    actor.machine.outbox().len()
+                ));
             }
             for channel in self.lives[actor.life].wanted.keys() {
-                let Some(log) = truth.logs.get(channel) else { continue };
+                let Some(log) = truth.logs.get(channel) else {
+                    continue;
+                };
                 let cursor = actor.machine.subscriptions().cursor(channel);
                 let at = cursor.map(|at| (at.epoch, at.offset));
                 if at != Some((log.epoch, log.head())) {
-                    why.push(format!("stands at {at:?} of {channel}, its head is {}", log.head()));
+                    why.push(format!(
+                        "stands at {at:?} of {channel}, its head is {}",
+                        log.head()
+                    ));
                 }
             }
             if !why.is_empty() {

@@ -38,10 +38,20 @@ impl World {
     /// Whether it could be done.
     fn strike(&mut self, kind: Fault) -> bool {
         match kind {
-            Fault::Cut | Fault::CutAtByte | Fault::HalfOpen | Fault::LossUp | Fault::LossDown
+            Fault::Cut
+            | Fault::CutAtByte
+            | Fault::HalfOpen
+            | Fault::LossUp
+            | Fault::LossDown
             | Fault::Delay => self.break_link(kind),
-            Fault::LateHello | Fault::FreezeClient | Fault::SlowReader | Fault::Hint
-            | Fault::Reload | Fault::Clone | Fault::ClearOutbox | Fault::Unsubscribe => {
+            Fault::LateHello
+            | Fault::FreezeClient
+            | Fault::SlowReader
+            | Fault::Hint
+            | Fault::Reload
+            | Fault::Clone
+            | Fault::ClearOutbox
+            | Fault::Unsubscribe => {
                 let client = self.rng.index(self.actors.len());
                 if self.actors[client].frozen_until.is_some() {
                     return false;
@@ -51,8 +61,14 @@ impl World {
             Fault::ExpireToken => self.expire_tokens(),
             Fault::Revoke => self.revoke(),
             Fault::Burst => self.burst(),
-            Fault::FreezeServer | Fault::Crash | Fault::TornCrash | Fault::Drain
-            | Fault::OlderDisk | Fault::ClockJump | Fault::DiskFull | Fault::BrokenSync => {
+            Fault::FreezeServer
+            | Fault::Crash
+            | Fault::TornCrash
+            | Fault::Drain
+            | Fault::OlderDisk
+            | Fault::ClockJump
+            | Fault::DiskFull
+            | Fault::BrokenSync => {
                 self.node.is_some() && self.frozen_until.is_none() && self.trouble_server(kind)
             }
         }
@@ -159,10 +175,20 @@ impl World {
         let pause = self.rng.percent(40);
         let back_ms = self.rng.within(1, 1_500);
         if pause {
-            self.feed(client, Input::Pause { channel: channel.clone() });
+            self.feed(
+                client,
+                Input::Pause {
+                    channel: channel.clone(),
+                },
+            );
             self.plan_in(back_ms, Event::Unpause(client, life, channel));
         } else {
-            self.feed(client, Input::Unsubscribe { channel: channel.clone() });
+            self.feed(
+                client,
+                Input::Unsubscribe {
+                    channel: channel.clone(),
+                },
+            );
             self.plan_in(back_ms, Event::Resubscribe(client, channel));
         }
         self.counters.unsubscribes += 1;
@@ -222,11 +248,19 @@ impl World {
     fn saved(
         &self,
         client: usize,
-    ) -> ((Box<str>, u64), Vec<(Arc<str>, Option<bowline_proto::Position>)>) {
+    ) -> (
+        (Box<str>, u64),
+        Vec<(Arc<str>, Option<bowline_proto::Position>)>,
+    ) {
         let actor = &self.actors[client];
         let wanted = self.lives[actor.life].wanted.keys();
         let channels = wanted
-            .map(|channel| (channel.clone(), actor.machine.subscriptions().cursor(channel)))
+            .map(|channel| {
+                (
+                    channel.clone(),
+                    actor.machine.subscriptions().cursor(channel),
+                )
+            })
             .collect();
         ((actor.session.clone(), actor.highest_link), channels)
     }

@@ -118,7 +118,9 @@ impl World {
             return self.plan_at(until, Event::Dialled(id));
         }
         let latency = self.latency();
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         if link.is_left {
             return;
         }
@@ -132,7 +134,9 @@ impl World {
     }
 
     pub(super) fn on_opened(&mut self, id: u64) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let client = link.client;
         if link.is_left {
             return;
@@ -151,7 +155,8 @@ impl World {
             return;
         };
         let now = self.now;
-        self.trace.say(now, || format!("c{client} link {number} → {message:?}"));
+        self.trace
+            .say(now, || format!("c{client} link {number} → {message:?}"));
         let mask = (self.rng.next() as u32).to_be_bytes();
         let frame = encode_client(message);
         let kind = match &frame {
@@ -164,7 +169,9 @@ impl World {
 
     fn send_up(&mut self, id: u64, mut bytes: Vec<u8>) {
         let latency = self.latency();
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         if link.is_left || link.loses_up {
             return;
         }
@@ -194,7 +201,9 @@ impl World {
     }
 
     pub(super) fn on_up(&self, id: u64, bytes: &[u8]) {
-        let Some(link) = self.links.get(&id) else { return };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
         link.wire.deliver(bytes);
     }
 
@@ -212,7 +221,9 @@ impl World {
 
     /// The client's side of the link has failed.
     pub(super) fn on_lost(&mut self, id: u64, evidence: Evidence) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let (client, number) = (link.client, link.number);
         if link.is_left {
             return;
@@ -221,7 +232,13 @@ impl World {
             return self.plan_at(until, Event::Lost(id, evidence));
         }
         link.is_left = true;
-        self.feed(client, Input::Failed { link: number, evidence });
+        self.feed(
+            client,
+            Input::Failed {
+                link: number,
+                evidence,
+            },
+        );
     }
 
     /// The client leaves a link: with a close frame, or as a process that ends.
@@ -232,7 +249,9 @@ impl World {
             let frame = encode_close(Some(&CloseFrame::new(code, "")), Some(mask));
             self.send_up(id, frame.to_vec());
         }
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         if std::mem::replace(&mut link.is_left, true) || link.loses_up {
             return;
         }
@@ -248,7 +267,9 @@ impl World {
     pub(super) fn collect(&mut self) {
         for id in self.bell.take() {
             let latency = self.latency();
-            let Some(link) = self.links.get_mut(&id) else { continue };
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
             let touched = link.wire.take();
             let is_current = link.process == self.processes && self.node.is_some();
             if !touched.bytes.is_empty() {
@@ -257,13 +278,16 @@ impl World {
                     if let Said::Message(message) = said {
                         let truth = crate::wire::lock(&self.truth);
                         let grants = crate::wire::lock(&self.grants);
-                        self.readers.heard(self.now, id, link.user, message, &grants);
+                        self.readers
+                            .heard(self.now, id, link.user, message, &grants);
                         self.holders.heard(self.now, id, message, &truth);
                     }
                 }
                 self.send_down(id, latency, chunk);
             }
-            let Some(link) = self.links.get_mut(&id) else { continue };
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
             if touched.ended && is_current && !std::mem::replace(&mut link.down_ended, true) {
                 self.holders.ended(id);
                 if !link.loses_down {
@@ -276,7 +300,9 @@ impl World {
     }
 
     fn send_down(&mut self, id: u64, latency: u64, mut chunk: Chunk) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         if link.loses_down {
             return;
         }
@@ -299,7 +325,9 @@ impl World {
     }
 
     pub(super) fn on_down(&mut self, id: u64, chunk: Chunk) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         if link.is_left {
             link.wire.grant(chunk.bytes);
             return;
@@ -314,12 +342,17 @@ impl World {
 
     /// The client reads what has come, or a part of it.
     pub(super) fn on_read(&mut self, id: u64) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let client = link.client;
         if let Some(until) = self.actors[client].frozen_until {
             return self.plan_at(until, Event::Read(id));
         }
-        if self.actors[client].slow_until.is_none_or(|until| until <= self.now) {
+        if self.actors[client]
+            .slow_until
+            .is_none_or(|until| until <= self.now)
+        {
             link.slow = None;
         }
         let bytes = (link.received - link.read).min(link.slow.unwrap_or(usize::MAX));
@@ -344,7 +377,8 @@ impl World {
 
     fn hear(&mut self, id: u64, client: usize, number: u64, said: Said) {
         let now = self.now;
-        self.trace.say(now, || format!("c{client} link {number} ← {said:?}"));
+        self.trace
+            .say(now, || format!("c{client} link {number} ← {said:?}"));
         let evidence = match said {
             Said::Message(message) => {
                 let link = number;
@@ -362,7 +396,9 @@ impl World {
     }
 
     pub(super) fn on_down_end(&mut self, id: u64) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let client = link.client;
         if let Some(until) = self.actors[client].frozen_until {
             return self.plan_at(until, Event::DownEnd(id));
@@ -374,10 +410,18 @@ impl World {
             self.leave(id, None);
             self.links.entry(id).and_modify(|link| link.is_left = false);
             let reason = "".into();
-            self.on_lost(id, Evidence::Close { code: ABNORMAL, reason });
+            self.on_lost(
+                id,
+                Evidence::Close {
+                    code: ABNORMAL,
+                    reason,
+                },
+            );
         }
         if let Some(link) = self.links.remove(&id) {
-            self.actors[link.client].links.retain(|_, known| *known != id);
+            self.actors[link.client]
+                .links
+                .retain(|_, known| *known != id);
         }
     }
 
@@ -404,7 +448,9 @@ impl World {
         let host_is_gone = self.rng.percent(40);
         for id in ids {
             let latency = self.latency();
-            let Some(link) = self.links.get_mut(&id) else { continue };
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
             link.down_ended = true;
             if host_is_gone {
                 (link.loses_up, link.loses_down) = (true, true);

@@ -43,7 +43,8 @@ impl World {
         let (now, process) = (self.now, self.processes);
         match booted {
             Ok(node) => {
-                self.trace.say(now, || format!("server process {process} starts"));
+                self.trace
+                    .say(now, || format!("server process {process} starts"));
                 let is_older = std::mem::take(&mut self.is_older_disk);
                 lock(&self.truth).reconcile(&node, &self.channels, is_older);
                 if self.healed {
@@ -58,7 +59,8 @@ impl World {
 
     /// The process ends at once, and the disk keeps any part of what was not synced.
     pub(super) fn kill(&mut self) {
-        self.trace.say(self.now, || "the server is killed".to_owned());
+        self.trace
+            .say(self.now, || "the server is killed".to_owned());
         self.end_process();
         self.disk.crash();
         self.disk.set_plan(SimPlan::default());
@@ -86,14 +88,16 @@ impl World {
         if self.node.is_some() {
             self.kill();
         }
-        self.trace.say(self.now, || "an older disk is put back".to_owned());
+        self.trace
+            .say(self.now, || "an older disk is put back".to_owned());
         self.disk = backup;
         self.is_older_disk = true;
     }
 
     pub(super) fn drain(&mut self) {
         if let (Some(node), None) = (&self.node, self.frozen_until) {
-            self.trace.say(self.now, || "the server stops in order".to_owned());
+            self.trace
+                .say(self.now, || "the server stops in order".to_owned());
             node.drain();
             self.plan_in(DRAIN_LOOK_MS, Event::Drained);
         }
@@ -105,7 +109,8 @@ impl World {
             return self.plan_in(DRAIN_LOOK_MS, Event::Drained);
         }
         node.close();
-        self.trace.say(self.now, || "the server has stopped".to_owned());
+        self.trace
+            .say(self.now, || "the server has stopped".to_owned());
         self.end_process();
     }
 

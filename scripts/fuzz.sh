@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Fuzzes what reads what others wrote.
+#
+#   scripts/fuzz.sh TARGET|all [--seconds N] [--record]    N seconds each (60); resumes on the corpus
+#                                                          that earlier runs have grown in target/
+#   scripts/fuzz.sh plants [TARGET…]                       shows that each target finds a planted
+#                                                          panic within 5 minutes
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+root=$PWD
+targets=(ws_decode inflate proto_decode config jwt_claims log_read log_ops hub_ops)
+toolchain=${FUZZ_TOOLCHAIN:-stable}
+
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    cargo install --locked --quiet cargo-fuzz
+fi
+# cargo-fuzz asks for flags that stable compilers know but don't offer.
+export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/fuzz}
+
+# fuzz FOLDER TARGET SECONDS: runs it there; prints libFuzzer's words.
+fuzz() {
+    local folder=$1 target=$2 seconds=$3
+    local grown=$root/target/fuzz-corpus/$target
+    mkdir -p "$grown" "$root/target/fuzz-found/$target"
+    (cd "$folder" && cargo "+$toolchain" fuzz run --sanitizer none "$target" \
+        "$grown" "$root/fuzz/corpus/$target" -- \
+        -max_total_time="$seconds" -print_final_stats=1 -max_len=4096 -timeout=25 \
+        -artifact_prefix="$root/target/fuzz-found/$target/") 2>&1
+}
+
+run() {
+    local target=$1 seconds=$2 output status=0
+    output=$(fuzz "$root" "$target" "$seconds") || status=$?
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' <<<"$output" | tail -1)
+    edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' <<<"$output" | tail -1)
+    if [[ -z $executions ]]; then
+        tail -40 <<<"$output"
+        echo "$target did not run"
+        return 1
+    fi
+    findings=$((status == 0 ? 0 : 1))
+    ((findings == 0)) || tail -40 <<<"$output"
+    printf '%-14s %12s executions %7s edges %3s findings in %s s\n' \
+        "$target" "$executions" "$edges" "$findings" "$seconds"
+}
+
+all() {
+    local seconds=$1 record=$2 found=0 sum=0 totals=()
+    for target in "${chosen[@]}"; do
+        run "$target" "$seconds" || found=1
+        sum=$((sum + ${findings:-1}))
+        totals+=("${target}_seconds=$seconds" "${target}_executions=${executions:-0}"
+            "${target}_edges_max=${edges:-0}")
+    done
+    ((sum == 0)) || found=1
+    if ((record)); then
+        scripts/proof.py record fuzz --seconds $((seconds * ${#chosen[@]})) --totals "findings=$sum" "${totals[@]}"
+    fi
+    return "$found"
+}
+
+# A planted panic lies where only an input of the right form comes.
+plants() {
+    local copy=$root/target/fuzz-plants missed=0 began output
+    git worktree prune
+    [[ -d $copy ]] || git worktree add --quiet --detach "$copy" HEAD
+    git -C "$copy" checkout --quiet --force --detach "$(git rev-parse HEAD)"
+    export CARGO_TARGET_DIR=$root/target/fuzz-plants-build
+    for target in "${chosen[@]}"; do
+        git -C "$copy" checkout --quiet --force -- .
+        git -C "$copy" apply "$root/fuzz/plants/$target.patch"
+        began=$SECONDS
+        output=$(fuzz "$copy" "$target" 300) || true
+        if grep -q 'a planted panic' <<<"$output"; then
+            printf '%-14s found its planted panic within %s s, building included\n' \
+                "$target" $((SECONDS - began))
+        else
+            tail -20 <<<"$output"
+            printf '%-14s DID NOT FIND its planted panic\n' "$target"
+            missed=1
+        fi
+        rm -rf "$root/target/fuzz-found/$target"
+    done
+    git -C "$copy" checkout --quiet --force -- .
+    return "$missed"
+}
+
+what=${1:-all}
+shift || true
+seconds=60 record=0 chosen=()
+while (($#)); do
+    case $1 in
+        --seconds) seconds=$2; shift 2 ;;
+        --record) record=1; shift ;;
+        *) chosen+=("$1"); shift ;;
+    esac
+done
+case $what in
+    all | plants) ((${#chosen[@]})) || chosen=("${targets[@]}") ;;
+    *) chosen=("$what") ;;
+esac
+if [[ $what == plants ]]; then plants; else all "$seconds" "$record"; fi
