@@ -147,6 +147,11 @@ impl Truth {
     /// disk was put back; what is new had an unknown fate.
     pub(crate) fn reconcile(&mut self, node: &Node, channels: &[Arc<str>], is_older: bool) {
         self.rewinds += u64::from(is_older);
+        if is_older {
+            // With the log went the keys by which a repetition is known.
+            let live = self.live.values().flatten();
+            self.cut.extend(live.map(|(data, _)| data.clone()));
+        }
         for channel in channels {
             let Ok(state) = node.channel(channel) else {
                 self.faults.push(format!("log: {channel} can't be read"));

@@ -9,11 +9,10 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
         let count = places.get(&published.data).map_or(0, Vec::len);
         let is_cut = account.truth.cut.contains(&published.data);
         let legal = match published.end {
-            Some(Ended::Acked) => count == 1 || (count == 0 && is_cut),
+            Some(Ended::Acked) => count == 1 || is_cut,
             Some(Ended::Refused) => count == 0,
-            Some(Ended::Unknown) => count <= 1,
-            // A repeated one is still on its way where the seed has ended early.
-            None => count <= 1,
+            // One without an end is still repeated, where the seed has ended early.
+            Some(Ended::Unknown) | None => count <= 1 || is_cut,
         };
         if !legal {
             let text = format!(

@@ -81,6 +81,6 @@ fn judge_handled(
         ));
     }
     let first = handled?.0;
-    let before = std::mem::replace(last, Some(first));
+    let before = last.replace(first);
     (Some(first) < before).then(|| "was handled before an earlier one".to_owned())
 }

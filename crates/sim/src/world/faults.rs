@@ -13,6 +13,12 @@ const CLONES_MAX: u64 = 4;
 /// At most so many older disks are put back: each takes what was promised.
 const OLDER_DISKS_MAX: u64 = 2;
 
+/// What a client process has saved: session and highest link, channels and cursors.
+type Saved = (
+    (Box<str>, u64),
+    Vec<(Arc<str>, Option<bowline_proto::Position>)>,
+);
+
 impl World {
     pub(super) fn on_fault(&mut self) {
         if self.healed {
@@ -245,13 +251,7 @@ impl World {
         true
     }
 
-    fn saved(
-        &self,
-        client: usize,
-    ) -> (
-        (Box<str>, u64),
-        Vec<(Arc<str>, Option<bowline_proto::Position>)>,
-    ) {
+    fn saved(&self, client: usize) -> Saved {
         let actor = &self.actors[client];
         let wanted = self.lives[actor.life].wanted.keys();
         let channels = wanted
