@@ -68,6 +68,9 @@ impl Faults {
 
     /// A wait of the device; now and then a long one.
     async fn wait(&self) {
+        if self.healed.load(Ordering::Relaxed) {
+            return;
+        }
         let wait_ms = {
             let mut rng = lock(&self.rng);
             let long = if rng.permille(10) { 20 } else { 1 };

@@ -162,7 +162,7 @@ impl Truth {
                 ChannelState::Absent => self.lose(channel, 0, 0, is_older),
                 ChannelState::Present(record) => {
                     self.lose(channel, record.epoch, record.head, is_older);
-                    self.compare(node, channel, record.floor - 1);
+                    self.compare(node, channel, record.floor - 1, is_older);
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Truth {
         }
     }
 
-    fn compare(&mut self, node: &Node, channel: &Arc<str>, from: u64) {
+    fn compare(&mut self, node: &Node, channel: &Arc<str>, from: u64, is_older: bool) {
         let mut after = from;
         while let Ok(Some(page)) = node.read(channel, after, PAGE) {
             for publication in &page.publications {
@@ -199,6 +199,11 @@ impl Truth {
                     Some(known)
                         if known.term == publication.term
                             && known.data == *publication.data.bytes() => {}
+                    // A write of unknown fate that only the older disk has kept.
+                    Some(_) if is_older => {
+                        self.lose(channel, page.epoch, publication.offset - 1, true);
+                        self.add(channel, page.epoch, publication);
+                    }
                     Some(_) => self.faults.push(format!(
                         "log: {channel} has another {} after a restart",
                         publication.offset

@@ -119,7 +119,9 @@ impl Upstream {
     /// The log or the application refused `seq`; what followed it was not stored.
     pub fn failed(&mut self, seq: u64, error: ErrorInfo) {
         if seq > self.stored && seq <= self.accepted {
-            self.refuse(seq, error);
+            // Everything lower has ended. A `skip` has taken several numbers at once: the lowest of
+            // them is the one that must come again.
+            self.refuse(self.stored + 1, error);
         }
     }
 

@@ -51,9 +51,10 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
 
 fn judge_stored(sent: &Sent, stored: &[Place], cut: bool, last: &mut u64) -> Option<String> {
     let legal = match sent.ends[0] {
-        Ended::Acked => stored.len() == 1 || (stored.is_empty() && cut),
+        // What a rewind took was sent again where its ack had not arrived.
+        Ended::Acked => stored.len() == 1 || cut,
         Ended::Refused => stored.is_empty(),
-        Ended::Unknown => stored.len() <= 1,
+        Ended::Unknown => stored.len() <= 1 || cut,
     };
     if !legal {
         return Some(format!("ended {:?} and stands at {stored:?}", sent.ends[0]));

@@ -198,7 +198,8 @@ impl World {
         let now = self.now;
         self.trace.say(now, || format!("c{client} ! {told:?}"));
         match told {
-            Told::State(State::Blocked) => {
+            // The user presses the button.
+            Told::State(State::Blocked | State::Dormant) => {
                 let soon = self.rng.within(50, 300);
                 self.plan_in(soon, Event::Connect(client));
             }

@@ -106,6 +106,18 @@ fn a_skip_takes_every_number_up_to_it() {
 }
 
 #[test]
+fn a_skip_that_could_not_be_stored_is_answered() {
+    let mut upstream = Upstream::new(7, 10);
+    assert_eq!(upstream.skip(10), Intake::Accept);
+    upstream.failed(10, Code::StorageFull.into());
+    assert_eq!(owed(&mut upstream), (Some(7), refusal(8, "storage_full")));
+    assert_eq!(upstream.receive(11, None), Intake::Discard);
+    assert_eq!(upstream.skip(10), Intake::Accept);
+    upstream.stored(10);
+    assert_eq!(owed(&mut upstream), (Some(10), None));
+}
+
+#[test]
 fn a_number_of_unknown_fate_that_turns_out_stored_unblocks() {
     let mut upstream = Upstream::new(0, 10);
     upstream.receive(1, None);
