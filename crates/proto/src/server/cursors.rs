@@ -322,8 +322,14 @@ mod tests {
     }
 
     /// A name that counts how often it is looked at.
-    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     struct Counted(u32);
+
+    impl PartialOrd for Counted {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
 
     impl Ord for Counted {
         fn cmp(&self, other: &Self) -> Ordering {
