@@ -3,6 +3,9 @@
 
     scripts/proof.py                   write docs/proof.md
     scripts/proof.py check             validate the files and print the table; writes nothing
+    scripts/proof.py run NAME ... [--minutes N]
+                                       run the commands of these records, each with a new seed, until
+                                       what is owed is shown on the present content; may be resumed
     scripts/proof.py record NAME [--seed N] [--seconds N] [--failed] --totals acked=5 rounds=3 ...
 
 A record holds what is shown (`title`), by which `command`, on which `paths` the claim rests, what is
@@ -16,8 +19,10 @@ import argparse
 import datetime
 import json
 import pathlib
+import re
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEMPLATE = "docs/proof/template.md"
@@ -218,10 +223,39 @@ def record_run(repository, arguments):
     repository.write(record)
 
 
+def run_until_shown(repository, names, minutes):
+    """Runs what is missing; False if a run failed or the time is up."""
+    until = time.monotonic() + 60 * minutes
+    for name in names:
+        path = repository.root / "docs/proof" / f"{name}.json"
+        while True:
+            record = repository.record(path)
+            summary = Summary(repository, record)
+            if summary.verdict() == "shown":
+                break
+            if summary.failed and not summary.stale:
+                print(f"{name}: {summary.verdict()}")
+                return False
+            if time.monotonic() > until:
+                print(f"{name}: not shown when the time was up: {summary.verdict()}")
+                return False
+            seed = max((run["seed"] for run in record["runs"]), default=0) + 1
+            command = re.sub(r"--seed N\b", f"--seed {seed}", record["command"])
+            print(f"{name}: {command}", flush=True)
+            ended = subprocess.run(["bash", "-c", command], cwd=repository.root)
+            if len(repository.record(path)["runs"]) == len(record["runs"]):
+                raise Problem(f"{name}: the run was not recorded (exit code {ended.returncode})")
+        print(f"{name}: shown")
+    return True
+
+
 def main(arguments, root=ROOT):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("check")
+    running = commands.add_parser("run")
+    running.add_argument("names", nargs="+")
+    running.add_argument("--minutes", type=int, default=600)
     recording = commands.add_parser("record")
     recording.add_argument("name")
     recording.add_argument("--seed", type=int, default=0)
@@ -234,6 +268,8 @@ def main(arguments, root=ROOT):
         if parsed.command == "record":
             record_run(repository, parsed)
             return 0
+        if parsed.command == "run":
+            return 0 if run_until_shown(repository, parsed.names, parsed.minutes) else 1
         summaries = [Summary(repository, record) for record in repository.records()]
         text = document(repository, summaries)
     except Problem as problem:

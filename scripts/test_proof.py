@@ -116,6 +116,25 @@ class ProofTest(unittest.TestCase):
         self.assertIn("| acked | 20 | 10 |", page)
         self.assertIn("**shown**", page)
 
+    def test_commands_are_run_with_new_seeds_until_what_is_owed_is_shown(self):
+        self.write_record(command="sh own.sh --seed N", owed={"acked": 10})
+        (self.root / "own.sh").write_text(
+            f"PYTHONPATH={HERE} python3 -c 'import sys, proof;"
+            " sys.exit(proof.main([\"record\", \"x\", \"--seed\", sys.argv[2], \"--totals\", \"acked=4\"], \".\"))' \"$@\"\n"
+        )
+        self.commit()
+        self.assertEqual(self.call("run", "x"), 0)
+        summary = self.summary()
+        self.assertEqual(summary.verdict(), "shown")
+        self.assertEqual([run["seed"] for run in summary.runs], [1, 2, 3])
+        self.assertEqual(self.call("run", "x"), 0)
+        self.assertEqual(len(self.summary().runs), 3)
+
+    def test_a_command_that_records_nothing_is_told(self):
+        self.write_record(command="true", owed={"acked": 10})
+        self.commit()
+        self.assertEqual(self.call("run", "x"), 1)
+
     def test_malformed_records_are_told(self):
         for changes in [
             {"name": "y"},

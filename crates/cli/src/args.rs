@@ -114,6 +114,9 @@ pub(crate) struct PublishArgs {
     /// The server; BOWLINE_URL names it as well [default: http://127.0.0.1:8000].
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Certificates of authorities (PEM) by which https:// is believed besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// The idempotency key: repeated with it, the message takes effect once.
     #[arg(long)]
     pub(crate) key: Option<String>,
@@ -130,6 +133,9 @@ pub(crate) struct TailArgs {
     /// The server; BOWLINE_WS_URL names it as well [default: ws://127.0.0.1:8000/ws].
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Certificates of authorities (PEM) by which wss:// is believed besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// From where: first, last:N, or a position that was printed before [default: from now on].
     #[arg(long, value_name = "POSITION")]
     pub(crate) since: Option<String>,

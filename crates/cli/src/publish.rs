@@ -3,14 +3,19 @@
 //! Owns the request and what is said of its answer. Must not know channels or positions: the answer
 //! is printed as it came.
 
-use std::time::Duration;
+use std::{fs, io, path::PathBuf, time::Duration};
 
+use bowline_client::{Trust, TrustError};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, StatusCode, Uri, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json, value::RawValue};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::args::PublishArgs;
 
@@ -32,6 +37,25 @@ pub(crate) enum PublishError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// The file of authorities.
+    #[error("--ca {}: {source}", path.display())]
+    Authorities {
+        /// Which.
+        path: PathBuf,
+        /// Why it can't be read.
+        source: io::Error,
+    },
+    /// There is nothing by which a server could be believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The server is not believed, or does not speak TLS.
+    #[error("{host}: the TLS handshake failed: {source}; --ca names an authority of your own")]
+    Tls {
+        /// Who.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A header can't carry the text.
     #[error("the API key or the idempotency key has characters that a header can't carry")]
     Header,
@@ -41,7 +65,7 @@ pub(crate) enum PublishError {
         /// Where.
         authority: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It may have been published.
     #[error("no whole answer came ({0}): repeat it with the same --key to be sure")]
@@ -61,13 +85,16 @@ pub(crate) enum PublishError {
 impl PublishError {
     /// Whether the command was wrong, not the world.
     pub(crate) const fn is_usage(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::Header)
+        matches!(
+            self,
+            Self::Url { .. } | Self::Authorities { .. } | Self::Header
+        )
     }
 }
 
 /// Publishes and prints the server's answer.
 pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
-    let unknown = |error: std::io::Error| PublishError::Unknown(error.to_string());
+    let unknown = |error: io::Error| PublishError::Unknown(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -75,14 +102,19 @@ pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
     let variable = |name| std::env::var(name).ok();
     let url = arguments.url.clone().or_else(|| variable("BOWLINE_URL"));
     let url = url.as_deref().unwrap_or(URL_DEFAULT);
-    let authority = authority(url)?;
+    let address = Address::parse(url)?;
+    let trust = if address.secure {
+        Some(trust(arguments)?)
+    } else {
+        None
+    };
     let key = arguments
         .api_key
         .clone()
         .or_else(|| variable("BOWLINE_API_KEY"));
-    let request = request(arguments, &authority, key.as_deref())?;
+    let request = request(arguments, &address.authority(), key.as_deref())?;
     // Inside, because the timer needs the runtime.
-    let sending = async { timeout(DEADLINE, send(&authority, request)).await };
+    let sending = async { timeout(DEADLINE, send(&address, trust, request)).await };
     let answer = runtime
         .block_on(sending)
         .unwrap_or_else(|_| Err(PublishError::Unknown("timeout".to_owned())))?;
@@ -90,24 +122,56 @@ pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
     Ok(())
 }
 
-/// `host:port` of the URL; its path, if any, must be empty.
-fn authority(url: &str) -> Result<String, PublishError> {
-    let wrong = |problem| PublishError::Url {
-        url: url.to_owned(),
-        problem,
-    };
-    let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(wrong(
-            "must begin with http:// (TLS ends at a proxy before Bowline)",
-        ));
+/// Where to send it.
+struct Address {
+    secure: bool,
+    /// Without brackets.
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// From a URL without a path.
+    fn parse(url: &str) -> Result<Self, PublishError> {
+        let wrong = |problem| PublishError::Url {
+            url: url.to_owned(),
+            problem,
+        };
+        let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
+        let (secure, port) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => return Err(wrong("must begin with http:// or https://")),
+        };
+        let named = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        if uri.path() != "/" || uri.query().is_some() || named.as_str().contains('@') {
+            return Err(wrong("must be scheme://host or scheme://host:port alone"));
+        }
+        Ok(Self {
+            secure,
+            host: named.host().trim_matches(['[', ']']).to_owned(),
+            port: named.port_u16().unwrap_or(port),
+        })
     }
-    let named = uri.authority().ok_or_else(|| wrong("names no host"))?;
-    if uri.path() != "/" || uri.query().is_some() || named.as_str().contains('@') {
-        return Err(wrong("must be http://host or http://host:port alone"));
+
+    /// As it stands in a URL.
+    fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
-    let port = named.port_u16().unwrap_or(80);
-    Ok(format!("{}:{port}", named.host()))
+}
+
+fn trust(arguments: &PublishArgs) -> Result<Trust, PublishError> {
+    let mut pem = Vec::new();
+    if let Some(path) = &arguments.ca {
+        pem = fs::read(path).map_err(|source| PublishError::Authorities {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(Trust::new(&pem)?)
 }
 
 fn request(
@@ -134,13 +198,32 @@ fn request(
     request.body(body.into()).map_err(|_| PublishError::Header)
 }
 
-async fn send(authority: &str, request: Request<Full<Bytes>>) -> Result<String, PublishError> {
-    let connect = |source| PublishError::Connect {
-        authority: authority.to_owned(),
+async fn send(
+    address: &Address,
+    trust: Option<Trust>,
+    request: Request<Full<Bytes>>,
+) -> Result<String, PublishError> {
+    let connecting = TcpStream::connect((address.host.as_str(), address.port));
+    let stream = connecting.await.map_err(|source| PublishError::Connect {
+        authority: address.authority(),
         source,
+    })?;
+    let Some(trust) = trust else {
+        return exchange(stream, request).await;
     };
+    let secured = trust.secure(&address.host, stream).await;
+    let stream = secured.map_err(|source| PublishError::Tls {
+        host: address.host.clone(),
+        source,
+    })?;
+    exchange(stream, request).await
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<String, PublishError> {
     let unknown = |error: hyper::Error| PublishError::Unknown(error.to_string());
-    let stream = TcpStream::connect(authority).await.map_err(connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(unknown)?;

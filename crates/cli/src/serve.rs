@@ -3,6 +3,7 @@
 //! Owns the start, what is said about it, and the way out. Must not know what connections do.
 
 mod descriptors;
+mod reload;
 mod shutdown;
 
 use std::{
@@ -56,9 +57,11 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     descriptors::warn_if_few(settings.server.connections_max);
     let dev = settings.server.dev;
     let engine = Opened::open(&settings)?;
+    let secure = settings.certificate.is_some();
+    reload::at_hangup(&settings)?;
     let server = build(settings, engine.shared())?;
     let signal = shutdown::first_signal()?;
-    announce(address, dev);
+    announce(address, dev, secure);
     tracing::info!(%address, "listening");
     server.serve(listener, signal).await?;
     engine.close();
@@ -100,7 +103,10 @@ impl Opened {
 }
 
 fn build(settings: Settings, engine: Arc<dyn Engine>) -> Result<Server, ServeError> {
-    let builder = Server::builder().engine(engine);
+    let mut builder = Server::builder().engine(engine);
+    if let Some(tls) = settings.certificate {
+        builder = builder.tls(tls);
+    }
     let builder = if settings.server.dev {
         builder.access(OpenAccess)
     } else {
@@ -112,18 +118,19 @@ fn build(settings: Settings, engine: Arc<dyn Engine>) -> Result<Server, ServeErr
     Ok(builder.config(settings.server).build()?)
 }
 
-fn announce(address: SocketAddr, dev: bool) {
-    let mut text = format!("bowline is listening on http://{address}\n");
+fn announce(address: SocketAddr, dev: bool, secure: bool) {
+    let s = if secure { "s" } else { "" };
+    let mut text = format!("bowline is listening on http{s}://{address}\n");
     if dev {
         text += &format!(
             "
 Development mode: no tokens, this machine only. Try:
-  WebSocket  ws://{address}/ws
-             ws://{address}/ws?channels=news   (any WebSocket client, without the protocol)
-  publish    curl http://{address}/api/publish -H 'Content-Type: application/json' \\
+  WebSocket  ws{s}://{address}/ws
+             ws{s}://{address}/ws?channels=news   (any WebSocket client, without the protocol)
+  publish    curl http{s}://{address}/api/publish -H 'Content-Type: application/json' \\
                -d '{{\"channel\":\"news\",\"data\":\"hello\"}}'
-  history    http://{address}/api/channels/news/history
-  statistics http://{address}/ws/stats
+  history    http{s}://{address}/api/channels/news/history
+  statistics http{s}://{address}/ws/stats
 "
         );
     }

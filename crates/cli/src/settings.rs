@@ -8,11 +8,12 @@ mod nearest;
 mod print;
 mod slot;
 mod table;
+mod tls;
 mod tokens;
 
 use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::PathBuf};
 
-use bowline::{ApiKey, Config, Grant, Issuer};
+use bowline::{ApiKey, Config, Grant, Issuer, Tls};
 use bowline_engine::{ConfigProblem, EngineConfig, LogConfig};
 use toml::{Table, Value};
 
@@ -20,6 +21,7 @@ pub(crate) use print::print;
 use slot::Raw;
 pub(crate) use slot::{EngineKind, LogFormat, parse_span};
 use table::{SETTINGS, Setting};
+pub(crate) use tls::TlsSettings;
 pub(crate) use tokens::TokenSettings;
 
 /// A configuration is written by hand; a larger file is another one.
@@ -42,6 +44,9 @@ pub(crate) struct Settings {
     pub(crate) tokens: TokenSettings,
     /// What `tokens` amount to, once all is checked.
     pub(crate) issuer: Option<Issuer>,
+    pub(crate) tls: TlsSettings,
+    /// What `tls` amounts to.
+    pub(crate) certificate: Option<Tls>,
 }
 
 /// Where to look.
@@ -257,6 +262,14 @@ impl Loading {
                 self.problem(&key, &source, &problem);
             }
         }
+        match self.settings.tls.resolve() {
+            Ok(certificate) => self.settings.certificate = certificate,
+            Err((name, problem)) => {
+                let key = format!("server.{name}");
+                let source = self.source(&key);
+                self.problem(&key, &source, &problem);
+            }
+        }
         let known = !self.settings.api_keys.is_empty() || self.settings.issuer.is_some();
         if !dev && !known && self.settings.anonymous.is_empty() {
             self.warnings.push(
@@ -317,6 +330,8 @@ impl Default for Settings {
             admin_token: None,
             tokens: TokenSettings::default(),
             issuer: None,
+            tls: TlsSettings::default(),
+            certificate: None,
         }
     }
 }

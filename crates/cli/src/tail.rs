@@ -3,7 +3,11 @@
 //! Owns what is printed: messages on standard output, everything else on standard error. Must not
 //! know how a link is kept: that is the client's.
 
-use std::io::{self, Write as _};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bowline_client::{Client, Data, Delivery, EndpointError, From, Message, State, Subscription};
@@ -25,6 +29,14 @@ pub(crate) enum TailError {
         url: String,
         /// Why.
         source: EndpointError,
+    },
+    /// The file of authorities.
+    #[error("--ca {}: {source}", path.display())]
+    Authorities {
+        /// Which.
+        path: PathBuf,
+        /// Why it can't be read.
+        source: io::Error,
     },
     /// `--since` does not say from where.
     #[error("--since takes `first`, `last:N`, or, with one channel, a position")]
@@ -48,7 +60,10 @@ pub(crate) enum TailError {
 impl TailError {
     /// Whether the command was wrong, not the world.
     pub(crate) const fn is_usage(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::Since)
+        matches!(
+            self,
+            Self::Url { .. } | Self::Authorities { .. } | Self::Since
+        )
     }
 }
 
@@ -81,6 +96,13 @@ async fn follow(arguments: &TailArgs, since: From) -> Result<(), TailError> {
     let mut builder = Client::builder(&url).attempts_max(u64::MAX);
     if let Some(token) = variable("BOWLINE_TOKEN") {
         builder = builder.token(&token);
+    }
+    if let Some(path) = &arguments.ca {
+        let pem = fs::read(path).map_err(|source| TailError::Authorities {
+            path: path.clone(),
+            source,
+        })?;
+        builder = builder.authorities(&pem);
     }
     let client = builder
         .connect()

@@ -333,7 +333,7 @@ fn mistakes_end_it_with_2_before_anything_starts() {
         assert!(told.contains(expected), "{expected} in {told}");
     }
     assert_eq!(run(&["serve", "--no-such-flag"]).status.code(), Some(2));
-    let url = run(&["publish", "a", "1", "--url", "https://example.com"]);
+    let url = run(&["publish", "a", "1", "--url", "ftp://example.com"]);
     assert_eq!(url.status.code(), Some(2));
 }
 
@@ -395,12 +395,14 @@ fn a_minted_token_does_what_it_was_minted_for() {
     assert!(text(&without.stderr).contains("no key to sign with"));
 }
 
+/// The headers of an upgrade.
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
 #[test]
 fn no_token_and_no_key_is_ever_logged() {
     let secret = "access.jwt_secret=a-secret-of-the-tests-with-32-bytes!";
     let settings = [
-        "--engine",
-        "memory",
         "--log-level",
         "trace",
         "--set",
@@ -440,8 +442,6 @@ fn no_token_and_no_key_is_ever_logged() {
     let minted = run(&["token", "--user", "ana", "--set", secret]);
     let good = text(&minted.stdout).trim().to_owned();
     let bad = format!("{good}-bad");
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
     for token in [
         &*good,
         &*bad,
@@ -449,7 +449,7 @@ fn no_token_and_no_key_is_ever_logged() {
         "the-admin-of-the-tests",
     ] {
         ask(&format!("/ws?token={token}"), "");
-        ask(&format!("/ws?channels=x&token={token}"), upgrade);
+        ask(&format!("/ws?channels=x&token={token}"), UPGRADE);
         ask("/ws/stats", &format!("Authorization: Bearer {token}\r\n"));
         ask("/ws/stats", &format!("X-API-Key: {token}\r\n"));
     }

@@ -1,5 +1,5 @@
 //! Walks the registries: every code of the table is provoked, every metric moves, every route of
-//! `/openapi.json` is called. What has no case here fails the test.
+//! `/openapi.json` is called, every setting changes what a server does. What has no case here fails.
 
 #[path = "../../server/tests/edge/client.rs"]
 #[expect(dead_code, reason = "the server's own tests use the rest of it")]
@@ -9,5 +9,6 @@ mod registries {
     mod codes;
     mod metrics;
     mod routes;
+    mod settings;
     pub(crate) mod world;
 }

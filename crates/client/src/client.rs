@@ -18,6 +18,7 @@ use crate::{
     endpoint::{Endpoint, EndpointError},
     owner::{Command, Owner},
     subscription::Subscription,
+    tls::Trust,
 };
 
 /// Commands that wait for the owner; past it callers wait.
@@ -60,6 +61,7 @@ pub struct Builder {
     queue_messages: usize,
     receipts: bool,
     compress_from: Option<usize>,
+    authorities: Vec<u8>,
 }
 
 /// A connection that holds. Clones are handles to the same client; when the last one is dropped,
@@ -134,6 +136,15 @@ impl Builder {
         self
     }
 
+    /// Believes servers of `wss://` whose certificates these authorities (in PEM) have signed, besides
+    /// those of the system's.
+    #[must_use]
+    pub fn authorities(mut self, pem: &[u8]) -> Self {
+        self.authorities.extend_from_slice(pem);
+        self.authorities.push(b'\n');
+        self
+    }
+
     /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
     #[must_use]
     pub fn queue_messages(mut self, messages: usize) -> Self {
@@ -168,9 +179,12 @@ impl Builder {
     /// watch [`Client::state`].
     ///
     /// # Errors
-    /// The URL can't be dialled at all.
+    /// The URL can't be dialled at all, or nobody is believed.
     pub fn connect(mut self) -> Result<Client, EndpointError> {
-        let endpoint = Endpoint::parse(&self.url)?;
+        let mut endpoint = Endpoint::parse(&self.url)?;
+        if endpoint.is_secure() {
+            endpoint = endpoint.trusting(Trust::new(&self.authorities)?);
+        }
         self.options.client = Some(ClientInfo {
             name: env!("CARGO_PKG_NAME").into(),
             version: Some(env!("CARGO_PKG_VERSION").into()),
@@ -209,7 +223,7 @@ impl Builder {
 }
 
 impl Client {
-    /// A client of this `ws://` URL.
+    /// A client of this `ws://` or `wss://` URL.
     pub fn builder(url: &str) -> Builder {
         Builder {
             url: url.to_owned(),
@@ -218,6 +232,7 @@ impl Client {
             queue_messages: QUEUE_MESSAGES,
             receipts: false,
             compress_from: None,
+            authorities: Vec::new(),
         }
     }
 

@@ -1,29 +1,36 @@
-//! Where to dial: a `ws://` URL in its parts.
+//! Where to dial: a `ws://` or `wss://` URL in its parts.
 //!
 //! Owns the reading of URLs. Must not know sockets.
 
+use crate::tls::{Trust, TrustError};
+
 /// The port of `ws://` (RFC 6455, section 3).
 const PORT: u16 = 80;
+/// The port of `wss://`.
+const SECURE_PORT: u16 = 443;
 
-/// A `ws://` URL.
+/// A `ws://` or `wss://` URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     host: Box<str>,
     port: u16,
     authority: Box<str>,
     target: Box<str>,
+    secure: bool,
+    /// By whom the server is believed; none: by the system's authorities.
+    trust: Option<Trust>,
 }
 
 /// Why a URL can't be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// It does not begin with `ws://`.
-    #[error("the URL must begin with ws://")]
+    /// It begins with neither `ws://` nor `wss://`.
+    #[error("the URL must begin with ws:// or wss://")]
     Scheme,
-    /// TLS is not built in.
-    #[error("wss:// is not supported; use ws:// behind a local TLS proxy")]
-    Tls,
+    /// There is nothing by which a server could be believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The host or port is malformed, or there is user information.
     #[error("the URL's host or port is malformed")]
     Authority,
@@ -35,10 +42,10 @@ impl Endpoint {
     /// # Errors
     /// It is not one that this crate can dial.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
-        if url.starts_with("wss://") {
-            return Err(EndpointError::Tls);
-        }
-        let rest = url.strip_prefix("ws://").ok_or(EndpointError::Scheme)?;
+        let secured = url.strip_prefix("wss://");
+        let secure = secured.is_some();
+        let rest = secured.or_else(|| url.strip_prefix("ws://"));
+        let rest = rest.ok_or(EndpointError::Scheme)?;
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
@@ -46,7 +53,7 @@ impl Endpoint {
             Some((host, port)) if !port.ends_with(']') => {
                 (host, port.parse().map_err(|_| EndpointError::Authority)?)
             }
-            _ => (authority, PORT),
+            _ => (authority, if secure { SECURE_PORT } else { PORT }),
         };
         let bare = host
             .strip_prefix('[')
@@ -65,7 +72,43 @@ impl Endpoint {
             port,
             authority: authority.into(),
             target: target.into(),
+            secure,
+            trust: None,
         })
+    }
+
+    /// The same server, believed by these authorities.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self {
+            trust: Some(trust),
+            ..self
+        }
+    }
+
+    /// Where this server may send a client of `self`, for its token goes there: to the same host,
+    /// and never from TLS to none.
+    pub(crate) fn redirected(&self, to: &str) -> Option<Self> {
+        let to = Self::parse(to).ok()?;
+        let allowed = to.host == self.host && (to.secure || !self.secure);
+        allowed.then(|| Self {
+            trust: self.trust.clone(),
+            ..to
+        })
+    }
+
+    /// Whether TLS is spoken.
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// By whom the server is believed, if it speaks TLS.
+    pub(crate) fn trust(&self) -> Result<Option<Trust>, TrustError> {
+        match &self.trust {
+            _ if !self.secure => Ok(None),
+            Some(trust) => Ok(Some(trust.clone())),
+            None => Trust::new(b"").map(Some),
+        }
     }
 
     /// The host, without brackets.
@@ -106,19 +149,38 @@ mod tests {
             ("ws://[::1]:7/x", "::1", 7, "/x"),
             ("ws://[::1]/x", "::1", 80, "/x"),
             ("ws://h?q=1", "h", 80, "/?q=1"),
+            ("wss://h/ws", "h", 443, "/ws"),
+            ("wss://h:8443/ws", "h", 8443, "/ws"),
         ] {
             let endpoint = Endpoint::parse(url).expect(url);
             let parts = (endpoint.host(), endpoint.port(), endpoint.target());
             assert_eq!(parts, (host, port, target));
+            assert_eq!(endpoint.is_secure(), url.starts_with("wss"));
         }
         for (url, error) in [
             ("http://h", EndpointError::Scheme),
-            ("wss://h", EndpointError::Tls),
+            ("wss:/h", EndpointError::Scheme),
             ("ws://", EndpointError::Authority),
             ("ws://u@h", EndpointError::Authority),
             ("ws://h:99999", EndpointError::Authority),
         ] {
             assert_eq!(Endpoint::parse(url), Err(error), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_leads_to_the_same_host_and_not_out_of_tls() {
+        let endpoint = |url| Endpoint::parse(url).expect("a URL");
+        let (plain, secure) = (endpoint("ws://h/ws"), endpoint("wss://h/ws"));
+        for (from, to, allowed) in [
+            (&plain, "ws://h:81/ws", true),
+            (&plain, "wss://h/ws", true),
+            (&plain, "ws://other/ws", false),
+            (&secure, "wss://h:444/", true),
+            (&secure, "ws://h/ws", false),
+            (&secure, "nonsense", false),
+        ] {
+            assert_eq!(from.redirected(to).is_some(), allowed, "{to}");
         }
     }
 }

@@ -30,6 +30,8 @@ mod link;
 mod owner;
 mod socket;
 mod subscription;
+mod tls;
+mod transport;
 
 pub use ack::{Ack, PublishError, ReplyLost, RequestError};
 pub use bowline_proto::{
@@ -42,6 +44,7 @@ pub use client::{Builder, Client, ClosedError, HealthReport, TokenError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use socket::{DialError, Received, SocketError, WebSocket};
 pub use subscription::{Delivery, Subscription};
+pub use tls::{Trust, TrustError};
 
 /// The text is no payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

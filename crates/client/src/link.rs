@@ -61,7 +61,10 @@ pub(crate) async fn run(
                 None => return,
             }
         }
-        Err(error) => dial_evidence(&error),
+        Err(error) => {
+            tracing::info!(link, %error, "the server was not reached");
+            dial_evidence(&error)
+        }
     };
     // The owner is gone if this fails, and with it everybody who could care.
     let _ = inputs.send(Input::Failed { link, evidence }).await;
@@ -165,7 +168,9 @@ async fn close(mut socket: WebSocket, code: u16) {
 
 fn dial_evidence(error: &DialError) -> Evidence {
     match error {
-        DialError::Io(_) | DialError::Request(_) => Evidence::Unreachable,
+        DialError::Io(_) | DialError::Tls(_) | DialError::Trust(_) | DialError::Request(_) => {
+            Evidence::Unreachable
+        }
         DialError::Response(_) => Evidence::NotWebsocket,
         DialError::Refused(refusal) => Evidence::Http {
             status: refusal.status,

@@ -306,8 +306,7 @@ impl Owner {
     fn dial(&mut self, link: u64, url: Option<Box<str>>, faces: &Faces) {
         // The URL gets the token, so it must lead to the host that the application named.
         let endpoint = url
-            .and_then(|url| Endpoint::parse(&url).ok())
-            .filter(|endpoint| endpoint.host() == self.endpoint.host())
+            .and_then(|url| self.endpoint.redirected(&url))
             .unwrap_or_else(|| self.endpoint.clone());
         let (queue, commands) = mpsc::channel(LINK_COMMANDS_MAX);
         self.links.insert(link, queue);

@@ -1,9 +1,16 @@
-//! One WebSocket connection over TCP: dial, read, write, close.
+//! One WebSocket connection over TCP or TLS: dial, read, write, close.
 //!
 //! Owns a socket and its buffers. Must not know `bowline.v1`; every future here may be dropped at
 //! any await point without losing bytes.
 
-use std::{cell::RefCell, io, time::Duration};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bowline_ws::{
     ClientRequest, CloseCode, CloseFrame, Closing, Decoder, Deflater, Event, Extensions, Inflater,
@@ -11,12 +18,12 @@ use bowline_ws::{
     Role, Step, append_message, encode_close, encode_pong,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::{Instant, timeout},
 };
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, tls::TrustError, transport::Transport};
 
 /// What one read takes at most; also all that a connection buffers of undecoded input.
 const READ_BYTES: usize = 16 * 1024;
@@ -40,7 +47,7 @@ thread_local! {
 /// An open WebSocket connection, as a client.
 #[derive(Debug)]
 pub struct WebSocket {
-    stream: TcpStream,
+    stream: Transport,
     decoder: Decoder,
     closing: Closing,
     input: Box<[u8]>,
@@ -48,6 +55,8 @@ pub struct WebSocket {
     pending: std::ops::Range<usize>,
     output: Vec<u8>,
     written: usize,
+    /// Written bytes may wait in the TLS layer.
+    unflushed: bool,
     /// When the oldest unwritten byte last made progress.
     progress_at: Instant,
     masks: Masks,
@@ -80,6 +89,12 @@ pub enum DialError {
     /// The name was not found or TCP failed.
     #[error("the server can't be reached: {0}")]
     Io(#[from] io::Error),
+    /// The server is not believed, or does not speak TLS.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(io::Error),
+    /// There is nothing by which a server could be believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The URL can't stand in a request.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -151,9 +166,18 @@ impl WebSocket {
             Some(_) => request.encode_offering_deflate()?,
             None => request.encode()?,
         };
-        let mut stream = TcpStream::connect((endpoint.host(), endpoint.port())).await?;
-        stream.set_nodelay(true)?;
+        let trust = endpoint.trust()?;
+        let tcp = TcpStream::connect((endpoint.host(), endpoint.port())).await?;
+        tcp.set_nodelay(true)?;
+        let mut stream = match trust {
+            None => Transport::Tcp(tcp),
+            Some(trust) => {
+                let secured = trust.secure(endpoint.host(), tcp).await;
+                Transport::Tls(Box::new(secured.map_err(DialError::Tls)?))
+            }
+        };
         stream.write_all(&request).await?;
+        stream.flush().await?;
         // Bounded by RESPONSE_BYTES_MAX, which `parse` enforces, and one read.
         let mut head = Vec::new();
         loop {
@@ -177,7 +201,7 @@ impl WebSocket {
         }
     }
 
-    fn new(stream: TcpStream, limits: Limits, extensions: Extensions, early: &[u8]) -> Self {
+    fn new(stream: Transport, limits: Limits, extensions: Extensions, early: &[u8]) -> Self {
         let mut input = vec![0; READ_BYTES.max(early.len())].into_boxed_slice();
         input[..early.len()].copy_from_slice(early);
         Self {
@@ -188,6 +212,7 @@ impl WebSocket {
             pending: 0..early.len(),
             output: Vec::new(),
             written: 0,
+            unflushed: false,
             progress_at: Instant::now(),
             masks: Masks::default(),
             compress_from: None,
@@ -252,6 +277,7 @@ impl WebSocket {
     pub async fn finish(mut self) {
         let end = async {
             self.stream.write_all(&self.output[self.written..]).await?;
+            self.stream.flush().await?;
             if self.closing.step() != Step::AwaitEof {
                 self.stream.shutdown().await?;
             }
@@ -264,36 +290,51 @@ impl WebSocket {
 
     /// One write or one read, whichever is possible first; whether bytes were read.
     async fn exchange(&mut self) -> io::Result<bool> {
-        let unwritten = self.output.len() > self.written;
+        let waits = self.output.len() > self.written || self.unflushed;
         let deadline = self.progress_at + SEND_TIMEOUT;
         tokio::select! {
             biased;
-            // First, because what is owed to the peer must not wait for what it sends.
-            ready = self.stream.writable(), if unwritten => {
-                ready?;
-                match self.stream.try_write(&self.output[self.written..]) {
-                    Ok(count) => self.wrote(count),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-                Ok(false)
-            }
-            ready = self.stream.readable(), if self.output.len() - self.written < UNWRITTEN_BYTES_MAX => {
-                ready?;
-                match self.stream.try_read(&mut self.input) {
-                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(count) => {
-                        self.pending = 0..count;
-                        Ok(true)
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
-            () = tokio::time::sleep_until(deadline), if unwritten => {
+            exchanged = poll_fn(|cx| self.poll_exchange(cx)) => exchanged,
+            () = tokio::time::sleep_until(deadline), if waits => {
                 Err(io::ErrorKind::TimedOut.into())
             }
         }
+    }
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // First, because what is owed to the peer must not wait for what it sends.
+        let unwritten = &self.output[self.written..];
+        if !unwritten.is_empty() {
+            if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, unwritten) {
+                return Poll::Ready(match written {
+                    Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        self.wrote(count);
+                        Ok(false)
+                    }
+                    Err(error) => Err(error),
+                });
+            }
+        } else if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            self.unflushed = false;
+            flushed?;
+        }
+        if self.output.len() - self.written >= UNWRITTEN_BYTES_MAX {
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(&mut self.input);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        read.map(|read| {
+            read?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.pending = 0..count;
+            Ok(true)
+        })
     }
 
     /// The next event of the bytes that are here; control frames are answered at once.
@@ -349,13 +390,14 @@ impl WebSocket {
 
     /// The send timeout counts from the first unwritten byte, not from the last write of all.
     fn begin_output(&mut self) {
-        if self.output.is_empty() {
+        if self.output.is_empty() && !self.unflushed {
             self.progress_at = Instant::now();
         }
     }
 
     fn wrote(&mut self, count: usize) {
         self.written += count;
+        self.unflushed = true;
         self.progress_at = Instant::now();
         if self.written == self.output.len() {
             self.written = 0;

@@ -5,6 +5,7 @@
 //! idle connections. Must not know routes.
 
 mod proxy_header;
+mod secure;
 mod stream;
 
 use std::{
@@ -24,7 +25,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Response, request::Parts},
     response::IntoResponse,
 };
-use bowline_proto::Code;
+use bowline_proto::{Code, message::ErrorInfo};
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -46,8 +47,9 @@ use crate::{
     http::ApiError,
     limits::{client_address, is_trusted},
     node::Node,
+    tls::Tls,
 };
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Stream, Transport};
 
 /// The longest line of a request's head: common servers take 8 KB.
 const HEADER_LINE_BYTES_MAX: usize = 8 << 10;
@@ -58,6 +60,21 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What is read and thrown away of it meanwhile.
 const LINGER_BYTES: usize = 16 << 10;
 
+/// A refusal that is told without reading a request.
+struct PlainRefusal {
+    status: &'static str,
+    code: Code,
+    message: &'static str,
+    retry_after_secs: Option<u64>,
+}
+
+const NO_ROOM: PlainRefusal = PlainRefusal {
+    status: "503 Service Unavailable",
+    code: Code::Overloaded,
+    message: "Too many sockets speak HTTP.",
+    retry_after_secs: Some(1),
+};
+
 /// By when the connection of this request must be welcomed, if it becomes one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(pub(crate) Instant);
@@ -67,17 +84,20 @@ pub(crate) struct Deadline(pub(crate) Instant);
 pub(crate) struct Acceptor {
     node: Arc<Node>,
     router: Router,
+    /// None: HTTP comes unencrypted.
+    tls: Option<Tls>,
     sockets: Arc<Semaphore>,
     /// True once idle connections must go.
     closing: Arc<watch::Sender<bool>>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(node: Arc<Node>, router: Router) -> Self {
+    pub(crate) fn new(node: Arc<Node>, router: Router, tls: Option<Tls>) -> Self {
         let sockets = Arc::new(Semaphore::new(node.config.http_connections_max));
         Self {
             node,
             router,
+            tls,
             sockets,
             closing: Arc::new(watch::Sender::new(false)),
         }
@@ -88,7 +108,7 @@ impl Acceptor {
         let deadline = Instant::now() + self.node.config.connection_timeout;
         let Ok(place) = self.sockets.clone().try_acquire_owned() else {
             tracing::debug!(%peer, "too many sockets speak HTTP");
-            self.turn_away(socket);
+            self.answer_plainly(socket, &NO_ROOM);
             return;
         };
         let this = self.clone();
@@ -121,8 +141,21 @@ impl Acceptor {
         }
         let Some(_place) = self.node.limits.socket(peer.ip()) else {
             tracing::debug!(%peer, "too many sockets of one address speak HTTP");
-            self.turn_away(socket);
+            self.answer_plainly(socket, &NO_ROOM);
             return;
+        };
+        let transport = match &self.tls {
+            None => Transport::Tcp(socket),
+            Some(tls) => match secure::shake_hands(tls, socket, deadline).await {
+                Ok(stream) => Transport::Tls(Box::new(stream)),
+                Err(failure) => {
+                    tracing::debug!(%peer, %failure, "no TLS connection came about");
+                    if let secure::Failure::Plaintext(socket) = failure {
+                        self.answer_plainly(socket, &secure::PLAINTEXT);
+                    }
+                    return;
+                }
+            },
         };
         let first = AtomicBool::new(true);
         let routes = TowerToHyperService::new(self.router.clone());
@@ -143,7 +176,7 @@ impl Acceptor {
                 }
             }
         });
-        let io = TokioIo::new(Stream::new(socket, config.send_timeout));
+        let io = TokioIo::new(Stream::new(transport, config.send_timeout));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(deadline - Instant::now())
@@ -168,23 +201,14 @@ impl Acceptor {
         }
     }
 
-    /// Says in HTTP that there is no room, as far as the budget for refusals reaches.
-    fn turn_away(&self, mut socket: TcpStream) {
+    /// Says why not in HTTP without its machinery, as far as the budget for refusals reaches.
+    fn answer_plainly(&self, mut socket: TcpStream, refusal: &PlainRefusal) {
         let Ok(permit) = self.node.refusals.clone().try_acquire_owned() else {
             return;
         };
-        self.node.counters.errors.add(Code::Overloaded);
+        self.node.counters.errors.add(refusal.code);
+        let answer = refusal.answer();
         tokio::spawn(async move {
-            let body = format!(
-                "{{\"code\":\"{code}\",\"message\":\"{message}\",\"retry\":true,\"retry_after_ms\":1000}}",
-                code = Code::Overloaded,
-                message = Code::Overloaded.row().meaning,
-            );
-            let answer = format!(
-                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
             let told = async {
                 socket.write_all(answer.as_bytes()).await?;
                 socket.shutdown().await?;
@@ -202,6 +226,24 @@ impl Acceptor {
             let _ = timeout(LINGER, told).await;
             drop(permit);
         });
+    }
+}
+
+impl PlainRefusal {
+    fn answer(&self) -> String {
+        let mut error = ErrorInfo::new(self.code).with_message(self.message.to_owned());
+        let mut retry_after = String::new();
+        if let Some(secs) = self.retry_after_secs {
+            error = error.with_retry_after_ms(secs * 1_000);
+            retry_after = format!("Retry-After: {secs}\r\n");
+        }
+        let body = serde_json::to_string(&error).expect("an error serializes");
+        format!(
+            "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             {retry_after}Connection: close\r\n\r\n{body}",
+            self.status,
+            body.len()
+        )
     }
 }
 

@@ -28,6 +28,7 @@ pub mod simulation;
 mod socket;
 mod stats;
 mod sync;
+mod tls;
 mod upgrade;
 
 pub use bowline_proto::{Code, Data, Position};
@@ -41,3 +42,4 @@ pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};
 pub use limits::{Network, NetworkError};
 pub use server::{BuildError, Full, PUBLISHES_INFLIGHT_MAX, Published, Server, ServerBuilder};
+pub use tls::{Tls, TlsError};

@@ -270,7 +270,7 @@ impl Link {
             inner.queue((self.mode, self.compression), channel, &delivery, items);
             inner.flush(&self.socket, now);
         }
-        delivery.fell || !inner.outbox.is_empty() || inner.broken
+        delivery.fell || inner.is_blocked(&self.socket) || inner.broken
     }
 
     /// Queues a page for a subscription that catches up.
@@ -346,7 +346,7 @@ impl Link {
         inner.counts.messages_out += 1;
         inner.outbox.push(frame);
         inner.flush(&self.socket, now);
-        let blocked = !inner.outbox.is_empty();
+        let blocked = inner.is_blocked(&self.socket);
         drop(inner);
         if blocked {
             self.wake();
@@ -448,7 +448,7 @@ impl Link {
             .map(|(Handle(channel), after)| (channel, after));
         Chores {
             catch_up: behind,
-            blocked: !inner.outbox.is_empty(),
+            blocked: inner.is_blocked(&self.socket),
             ending: inner.ending,
             broken: inner.broken,
         }
@@ -550,7 +550,12 @@ impl Link {
 
     /// Reads from the socket into a buffer of the caller's.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_read(buffer)
+        let outcome = self.socket.try_read(buffer);
+        if self.socket.holds_bytes() {
+            // Reading under TLS may owe an answer of its own.
+            self.wake();
+        }
+        outcome
     }
 }
 
@@ -596,6 +601,11 @@ impl Inner {
         self.counts.messages_out += delivery.count as u64;
     }
 
+    /// Whether bytes wait for the socket.
+    fn is_blocked(&self, socket: &Socket) -> bool {
+        !self.outbox.is_empty() || socket.holds_bytes()
+    }
+
     fn flush(&mut self, socket: &Socket, now: Time) {
         let Ok(written) = self.outbox.flush(socket) else {
             self.broken = true;
@@ -605,7 +615,7 @@ impl Inner {
         if written.bytes > 0 {
             self.heart.sent(now);
         }
-        match (written.all, written.bytes > 0, self.stuck_since) {
+        match (written.all, written.moved, self.stuck_since) {
             (true, ..) => self.stuck_since = None,
             (false, true, _) | (false, false, None) => self.stuck_since = Some(now),
             (false, false, Some(_)) => {}

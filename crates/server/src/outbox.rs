@@ -22,7 +22,9 @@ const WRITE_BUFFERS_MAX: usize = 64;
 pub(crate) struct Written {
     /// How many bytes the socket took.
     pub(crate) bytes: usize,
-    /// It took everything.
+    /// Whether anything is on its way now, be it only what the socket held.
+    pub(crate) moved: bool,
+    /// It took everything, and holds nothing.
     pub(crate) all: bool,
 }
 
@@ -46,7 +48,16 @@ impl Outbox {
     /// The socket's own; the link is then dead.
     pub(crate) fn flush(&mut self, socket: &Socket) -> Result<Written> {
         let mut written = Written::default();
-        while !self.queue.is_empty() {
+        loop {
+            // What the socket holds goes first, so that it never holds more than one turn's.
+            let flushed = socket.flush()?;
+            written.moved |= flushed.moved;
+            if !flushed.all {
+                return Ok(written);
+            }
+            if self.queue.is_empty() {
+                break;
+            }
             let mut slices = [IoSlice::new(&[]); WRITE_BUFFERS_MAX];
             let mut count = 0;
             for (slice, frame) in slices.iter_mut().zip(&self.queue) {
@@ -61,6 +72,7 @@ impl Outbox {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     written.bytes += bytes;
+                    written.moved = true;
                     self.advance(bytes);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(written),

@@ -31,6 +31,7 @@ use crate::{
     hub::Hub,
     link::Ending,
     node::Node,
+    tls::Tls,
     upgrade,
 };
 
@@ -62,6 +63,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub struct Server {
     node: Arc<Node>,
     http: HttpApi,
+    tls: Option<Tls>,
     publishes: Arc<Semaphore>,
 }
 
@@ -73,6 +75,7 @@ pub struct ServerBuilder {
     access: Option<Arc<dyn AccessControl>>,
     handler: Option<Arc<dyn MessageHandler>>,
     entropy: Entropy,
+    tls: Option<Tls>,
 }
 
 /// Why a server can't be built.
@@ -133,6 +136,13 @@ impl ServerBuilder {
         self
     }
 
+    /// What [`Server::serve`] shakes hands with; it speaks plain HTTP where this is not called.
+    /// Certificates can be [replaced](Tls::replace) while it runs.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Checks the settings and puts the parts together.
     ///
     /// # Errors
@@ -169,6 +179,7 @@ impl ServerBuilder {
         Ok(Server {
             node,
             http,
+            tls: self.tls,
             publishes,
         })
     }
@@ -198,7 +209,11 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let acceptor = Acceptor::new(self.node.clone(), self.http.complete(self.router()));
+        let acceptor = Acceptor::new(
+            self.node.clone(),
+            self.http.complete(self.router()),
+            self.tls.clone(),
+        );
         tokio::pin!(shutdown);
         loop {
             tokio::select! {

@@ -30,9 +30,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
+use tokio_rustls::server::TlsStream;
 
 use crate::{
-    accept::{Deadline, Stream, client_of, only},
+    accept::{Deadline, Stream, Transport, client_of, only},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::ApiError,
@@ -317,11 +318,15 @@ fn refuse(
 
 /// Takes the socket over and serves it, or says why it is refused.
 async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Option<Connection> {
-    let (socket, received) = take_over(&node, entry.upgraded).await?;
-    let peer = socket.peer_addr().ok()?;
-    let _ = socket.set_nodelay(true);
+    let (transport, received) = take_over(&node, entry.upgraded).await?;
+    let tcp = match &transport {
+        Transport::Tcp(tcp) => tcp,
+        Transport::Tls(stream) => stream.get_ref().0,
+    };
+    let peer = tcp.peer_addr().ok()?;
+    let _ = tcp.set_nodelay(true);
     let buffer = node.config.socket_send_buffer_bytes;
-    let _ = socket2::SockRef::from(&socket).set_send_buffer_size(buffer);
+    let _ = socket2::SockRef::from(tcp).set_send_buffer_size(buffer);
     // An embedding program may not tell addresses; the socket knows its own.
     let outcome = match (outcome, entry.ip) {
         (Ok(pass), None) => pass
@@ -335,7 +340,13 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> O
         peer: SocketAddr::new(entry.ip.unwrap_or(peer.ip()), peer.port()),
         origin: entry.origin,
         plain: entry.plain,
-        socket: Socket::Tcp(socket),
+        socket: match transport {
+            Transport::Tcp(tcp) => Socket::Tcp(tcp),
+            Transport::Tls(stream) => {
+                let (tcp, session) = stream.into_inner();
+                Socket::secured(tcp, session)
+            }
+        },
         received,
     };
     attend(node, arrival, outcome).await
@@ -375,24 +386,43 @@ pub(crate) async fn attend(
 }
 
 /// The socket, and what came with the handshake, once HTTP has left it.
-async fn take_over(node: &Node, upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+async fn take_over(node: &Node, upgraded: OnUpgrade) -> Option<(Transport, Vec<u8>)> {
     let upgraded = timeout(node.config.connection_timeout, upgraded).await;
     let upgraded = upgraded.ok()?.ok()?;
-    let socket = socket_of(upgraded);
-    if socket.is_none() {
-        tracing::error!("the upgraded connection is not a TCP socket; Bowline serves those only");
+    let transport = transport_of(upgraded);
+    if transport.is_none() {
+        tracing::error!(
+            "the upgraded connection is neither TCP nor tokio-rustls over it; Bowline serves those only"
+        );
     }
-    socket
+    transport
 }
 
-/// The socket below an upgraded connection: of Bowline's own accept loop, or of `axum::serve`,
-/// which wraps it once more.
-fn socket_of(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    match upgraded.downcast::<TokioIo<Stream>>() {
-        Ok(parts) => Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec())),
-        Err(upgraded) => {
-            let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
-            Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+/// What an upgraded connection runs over: of Bowline's own accept loop, of `axum::serve`, which
+/// wraps it once more, or of a program that ends TLS itself.
+fn transport_of(upgraded: Upgraded) -> Option<(Transport, Vec<u8>)> {
+    let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
+        Ok(parts) => {
+            let transport = parts.io.into_inner().into_inner();
+            return Some((transport, parts.read_buf.to_vec()));
         }
-    }
+        Err(upgraded) => upgraded,
+    };
+    let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => {
+            let tcp = Transport::Tcp(parts.io.into_inner());
+            return Some((tcp, parts.read_buf.to_vec()));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let upgraded = match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+        Ok(parts) => {
+            let tls = Transport::Tls(Box::new(parts.io.into_inner()));
+            return Some((tls, parts.read_buf.to_vec()));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let parts = auto::upgrade::downcast::<TokioIo<TlsStream<TcpStream>>>(upgraded).ok()?;
+    let tls = Transport::Tls(Box::new(parts.io.into_inner()));
+    Some((tls, parts.read_buf.to_vec()))
 }

@@ -53,6 +53,8 @@ settings! {
     "server" "trusted_proxies" "trusted_proxies" Networks server.trusted_proxies;
     "server" "proxy_protocol" "proxy_protocol" Flag server.proxy_protocol;
     "server" "metrics_public" "metrics_public" Flag server.metrics_public;
+    "server" "tls_certificate_file" "tls/certificate_file" File tls.certificate_file;
+    "server" "tls_key_file" "tls/key_file" File tls.key_file;
     "log" "level" "log_level" Level log_level;
     "log" "format" "log_format" Format log_format;
     "access" "api_keys" "api_keys" Keys api_keys;

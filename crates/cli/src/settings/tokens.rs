@@ -10,7 +10,7 @@ use bowline::{Issuer, KeyError, KeySet, TokenAlgorithm};
 const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// What `[access]` says of tokens.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TokenSettings {
     pub(crate) algorithm: TokenAlgorithm,
     pub(crate) secret: Option<Secret>,
@@ -32,6 +32,20 @@ impl fmt::Debug for Secret {
 }
 
 impl TokenSettings {
+    /// Whether its keys come from a file.
+    pub(crate) const fn has_file(&self) -> bool {
+        self.public_key_file.is_some() || self.jwks_file.is_some()
+    }
+
+    /// Reads the file again; with an error nothing has changed.
+    pub(crate) fn reload(&self, issuer: &Issuer) -> Result<(), (&'static str, String)> {
+        let Some(fresh) = self.resolve()? else {
+            return Ok(());
+        };
+        let replaced = issuer.keys.replace(&fresh.keys);
+        replaced.map_err(|error| ("jwt_algorithm", error.to_string()))
+    }
+
     /// The issuer; none where no key is set.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use bowline_engine::EngineConfig;
 use serde_json::json;
 
 use super::world::{Doors, Fragile, SHORT, builder};
-use crate::client::{Answer, Client, HERE, World, hello, strict, until};
+use crate::client::{Answer, Client, HERE, Reach, World, hello, strict, until};
 
 /// PROTOCOL.md leaves it to servers that offer less than this one.
 const FOREIGN: [Code; 1] = [Code::NotSupported];
@@ -311,7 +311,10 @@ async fn by_operator(code: Code) -> String {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server.clone();
     tokio::spawn(async move { serving.serve(listener, async { drop(stopped.await) }).await });
-    let world = World { server, address };
+    let world = World {
+        server,
+        reach: Reach { address },
+    };
     let mut client = world.client("s", json!({})).await;
     if code == Code::Draining {
         drop(stop);

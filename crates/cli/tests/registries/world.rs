@@ -19,7 +19,7 @@ use bowline_engine::{
 use bowline_proto::recovery::{ChannelState, EngineClock};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client, HERE, World, hello};
+use crate::client::{Answer, Client, HERE, Reach, hello};
 
 /// The token names who comes, or with which code they are refused: `admin`, `forbidden`, any user;
 /// `panic` brings the question down. Nobody may do anything on the channel `forbidden`.
@@ -171,7 +171,7 @@ pub(crate) fn builder(config: Config) -> ServerBuilder {
         .engine(Fragile::new(EngineConfig::default()))
 }
 
-impl World {
+impl Reach {
     pub(crate) async fn post(&self, path: &str, media: &str, body: &[u8]) -> Answer {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer admin\r\n\

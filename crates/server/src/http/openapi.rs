@@ -279,51 +279,83 @@ fn channel() -> Value {
     })
 }
 
+/// A field that may be left out; `null` is the same.
+fn optional(form: &Value) -> Value {
+    json!({"anyOf": [form, absent()]})
+}
+
+fn absent() -> Value {
+    json!({"type": "null"})
+}
+
 fn publication() -> Value {
-    let one_of = |names: [&str; 2]| -> Value {
-        names
-            .map(|name| json!({"required": [name]}))
-            .as_slice()
-            .into()
-    };
+    let channels = json!({
+        "type": "array", "items": channel(), "minItems": 1, "maxItems": 1_000,
+    });
+    let base64 = json!({
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+    });
+    let key = json!({"type": "string", "minLength": 1, "maxLength": 255});
+    let tag = json!({"type": "string", "maxLength": 255});
     json!({
         "type": "object",
-        "description": "A publication to one channel or several.",
+        "description": "A publication to one channel or several, of JSON or of bytes in base64. A \
+            second one with the same key takes no effect for a while; the tag is echoed in the \
+            message.",
         "properties": {
-            "channel": channel(),
-            "channels": {"type": "array", "items": channel(), "minItems": 1, "maxItems": 1_000},
+            "channel": optional(&channel()),
+            "channels": optional(&channels),
             "data": {"description": "Any JSON."},
-            "data_b64": {"type": "string", "contentEncoding": "base64", "pattern":
-                "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"},
-            "key": {"type": "string", "minLength": 1, "maxLength": 255,
-                "description": "A second publication with it takes no effect for a while."},
-            "tag": {"type": "string", "maxLength": 255,
-                "description": "Echoed in the message."},
+            "data_b64": optional(&base64),
+            "key": optional(&key),
+            "tag": optional(&tag),
+            "messages": absent(),
         },
         "allOf": [
-            {"oneOf": one_of(["channel", "channels"])},
-            {"oneOf": one_of(["data", "data_b64"])},
+            {"oneOf": [
+                {
+                    "required": ["channel"],
+                    "properties": {"channel": {"type": "string"}, "channels": absent()},
+                },
+                {
+                    "required": ["channels"],
+                    "properties": {"channels": {"type": "array"}, "channel": absent()},
+                },
+            ]},
+            {"oneOf": [
+                {"required": ["data"], "properties": {"data_b64": absent()}},
+                {
+                    "required": ["data_b64"],
+                    "properties": {"data_b64": {"type": "string"}},
+                    "not": {"required": ["data"]},
+                },
+            ]},
         ],
     })
 }
 
 fn publish_body() -> Value {
     let one = json!({"$ref": "#/components/schemas/Publication"});
+    let several = json!({
+        "type": "object",
+        "description": "Several, each with an outcome of its own.",
+        "required": ["messages"],
+        "properties": {
+            "messages": {"type": "array", "items": one, "minItems": 1, "maxItems": 1_000},
+            "channel": absent(),
+            "channels": absent(),
+            "data_b64": absent(),
+            "key": absent(),
+            "tag": absent(),
+        },
+        "not": {"required": ["data"]},
+    });
     json!({
         "required": true,
         "content": {
-            "application/json": {"schema": {"oneOf": [
-                one,
-                {
-                    "type": "object",
-                    "description": "Several, each with an outcome of its own.",
-                    "required": ["messages"],
-                    "properties": {"messages": {
-                        "type": "array", "items": one, "minItems": 1, "maxItems": 1_000,
-                    }},
-                    "additionalProperties": false,
-                },
-            ]}},
+            "application/json": {"schema": {"oneOf": [one, several]}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     })

@@ -28,7 +28,20 @@ pub(crate) fn strict() -> Config {
 /// A running server.
 pub(crate) struct World {
     pub(crate) server: Server,
+    pub(crate) reach: Reach,
+}
+
+/// How a server is reached, be it in this process or another.
+pub(crate) struct Reach {
     pub(crate) address: SocketAddr,
+}
+
+impl std::ops::Deref for World {
+    type Target = Reach;
+
+    fn deref(&self) -> &Reach {
+        &self.reach
+    }
 }
 
 impl World {
@@ -42,9 +55,12 @@ impl World {
         let address = listener.local_addr().expect("it is bound");
         let serving = server.clone();
         tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-        Self { server, address }
+        let reach = Reach { address };
+        Self { server, reach }
     }
+}
 
+impl Reach {
     /// Opens a socket from this address of the loopback network.
     pub(crate) async fn socket(&self, from: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("a socket");

@@ -6,7 +6,7 @@ use bowline::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    client::{HERE, World, hello, strict, until},
+    client::{HERE, Reach, World, hello, strict, until},
     limits::Names,
 };
 
@@ -211,7 +211,10 @@ async fn a_shutdown_finishes_requests_and_ends_idle_sockets() {
     let serving = server.clone();
     let serving =
         tokio::spawn(async move { serving.serve(listener, async { drop(stopped.await) }).await });
-    let world = World { server, address };
+    let world = World {
+        server,
+        reach: Reach { address },
+    };
     let mut idle = world.socket(HERE).await;
     idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
         .await

@@ -7,7 +7,7 @@ use bowline_engine::BoxFuture;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{Client, HERE, World, hello, strict, until};
+use super::client::{Client, HERE, Reach, World, hello, strict, until};
 
 /// Any token is a user's name; `bad` is nobody's.
 pub(crate) struct Names;
@@ -395,7 +395,10 @@ async fn attempts_of_an_embedding_program_that_tells_no_addresses_are_limited() 
     let address = listener.local_addr().expect("it is bound");
     let router = server.router();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let world = World { server, address };
+    let world = World {
+        server,
+        reach: Reach { address },
+    };
     let _open = world.dial(HERE).await.expect("room");
     let mut refused = world.dial(HERE).await.expect("101, to be told");
     assert_eq!(

@@ -10,7 +10,7 @@ use bowline_engine::BoxFuture;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Answer, Client, HERE, World, hello, strict, until},
+    client::{Answer, Client, HERE, Reach, World, hello, strict, until},
     limits::Names,
 };
 
@@ -45,7 +45,7 @@ async fn open(config: Config) -> World {
     World::with(Server::builder().config(config).access(OpenAccess)).await
 }
 
-impl World {
+impl Reach {
     async fn post(&self, path: &str, headers: &[&str], body: &Value) -> Answer {
         let body = body.to_string();
         let mut head = format!(

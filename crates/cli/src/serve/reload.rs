@@ -1,0 +1,66 @@
+//! SIGHUP: certificates and keys are read again.
+//!
+//! Owns what is read again, and that a bad file changes nothing. Must not know what the files are
+//! for.
+
+use std::io;
+
+use bowline::{Issuer, Tls};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::settings::{Settings, TlsSettings, TokenSettings};
+
+/// Reads the files of the settings again whenever the process is told to hang up.
+pub(super) fn at_hangup(settings: &Settings) -> io::Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    let files = Files {
+        tls: settings.tls.clone(),
+        certificate: settings.certificate.clone(),
+        tokens: settings.tokens.clone(),
+        issuer: settings.issuer.clone(),
+    };
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            // Files may be on a slow disk.
+            let files = files.clone();
+            let read = tokio::task::spawn_blocking(move || files.read_again());
+            if read.await.is_err() {
+                tracing::error!("reading the files again has panicked");
+            }
+        }
+    });
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Files {
+    tls: TlsSettings,
+    certificate: Option<Tls>,
+    tokens: TokenSettings,
+    issuer: Option<Issuer>,
+}
+
+impl Files {
+    fn read_again(&self) {
+        if let Some(certificate) = &self.certificate {
+            match self.tls.reload(certificate) {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err((name, problem)) => tracing::error!(
+                    setting = format_args!("server.{name}"),
+                    %problem,
+                    "the certificate stays as it is"
+                ),
+            }
+        }
+        if let (Some(issuer), true) = (&self.issuer, self.tokens.has_file()) {
+            match self.tokens.reload(issuer) {
+                Ok(()) => tracing::info!("the keys of tokens were read again"),
+                Err((name, problem)) => tracing::error!(
+                    setting = format_args!("access.{name}"),
+                    %problem,
+                    "the keys of tokens stay as they are"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `[server]` and `[log]`.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    Case,
+    process::{ADMIN, KEY, Process},
+};
+use crate::client::{HERE, Reach, hello, until};
+
+pub(super) fn case(name: &str) -> Option<Case> {
+    let (base, value, expected): (&[_], _, _) = match name {
+        "server.listen" => (&[], "\"127.0.0.2:0\"", json!("127.0.0.2")),
+        "server.dev" => (&[], "true", json!(200)),
+        "server.shutdown_timeout" => (&[], "4", json!(true)),
+        "server.http_body_bytes" => (&[], "100_000", json!(413)),
+        "server.http_requests" => (&[], "1", json!(503)),
+        "server.batch_messages" => (&[], "2", json!(413)),
+        "server.history_bytes" => (&[], "1", json!(true)),
+        "server.http_connections" => (&[], "1", json!(503)),
+        "server.max_headers" => (&[], "3", json!(431)),
+        "server.header_bytes" => (&[], "2_000", json!(431)),
+        "server.trusted_proxies" => (&[], "[\"127.0.0.0/8\"]", json!("192.0.2.9")),
+        "server.proxy_protocol" => {
+            let base = &[("server.trusted_proxies", "[\"127.0.0.0/8\"]")];
+            (base, "true", json!(""))
+        }
+        "server.metrics_public" => (&[], "false", json!(401)),
+        "log.level" => (&[], "\"debug\"", json!([true, false])),
+        "log.format" => (
+            &[("log.level", "\"debug\"")],
+            "\"json\"",
+            json!([true, true]),
+        ),
+        _ => return None,
+    };
+    Some(Case {
+        base,
+        value,
+        expected,
+    })
+}
+
+pub(super) async fn look(name: &str, process: &mut Process) -> Value {
+    let reach = &process.reach;
+    match name {
+        "server.listen" => json!(reach.address.ip().to_string()),
+        "server.dev" => json!(reach.get("/ws/stats", &[]).await.status),
+        "server.shutdown_timeout" => shutdown(process).await,
+        "server.http_body_bytes" => {
+            let body = format!("{}{}", " ".repeat(120_000), r#"{"channel":"a","data":1}"#);
+            json!(reach.send("/api/publish", &body).await.status)
+        }
+        "server.http_requests" => {
+            let _first = half_a_body(reach).await;
+            json!(
+                reach
+                    .send("/api/publish", r#"{"channel":"a","data":1}"#)
+                    .await
+                    .status
+            )
+        }
+        "server.batch_messages" => {
+            let body = r#"{"channels":["a","b","c"],"data":1}"#;
+            json!(reach.send("/api/publish", body).await.status)
+        }
+        "server.history_bytes" => {
+            reach.fill("a", 3, 100).await;
+            let first = reach.get("/api/channels/a/history?limit=3", &[KEY]).await;
+            first.json()["more"].clone()
+        }
+        "server.http_connections" => {
+            let _idle = reach.socket(HERE).await;
+            json!(reach.get("/health/live", &[]).await.status)
+        }
+        "server.max_headers" => {
+            let more = ["X-A: 1", "X-B: 1"];
+            json!(reach.get("/health/live", &more).await.status)
+        }
+        "server.header_bytes" => {
+            let long = format!("X-Long: {}", "x".repeat(3_000));
+            json!(reach.get("/health/live", &[&long]).await.status)
+        }
+        "server.trusted_proxies" => {
+            let headers = [("X-Forwarded-For", "192.0.2.9")];
+            let client = reach.dial_with(HERE, "/ws?channels=a", &[], &headers).await;
+            let _client = client.expect("it is let in");
+            until("it is there", async || {
+                reach.stat("/connections").await == 1
+            })
+            .await;
+            reach.detailed().await[0]["ip"].clone()
+        }
+        "server.proxy_protocol" => json!(unheralded(reach).await),
+        "server.metrics_public" => json!(reach.get("/metrics", &[]).await.status),
+        _ => {
+            let _ = reach.get("/ws/stats", &[ADMIN]).await;
+            let _client = reach.dial(HERE).await;
+            let log = process.log();
+            json!([log.contains("DEBUG"), log.contains("\"level\":\"DEBUG\"")])
+        }
+    }
+}
+
+/// Whether clients are told to come back within a few seconds.
+async fn shutdown(process: &mut Process) -> Value {
+    let client = process.reach.welcomed(HERE, hello("s", 1)).await;
+    let mut client = client.expect("there is room");
+    process.signal("TERM");
+    let told = client.next().await.expect("advice");
+    assert_eq!(told["type"], "reconnect", "{told}");
+    json!(told["after_ms"].as_u64() <= Some(4_000))
+}
+
+/// Takes a place for a body that does not end.
+async fn half_a_body(reach: &Reach) -> tokio::net::TcpStream {
+    let mut socket = reach.socket(HERE).await;
+    let head = format!(
+        "POST /api/publish HTTP/1.1\r\nHost: {}\r\n{KEY}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+        reach.address
+    );
+    socket
+        .write_all(head.as_bytes())
+        .await
+        .expect("it is taken");
+    // The server says `100 Continue` once the place is held and the body is read.
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.expect("it goes on");
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    socket
+}
+
+/// The beginning of the answer to a request without a PROXY header; nothing where it is dropped.
+async fn unheralded(reach: &Reach) -> String {
+    let mut socket = reach.socket(HERE).await;
+    let request = "GET /health/live HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
+    socket
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is taken");
+    let mut answer = Vec::new();
+    // Dropped with what it had not read, the connection may be reset.
+    let _ = socket.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).chars().take(8).collect()
+}

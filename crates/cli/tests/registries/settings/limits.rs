@@ -1,0 +1,116 @@
+//! `[websocket]`: who is let in.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    Case,
+    process::{ADMIN, token},
+};
+use crate::client::{Client, HERE, Reach, hello};
+
+/// What a second client is told, or `welcome`.
+const REFUSED: &str = "too_many_connections";
+
+pub(super) fn case(name: &str) -> Option<Case> {
+    const STRICT: (&str, &str) = ("websocket.loopback_exempt", "false");
+    const FEW: (&str, &str) = ("websocket.max_connections_per_ip", "1");
+    let (base, value, expected): (&[_], _, _) = match name {
+        "websocket.max_connections_per_ip" => (&[STRICT], "1", json!(REFUSED)),
+        "websocket.max_verified_connections_per_ip" => (&[STRICT, FEW], "1", json!(REFUSED)),
+        "websocket.max_connections_per_user" => (&[], "1", json!(REFUSED)),
+        "websocket.loopback_exempt" => (&[FEW], "false", json!(REFUSED)),
+        "websocket.max_connections" => (&[], "1", json!("overloaded")),
+        "websocket.max_handshakes" => (&[], "1", json!("overloaded")),
+        "websocket.handshakes_per_second" => (&[], "1", json!("overloaded")),
+        "websocket.max_refusals" => (
+            &[("websocket.max_connections", "1")],
+            "0",
+            json!("HTTP 503"),
+        ),
+        "websocket.max_addresses" => (&[STRICT], "16", json!(true)),
+        "websocket.rate_limit_attempts" => (&[STRICT], "1", json!("too_many_attempts")),
+        "websocket.rate_limit_window" => {
+            let base = &[STRICT, ("websocket.rate_limit_attempts", "1")];
+            (base, "2", json!(true))
+        }
+        "websocket.connection_timeout" => (
+            &[("websocket.access_timeout", "\"300ms\"")],
+            "\"300ms\"",
+            json!(4408),
+        ),
+        _ => return None,
+    };
+    Some(Case {
+        base,
+        value,
+        expected,
+    })
+}
+
+pub(super) async fn look(name: &str, reach: &Reach) -> Value {
+    match name {
+        "websocket.max_verified_connections_per_ip" => second(reach, Some("ana"), Some("bo")).await,
+        "websocket.max_connections_per_user" => second(reach, Some("ana"), Some("ana")).await,
+        "websocket.max_handshakes" | "websocket.handshakes_per_second" => {
+            let _silent = reach.dial(HERE).await;
+            told(reach, None).await
+        }
+        "websocket.max_addresses" => addresses(reach).await,
+        "websocket.rate_limit_window" => {
+            drop(
+                reach
+                    .welcomed(HERE, hello("a", 1))
+                    .await
+                    .expect("the first"),
+            );
+            let refused = reach.welcomed(HERE, hello("b", 1)).await;
+            let refused = refused.err().expect("the second");
+            json!(refused.retry_after_ms() <= 2_001)
+        }
+        "websocket.connection_timeout" => {
+            let mut silent = reach.dial(HERE).await.expect("101");
+            let closed = timeout(Duration::from_secs(2), silent.closed()).await;
+            closed.map_or(Value::Null, |closed| json!(closed.close))
+        }
+        _ => second(reach, None, None).await,
+    }
+}
+
+/// What the second of two clients is told, while the first one is there.
+async fn second(reach: &Reach, first: Option<&str>, then: Option<&str>) -> Value {
+    let first = reach.welcomed(HERE, asked("first", first)).await;
+    let _first = first.expect("there is room for one");
+    told(reach, then).await
+}
+
+async fn told(reach: &Reach, user: Option<&str>) -> Value {
+    let mut client: Client = match reach.dial(HERE).await {
+        Ok(client) => client,
+        Err(answer) => return json!(format!("HTTP {}", answer.status)),
+    };
+    match client.hello(asked("second", user)).await {
+        Ok(_) => json!("welcome"),
+        Err(closed) => json!(closed.code().1),
+    }
+}
+
+fn asked(session: &str, user: Option<&str>) -> Value {
+    let mut hello = hello(session, 1);
+    if let Some(user) = user {
+        hello["token"] = json!(token(user, &json!({})));
+    }
+    hello
+}
+
+/// Whether at most sixteen addresses are remembered of twenty that came and went.
+async fn addresses(reach: &Reach) -> Value {
+    for n in 1..=20 {
+        let from = format!("127.0.1.{n}");
+        drop(reach.welcomed(&from, hello(&from, 1)).await.expect("room"));
+    }
+    let known = reach.get("/ws/stats/rate-limit", &[ADMIN]).await.json();
+    json!(known["addresses"].as_array().map(Vec::len) <= Some(16))
+}

@@ -1,0 +1,258 @@
+//! TLS as users meet it: the binary with certificate files, its own commands and the Rust client
+//! against it, and the renewal of a certificate by SIGHUP.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy does not take helpers of integration tests for tests"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use bowline_client::{Client, Delivery, From, State, json};
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn keys(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../server/tests/keys")
+        .join(name)
+}
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bowline-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn put(&self, from: &str, name: &str) -> String {
+        let to = self.0.join(name);
+        fs::copy(keys(from), &to).unwrap();
+        to.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process whose lines are read as they come.
+struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+fn bowline(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+    command.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("BOWLINE_") || name.starts_with("WEBSOCKET_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("BOWLINE_ENGINE_KIND", "memory");
+    command
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = bowline(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, lines) = mpsc::channel();
+        let outputs: [Box<dyn std::io::Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
+        for output in outputs {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if tell.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { child, lines }
+    }
+
+    /// The next line with this text; those before it are passed over.
+    fn line(&self, text: &str) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} came"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn hang_up(&self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-s", "HUP", &id]).status();
+        assert!(told.unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Served {
+    server: Process,
+    /// `https://…`
+    url: String,
+    folder: Folder,
+    authority: String,
+}
+
+impl Served {
+    fn start(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let (chain, key) = (
+            folder.put("tls.pem", "chain"),
+            folder.put("tls.key.pem", "key"),
+        );
+        let server = Process::start(&[
+            "serve",
+            "--dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--set",
+            &format!("server.tls_certificate_file={chain}"),
+            "--set",
+            &format!("server.tls_key_file={key}"),
+        ]);
+        let line = server.line("bowline is listening on https://127.0.0.1:");
+        let url = line.rsplit(' ').next().unwrap().to_owned();
+        let authority = keys("tls-ca.pem").to_str().unwrap().to_owned();
+        Self {
+            server,
+            url,
+            folder,
+            authority,
+        }
+    }
+
+    fn ws_url(&self) -> String {
+        format!("{}/ws", self.url.replace("https", "wss"))
+    }
+
+    fn client(&self) -> Client {
+        let authority = fs::read(&self.authority).unwrap();
+        let builder = Client::builder(&self.ws_url()).authorities(&authority);
+        builder.connect().unwrap()
+    }
+
+    fn publish(&self, data: &str, more: &[&str]) -> std::process::Output {
+        let mut arguments = vec!["publish", "news", data, "--url", &self.url];
+        arguments.extend(more);
+        bowline(&arguments).output().unwrap()
+    }
+}
+
+#[test]
+fn publish_and_tail_go_over_tls_and_believe_nobody_unknown() {
+    let served = Served::start("tls-commands");
+    let (url, authority) = (served.ws_url(), served.authority.as_str());
+    let tail = Process::start(&["tail", "news", "--url", &url, "--ca", authority]);
+    tail.line("subscribed");
+    let published = served.publish("over TLS", &["--ca", authority]);
+    let told = String::from_utf8_lossy(&published.stderr).into_owned();
+    assert_eq!(published.status.code(), Some(0), "{told}");
+    tail.line(r#""data":"over TLS""#);
+
+    let refused = served.publish("to anybody", &[]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("TLS") || told.contains("authorities"),
+        "{told}"
+    );
+    let nonsense = served.publish("x", &["--ca", "/nonexistent"]);
+    assert_eq!(nonsense.status.code(), Some(2));
+    // Unencrypted, it is told what is wrong.
+    let plain = served.url.replace("https", "http");
+    let plain = bowline(&["publish", "news", "1", "--url", &plain]).output();
+    let told = String::from_utf8_lossy(&plain.unwrap().stderr).into_owned();
+    assert!(told.contains("https://"), "{told}");
+}
+
+#[tokio::test]
+async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
+    let served = Served::start("tls-reload");
+    let client = served.client();
+    let mut news = client.subscribe("news", From::First).await.unwrap();
+    let mut next = async |expected: &str| {
+        let next = timeout(DEADLINE, async {
+            loop {
+                match news.next().await.expect("it goes on") {
+                    Delivery::Message(message) => return message.data,
+                    Delivery::Subscribed(recovery) => assert!(recovery.recovered),
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        let data = next.await.expect("a message in time");
+        assert_eq!(data, json(expected).unwrap());
+    };
+    let publish = async |text: &str| {
+        let mut ack = client.publish("news", json(text).unwrap()).await.unwrap();
+        timeout(DEADLINE, ack.stored()).await.unwrap().unwrap();
+    };
+    publish("1").await;
+    next("1").await;
+    let large = format!("\"{}\"", "x".repeat(60_000));
+    publish(&large).await;
+    next(&large).await;
+
+    // A bad file is refused, with the reason in the log.
+    let (chain, key) = (served.folder.0.join("chain"), served.folder.0.join("key"));
+    fs::write(&chain, "half a certif").unwrap();
+    served.server.hang_up();
+    let line = served.server.line("the certificate stays as it is");
+    assert!(line.contains("tls_certificate_file"), "{line}");
+    let other = served.client();
+    let connected = async |client: &Client| {
+        let mut state = client.state();
+        let open = state.wait_for(|state| matches!(state, State::Open));
+        timeout(DEADLINE, open).await.unwrap().unwrap();
+    };
+    connected(&other).await;
+    // A good one is taken; the mismatch between two copies is seen as a bad one, so they go in one
+    // signal.
+    fs::copy(keys("tls-new.pem"), chain).unwrap();
+    fs::copy(keys("tls-new.key.pem"), key).unwrap();
+    served.server.hang_up();
+    served.server.line("the certificate was read again");
+    let third = served.client();
+    connected(&third).await;
+    // Nobody noticed.
+    publish("2").await;
+    next("2").await;
+    assert!(matches!(*client.state().borrow(), State::Open));
+    for client in [client, other, third] {
+        client.close(true).await;
+    }
+}

@@ -1,0 +1,10 @@
+//! TLS over real sockets: who comes in, how a renewed certificate is shown, who is cut, and what a
+//! peer that does not read costs.
+
+mod tls {
+    mod client;
+    mod embedded;
+    mod handshake;
+    mod reload;
+    mod traffic;
+}

@@ -1,0 +1,105 @@
+//! Before anything is encrypted: who is cut, and who is told what he does wrong.
+
+use std::time::Duration;
+
+use bowline::Config;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::client::{DEADLINE, World, hello};
+
+fn hasty() -> Config {
+    Config {
+        connection_timeout: Duration::from_millis(600),
+        access_timeout: Duration::from_millis(600),
+        ..Config::default()
+    }
+}
+
+async fn ends(mut socket: TcpStream) -> Duration {
+    let begun = Instant::now();
+    let mut sink = Vec::new();
+    // An end and a reset are both one.
+    let _ = timeout(DEADLINE, socket.read_to_end(&mut sink))
+        .await
+        .expect("it is cut");
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_slow_is_cut_and_counts_from_the_accept() {
+    let world = World::start(hasty()).await;
+    let silent = world.socket().await;
+    let mut half = world.socket().await;
+    // The beginning of a record that says that 512 bytes follow.
+    let record = [22, 3, 1, 2, 0, 1];
+    half.write_all(&record).await.expect("it is taken");
+    let (silent, half) = tokio::join!(ends(silent), ends(half));
+    for took in [silent, half] {
+        assert!((300..5_000).contains(&took.as_millis()), "{took:?}");
+    }
+    // What the handshake took is missing afterwards.
+    let begun = Instant::now();
+    let socket = world.socket().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut stream = super::client::shake_hands(socket).await;
+    let mut sink = Vec::new();
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut sink))
+        .await
+        .expect("it is cut");
+    let took = begun.elapsed();
+    assert!((500..5_000).contains(&took.as_millis()), "{took:?}");
+    // And everybody else comes in.
+    world.dial(hello("s", json!({}))).await;
+}
+
+#[tokio::test]
+async fn http_without_tls_is_told_so() {
+    let world = World::start(Config::default()).await;
+    for request in [
+        &b"GET /ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\r\n"[..],
+        b"P",
+    ] {
+        let mut socket = world.socket().await;
+        socket.write_all(request).await.expect("it is taken");
+        let mut answer = String::new();
+        let read = timeout(DEADLINE, socket.read_to_string(&mut answer)).await;
+        read.expect("an end in time").expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
+        assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["code"], "malformed");
+        assert_eq!(body["retry"], false);
+        assert!(body["message"].as_str().expect("words").contains("wss://"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_neither_is_let_go() {
+    let world = World::start(Config::default()).await;
+    for bytes in [&b"\0\0\0\0"[..], &[22, 3, 1, 0, 4, 1, 2, 3, 4], &[22; 600]] {
+        let mut socket = world.socket().await;
+        socket.write_all(bytes).await.expect("it is taken");
+        socket.shutdown().await.expect("it is told");
+        ends(socket).await;
+    }
+    world.dial(hello("s", json!({}))).await;
+}
+
+#[tokio::test]
+async fn http_goes_over_it_as_well() {
+    let world = World::start(Config::default()).await;
+    let mut stream = world.secure().await;
+    let request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("it is taken");
+    let mut answer = String::new();
+    let read = timeout(DEADLINE, stream.read_to_string(&mut answer)).await;
+    read.expect("an answer in time")
+        .expect("an end that is no truncation");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with(r#"{"status":"live"}"#), "{answer}");
+}
