@@ -38,7 +38,7 @@ function play(): Played {
     return () => {}
   }
   // Everything else as it comes out of the box.
-  played.ws = connect(proxy.url, { WebSocket: WebSocket as never, environment: { hints } })
+  played.ws = connect(proxy.url, { WebSocket, environment: { hints } })
   played.ws.on('lostconnection', ({ status }) => {
     if (status === 'lost') played.lostAt = performance.now()
   })

@@ -34,8 +34,7 @@ class Player {
     this.say('started')
     const { token } = command
     this.#ws = connect(command.url, {
-      // The types of `ws` differ from the platform's in what they take for a listener.
-      WebSocket: WebSocket as never,
+      WebSocket,
       minReconnectionDelay: options.backoff_min_ms,
       maxReconnectionDelay: options.backoff_max_ms,
       maxReconnectAttempts: options.attempts_max,

@@ -7,11 +7,12 @@
 import type { Hint } from '../machine/contract.ts'
 import { platformHints } from './hints.ts'
 
-/** What makes a WebSocket. */
-export type WebSocketConstructor = new (
-  url: string | URL,
-  protocols?: string | string[],
-) => WebSocket
+/**
+ * What makes a WebSocket: the platform's, or one that behaves like it, as that of the package `ws`
+ * does, whose types are its own.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: types of other packages can't be named here.
+export type WebSocketConstructor = new (url: string, protocols?: string | string[]) => any
 
 /** A hint, or `thawed`: the page comes back from a cache, and its links are gone. */
 export type EnvironmentHint = Hint | 'thawed'

@@ -28,7 +28,7 @@ afterAll(async () => {
 
 function client(options: ResilientOptions = {}): ResilientWebSocket {
   const made = connect(proxy.url, {
-    WebSocket: WebSocket as never,
+    WebSocket,
     minReconnectionDelay: 20,
     maxReconnectionDelay: 200,
     connectionTimeout: 2000,

@@ -280,6 +280,18 @@ describe('a store', () => {
 })
 
 describe('smaller promises', () => {
+  test('hints that follow each other do not put death off', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.silent = true
+    const began = time.nowMs
+    while (ws.state === 'open' || ws.state === 'probing') {
+      server.hint('wake')
+      await time.advance(100)
+    }
+    expect(time.nowMs - began).toBeLessThanOrEqual(1700)
+  })
+
   test('a URL may be a promise', async () => {
     const ws = bowline()
     ws.close()
