@@ -18,6 +18,11 @@ done
 step "Real processes under faults"
 scripts/chaos.sh --short chaos restarts kinds pairs
 
+scripts/chaos.sh --short kill-random
+
+step "The durable log: power cuts, kills, failing disks, damage"
+scripts/disk.sh --short
+
 step "Records of long runs"
 python3 scripts/test_proof.py
 scripts/proof.py check

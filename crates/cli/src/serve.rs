@@ -3,6 +3,7 @@
 //! Owns the start, what is said about it, and the way out. Must not know what connections do.
 
 mod descriptors;
+mod health;
 mod reload;
 mod shutdown;
 
@@ -63,7 +64,9 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let signal = shutdown::first_signal()?;
     announce(address, dev, secure);
     tracing::info!(%address, "listening");
+    let watching = tokio::spawn(health::watch(engine.shared()));
     server.serve(listener, signal).await?;
+    watching.abort();
     engine.close();
     tracing::info!("shut down");
     Ok(())

@@ -88,6 +88,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |options| Box::pin(run(options, Theme::Pairs)),
         judge: |folder| Ok(judge::judge(folder, Theme::Pairs)?),
     },
+    Scenario {
+        name: "kill-random",
+        what: "the server is killed (SIGKILL) at random moments and comes back with its log",
+        run: |options| Box::pin(run(options, Theme::Kills)),
+        judge: |folder| Ok(judge::judge(folder, Theme::Kills)?),
+    },
 ];
 
 const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(60);
@@ -257,7 +263,7 @@ async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(
             paused?;
         }
         Theme::Kinds | Theme::Pairs => strikes::play(world, options, rng.fork(9)).await?,
-        Theme::Restarts => {
+        Theme::Restarts | Theme::Kills => {
             processes::kill(&world.server, &world.ledger, options, rng.fork(7)).await?;
         }
     }

@@ -9,6 +9,7 @@ mod chaos;
 mod check;
 mod clock;
 mod command;
+mod disk;
 mod driver;
 mod hostile;
 mod http;

@@ -83,6 +83,9 @@ struct Run {
     /// Publications by clients.
     #[arg(long)]
     upstream: Option<usize>,
+    /// Rounds of a scenario that does the same again and again.
+    #[arg(long)]
+    rounds: Option<u64>,
     /// Keep the logs here [default: a temporary folder, removed if the run passes].
     #[arg(long)]
     logs: Option<PathBuf>,
@@ -294,6 +297,7 @@ impl Run {
                 per_client: self.per_client,
                 publications: self.publications,
                 upstream: self.upstream,
+                rounds: self.rounds,
             },
         })
     }

@@ -8,7 +8,7 @@ use std::{io, path::Path, path::PathBuf, time::Duration};
 use futures_util::future::BoxFuture;
 
 use crate::{
-    chaos,
+    chaos, disk,
     driver::{DriverError, DriverSpec},
     hostile,
     log::HistoryError,
@@ -67,6 +67,8 @@ pub struct Sizes {
     pub publications: Option<usize>,
     /// Publications by clients.
     pub upstream: Option<usize>,
+    /// Rounds of a scenario that does the same again and again.
+    pub rounds: Option<u64>,
 }
 
 /// There is no verdict.
@@ -106,7 +108,7 @@ pub enum RunError {
 
 /// All scenarios, in the order in which `harness run all` runs them.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
-    [chaos::SCENARIOS, hostile::SCENARIOS]
+    [chaos::SCENARIOS, hostile::SCENARIOS, disk::SCENARIOS]
         .into_iter()
         .flatten()
         .copied()

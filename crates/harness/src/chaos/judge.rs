@@ -95,7 +95,7 @@ fn count(verdict: &mut Verdict, history: &History, theme: Theme) {
     }
     // Each kill makes every position of a channel that has had a publication unknown; a client that was
     // not connected between two kills is told once for both.
-    if owed.kills > 0 {
+    if theme == Theme::Restarts {
         let told = history.expected.len() as u64 * owed.kills / 2;
         verdict.at_least("told unknown_epoch", history.unknown_epochs, told);
     }

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{ChaosOptions, ledger::Ledger};
+use super::{ChaosOptions, ledger::Ledger, theme::Theme};
 use crate::{driver::Driver, log::Record, process::Server, rng::Rng, scenario::RunError};
 
 /// Every other stop outlasts the silence after which either side gives a link up (2 s), beginning with
@@ -19,6 +19,8 @@ const RUNNING_MS: (u64, u64) = (300, 1_200);
 const SERVER_SHARE: u64 = 3;
 /// Between two kills, or between the last one and the end.
 const LIFE_MS: (u64, u64) = (4_000, 8_000);
+/// The same where it keeps its log: as often as clients come back in between.
+const LIFE_WITH_LOG_MS: (u64, u64) = (300, 2_500);
 /// Before it is killed the server stands still for so long, so that it dies with messages on their way.
 const DYING_MS: (u64, u64) = (0, 800);
 
@@ -67,15 +69,21 @@ pub(super) async fn kill(
 ) -> Result<(), RunError> {
     let until = Instant::now() + options.span;
     loop {
-        let life = rng.millis(LIFE_MS.0, LIFE_MS.1);
+        let (least, most) = match options.theme {
+            Theme::Kills => LIFE_WITH_LOG_MS,
+            _ => LIFE_MS,
+        };
+        let life = rng.millis(least, most);
         if Instant::now() + life > until {
             sleep(until.saturating_duration_since(Instant::now())).await;
             return Ok(());
         }
         sleep(life).await;
         let mut server = server.lock().await;
-        server.signal("STOP").await;
-        sleep(rng.millis(DYING_MS.0, DYING_MS.1)).await;
+        if options.theme != Theme::Kills {
+            server.signal("STOP").await;
+            sleep(rng.millis(DYING_MS.0, DYING_MS.1)).await;
+        }
         server.kill().await?;
         ledger.write(&Record::Killed)?;
         server.restart().await?;

@@ -29,6 +29,8 @@ pub(super) enum Theme {
     Kinds,
     /// Two kinds of faults at once, pair after pair; the server keeps its logs on disk.
     Pairs,
+    /// The server is killed and comes back with its log.
+    Kills,
 }
 
 /// What a run must have met before its clean logs mean anything.
@@ -66,12 +68,12 @@ const CHANNELS_PER_CLIENT: usize = 5;
 impl Theme {
     /// Whether it is the faults that say when a run is over, rather than the span.
     pub(super) fn is_open_ended(self) -> bool {
-        matches!(self, Self::Kinds | Self::Pairs)
+        matches!(self, Self::Kinds | Self::Pairs | Self::Kills)
     }
 
     /// Whether clients may only miss what a channel's own bounds let go.
     pub(super) fn keeps_logs(self) -> bool {
-        matches!(self, Self::Kinds | Self::Pairs)
+        matches!(self, Self::Kinds | Self::Pairs | Self::Kills)
     }
 
     pub(super) fn load(self, short: bool, wanted: Sizes) -> Load {
@@ -157,6 +159,7 @@ impl Theme {
                 pairs: strikes::owed(short).1,
                 ..Owed::default()
             },
+            Self::Kills => owed_by_kills(short),
         }
     }
 
@@ -184,6 +187,13 @@ impl Theme {
                 upstream: (15_000, 900),
                 span_s: (100, 10),
             },
+            Self::Kills => Scale {
+                clients: (40, 16),
+                channels: (20, 12),
+                publications: (40_000, 2_000),
+                upstream: (8_000, 500),
+                span_s: (240, 15),
+            },
             Self::Paths | Self::Pauses | Self::Restarts => Scale {
                 clients: (60, 24),
                 channels: (30, 20),
@@ -192,6 +202,14 @@ impl Theme {
                 span_s: (90, 15),
             },
         }
+    }
+}
+
+fn owed_by_kills(short: bool) -> Owed {
+    Owed {
+        recovered: pick(short, (2_000, 50)),
+        kills: pick(short, (100, 4)),
+        ..Owed::default()
     }
 }
 
