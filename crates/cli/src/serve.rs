@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use bowline::{OpenAccess, Server, StaticAccess};
+use bowline::{KeySet, OpenAccess, Server, StaticAccess};
 use bowline_engine::{Embedded, Engine, Memory, OpenError};
 use tokio::net::TcpListener;
 
@@ -60,6 +60,9 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let engine = Opened::open(&settings)?;
     let secure = settings.certificate.is_some();
     reload::at_hangup(&settings)?;
+    if let Some(issuer) = &settings.issuer {
+        fetch_keys(issuer.keys.clone());
+    }
     let server = build(settings, engine.shared())?;
     let signal = shutdown::first_signal()?;
     announce(address, dev, secure);
@@ -119,6 +122,16 @@ fn build(settings: Settings, engine: Arc<dyn Engine>) -> Result<Server, ServeErr
         builder.access(access)
     };
     Ok(builder.config(settings.server).build()?)
+}
+
+/// Fetches the keys of tokens where they come from a URL, so that the log says at once whether they
+/// do. Until they have come, tokens are answered `overloaded`.
+fn fetch_keys(keys: KeySet) {
+    tokio::spawn(async move {
+        if let Err(error) = keys.fetch_now().await {
+            tracing::error!(%error, "the keys of tokens can't be fetched from access.jwks_url");
+        }
+    });
 }
 
 fn announce(address: SocketAddr, dev: bool, secure: bool) {

@@ -12,7 +12,7 @@ use bowline_engine::BoxFuture;
 use bowline_proto::Code;
 
 pub use built_in::{ApiKey, ApiKeyError, Grant, OpenAccess, StaticAccess};
-pub use tokens::{Issuer, KeyError, KeySet, TokenAlgorithm};
+pub use tokens::{FetchError, Issuer, JwksSource, KeyError, KeySet, TokenAlgorithm};
 
 /// Channels with these prefixes are out of reach of wildcards: `user:` holds the personal channels.
 pub const RESERVED_PREFIXES: &[&str] = &["user:"];
@@ -23,8 +23,8 @@ pub const RESERVED_PREFIXES: &[&str] = &["user:"];
 /// are asked again on every hello, page and refresh, so an implementation may cache, but not for
 /// longer than a withdrawn grant may live on.
 pub trait AccessControl: Send + Sync + 'static {
-    /// Who this is; `Err` carries [`Code::Unauthorized`], [`Code::TokenExpired`] or
-    /// [`Code::Forbidden`].
+    /// Who this is; `Err` carries [`Code::Unauthorized`], [`Code::TokenExpired`],
+    /// [`Code::Forbidden`], or [`Code::Overloaded`] where nobody can tell at the moment.
     fn authenticate<'a>(
         &'a self,
         credentials: Credentials<'a>,

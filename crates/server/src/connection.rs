@@ -5,6 +5,7 @@
 //! connection, with a closing handshake. Decisions are made by `bowline_proto::server`.
 
 mod closing;
+mod grants;
 mod hello;
 mod plain;
 mod reading;

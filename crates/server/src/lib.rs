@@ -13,6 +13,7 @@ mod clock;
 mod config;
 mod connection;
 mod entropy;
+mod expiry;
 mod frames;
 mod handler;
 mod http;
@@ -34,9 +35,9 @@ mod upgrade;
 pub use bowline_proto::{Code, Data, Position};
 
 pub use access::{
-    AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, Grant, Identity, Issuer, KeyError,
-    KeySet, OpenAccess, Operation, RESERVED_PREFIXES, Role, StaticAccess, TokenAlgorithm,
-    personal_channel,
+    AccessControl, ApiKey, ApiKeyError, Credentials, Entrance, FetchError, Grant, Identity, Issuer,
+    JwksSource, KeyError, KeySet, OpenAccess, Operation, RESERVED_PREFIXES, Role, StaticAccess,
+    TokenAlgorithm, personal_channel,
 };
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};

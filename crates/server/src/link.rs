@@ -30,6 +30,7 @@ use crate::{
     access::Identity,
     channel::{Channel, Handle},
     config::Config,
+    expiry::{Due, Expiry},
     frames::{Compression, Mode, Shared, server_frame},
     limits::Pass,
     node::Node,
@@ -77,6 +78,8 @@ struct Inner {
     client: Option<Arc<ClientInfo>>,
     /// What it was refused; most connections never have any.
     errors: Option<Box<RecentErrors>>,
+    /// When that ends; on the heap, since most connections of most servers have none.
+    expiry: Option<Box<Expiry>>,
     /// The client is welcomed: heartbeats begin.
     begun: bool,
     /// Since when the socket has taken nothing although bytes wait.
@@ -181,6 +184,7 @@ impl Link {
                 session: None,
                 client: None,
                 errors: None,
+                expiry: None,
                 begun: false,
                 stuck_since: None,
                 ending: None,
@@ -201,9 +205,24 @@ impl Link {
         self
     }
 
-    /// Sets who the client is.
-    pub(crate) fn identify(&self, identity: Arc<Identity>) {
-        lock(&self.inner).identity = Some(identity);
+    /// Sets who the client is, from now on for as long as its token holds.
+    pub(crate) fn identify(&self, identity: Arc<Identity>, now: Time) {
+        let expiry = identity
+            .expires_in
+            .map(|left| Box::new(Expiry::new(left, now)));
+        let mut inner = lock(&self.inner);
+        inner.identity = Some(identity);
+        inner.expiry = expiry;
+        drop(inner);
+        // The task waits for the end of the token before.
+        self.wake();
+    }
+
+    /// What is due of the client's token; none where it does not end.
+    pub(crate) fn expiry(&self, now: Time) -> Option<Due> {
+        let mut inner = lock(&self.inner);
+        let listening = inner.begun && self.mode == Mode::Bowline;
+        Some(inner.expiry.as_mut()?.poll(now, listening))
     }
 
     /// Who the client is; none before its credentials were taken.

@@ -5,7 +5,9 @@ mod edge {
     mod auth;
     pub(crate) mod client;
     mod http;
+    mod jwks;
     mod limits;
     mod operate;
     mod proxies;
+    mod tokens;
 }

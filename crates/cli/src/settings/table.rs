@@ -63,6 +63,10 @@ settings! {
     "access" "jwt_secret" "jwt/secret" Secret tokens.secret;
     "access" "jwt_public_key_file" "jwt/public_key_file" File tokens.public_key_file;
     "access" "jwks_file" "jwt/jwks_file" File tokens.jwks_file;
+    "access" "jwks_url" "jwt/jwks_url" Text tokens.jwks_url;
+    "access" "jwks_ca_file" "jwt/jwks_ca_file" File tokens.jwks_ca_file;
+    "access" "jwks_max_age" "jwt/jwks_max_age" Span tokens.jwks_max_age;
+    "access" "jwks_refetch_interval" "jwt/jwks_refetch_interval" Span tokens.jwks_refetch_interval;
     "access" "jwt_issuer" "jwt/issuer" Text tokens.issuer;
     "access" "jwt_audience" "jwt/audience" Text tokens.audience;
     "access" "jwt_leeway" "jwt/leeway" Span tokens.leeway;

@@ -4,18 +4,28 @@
 
 use std::{fmt, fs, path::Path, path::PathBuf, time::Duration};
 
-use bowline::{Issuer, KeyError, KeySet, TokenAlgorithm};
+use bowline::{FetchError, Issuer, JwksSource, KeyError, KeySet, TokenAlgorithm};
 
 /// Keys are a few hundred bytes each, sets of them a few thousand.
 const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
 
+/// Issuers are asked no more often: nobody rotates keys within seconds.
+const SPAN_MIN: Duration = Duration::from_secs(1);
+
+/// A setting that is wrong, and why.
+type Problem = (&'static str, String);
+
 /// What `[access]` says of tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct TokenSettings {
     pub(crate) algorithm: TokenAlgorithm,
     pub(crate) secret: Option<Secret>,
     pub(crate) public_key_file: Option<PathBuf>,
     pub(crate) jwks_file: Option<PathBuf>,
+    pub(crate) jwks_url: Option<String>,
+    pub(crate) jwks_ca_file: Option<PathBuf>,
+    pub(crate) jwks_max_age: Duration,
+    pub(crate) jwks_refetch_interval: Duration,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
     pub(crate) leeway: Duration,
@@ -38,7 +48,7 @@ impl TokenSettings {
     }
 
     /// Reads the file again; with an error nothing has changed.
-    pub(crate) fn reload(&self, issuer: &Issuer) -> Result<(), (&'static str, String)> {
+    pub(crate) fn reload(&self, issuer: &Issuer) -> Result<(), Problem> {
         let Some(fresh) = self.resolve()? else {
             return Ok(());
         };
@@ -50,34 +60,87 @@ impl TokenSettings {
     ///
     /// # Errors
     /// The name of the setting that is wrong, and why.
-    pub(crate) fn resolve(&self) -> Result<Option<Issuer>, (&'static str, String)> {
-        let keys = match (&self.secret, &self.public_key_file, &self.jwks_file) {
-            (None, None, None) => return Ok(None),
-            (Some(secret), None, None) if self.algorithm == TokenAlgorithm::Hs256 => {
-                let keys = KeySet::secret(secret.0.as_bytes());
-                keys.map_err(|error| ("jwt_secret", error.to_string()))?
-            }
-            (Some(_), None, None) => {
-                let problem = format!("is for HS256; {} takes a public key", self.algorithm);
-                return Err(("jwt_secret", problem));
-            }
-            (None, Some(path), None) => from_file("jwt_public_key_file", path, |bytes| {
-                KeySet::public_key(self.algorithm, bytes)
-            })?,
-            (None, None, Some(path)) => from_file("jwks_file", path, |bytes| {
-                KeySet::jwks(self.algorithm, bytes)
-            })?,
-            _ => {
-                let problem = "only one of jwt_secret, jwt_public_key_file and jwks_file";
-                return Err(("jwt_algorithm", problem.to_owned()));
-            }
-        };
-        Ok(Some(Issuer {
+    pub(crate) fn resolve(&self) -> Result<Option<Issuer>, Problem> {
+        let sources = usize::from(self.secret.is_some())
+            + usize::from(self.public_key_file.is_some())
+            + usize::from(self.jwks_file.is_some())
+            + usize::from(self.jwks_url.is_some());
+        if sources > 1 {
+            let problem = "only one of jwt_secret, jwt_public_key_file, jwks_file and jwks_url";
+            return Err(("jwt_algorithm", problem.to_owned()));
+        }
+        Ok(self.keys()?.map(|keys| Issuer {
             name: self.issuer.clone(),
             audience: self.audience.clone(),
             keys,
             leeway: self.leeway,
         }))
+    }
+
+    fn keys(&self) -> Result<Option<KeySet>, Problem> {
+        if let Some(secret) = &self.secret {
+            if self.algorithm != TokenAlgorithm::Hs256 {
+                let problem = format!("is for HS256; {} takes a public key", self.algorithm);
+                return Err(("jwt_secret", problem));
+            }
+            let keys = KeySet::secret(secret.0.as_bytes());
+            return keys
+                .map(Some)
+                .map_err(|error| ("jwt_secret", error.to_string()));
+        }
+        if let Some(path) = &self.public_key_file {
+            let parse = |bytes: &[u8]| KeySet::public_key(self.algorithm, bytes);
+            return from_file("jwt_public_key_file", path, parse).map(Some);
+        }
+        if let Some(path) = &self.jwks_file {
+            let parse = |bytes: &[u8]| KeySet::jwks(self.algorithm, bytes);
+            return from_file("jwks_file", path, parse).map(Some);
+        }
+        self.jwks_url
+            .as_ref()
+            .map(|url| self.from_url(url))
+            .transpose()
+    }
+
+    fn from_url(&self, url: &str) -> Result<KeySet, Problem> {
+        let mut source = JwksSource::new(url);
+        source.max_age = self.jwks_max_age;
+        source.refetch_interval = self.jwks_refetch_interval;
+        for (name, span) in [
+            ("jwks_max_age", self.jwks_max_age),
+            ("jwks_refetch_interval", self.jwks_refetch_interval),
+        ] {
+            if span < SPAN_MIN {
+                return Err((name, "must be at least 1 s".to_owned()));
+            }
+        }
+        if let Some(path) = &self.jwks_ca_file {
+            source.authorities = read("jwks_ca_file", path)?;
+        }
+        KeySet::jwks_url(self.algorithm, &source).map_err(|error| match error {
+            FetchError::Authorities => ("jwks_ca_file", error.to_string()),
+            FetchError::Keys(error) => ("jwt_algorithm", error.to_string()),
+            error => ("jwks_url", error.to_string()),
+        })
+    }
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        let source = JwksSource::new("");
+        Self {
+            algorithm: TokenAlgorithm::default(),
+            secret: None,
+            public_key_file: None,
+            jwks_file: None,
+            jwks_url: None,
+            jwks_ca_file: None,
+            jwks_max_age: source.max_age,
+            jwks_refetch_interval: source.refetch_interval,
+            issuer: None,
+            audience: None,
+            leeway: Duration::ZERO,
+        }
     }
 }
 
@@ -85,12 +148,15 @@ fn from_file(
     setting: &'static str,
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<KeySet, KeyError>,
-) -> Result<KeySet, (&'static str, String)> {
+) -> Result<KeySet, Problem> {
+    parse(&read(setting, path)?).map_err(|error| (setting, error.to_string()))
+}
+
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {
     let told = |problem: String| (setting, problem);
     let length = fs::metadata(path).map(|data| data.len());
     if length.is_ok_and(|length| length > KEY_FILE_BYTES_MAX) {
         return Err(told("the file is larger than 256 KiB".to_owned()));
     }
-    let bytes = fs::read(path).map_err(|error| told(format!("can't be read: {error}")))?;
-    parse(&bytes).map_err(|error| told(error.to_string()))
+    fs::read(path).map_err(|error| told(format!("can't be read: {error}")))
 }

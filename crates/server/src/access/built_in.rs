@@ -117,7 +117,7 @@ impl StaticAccess {
         self
     }
 
-    fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Code> {
+    async fn identify(&self, credentials: Credentials<'_>) -> Result<Identity, Code> {
         match (credentials.token, credentials.entrance) {
             (Some(token), _) => {
                 let digest = Sha256::digest(token).into();
@@ -132,7 +132,7 @@ impl StaticAccess {
                 } else if known {
                     Ok(Identity::backend())
                 } else {
-                    tokens::verify(&self.issuers, token)
+                    tokens::verify(&self.issuers, token).await
                 }
             }
             (None, Entrance::WebSocket)
@@ -167,7 +167,7 @@ impl AccessControl for StaticAccess {
         &'a self,
         credentials: Credentials<'a>,
     ) -> BoxFuture<'a, Result<Identity, Code>> {
-        Box::pin(ready(self.identify(credentials)))
+        Box::pin(self.identify(credentials))
     }
 
     fn authorize<'a>(

@@ -16,7 +16,7 @@ use jsonwebtoken::{Validation, errors::ErrorKind};
 use serde::Deserialize;
 
 use super::{Grant, Identity, Operation, personal_channel};
-pub use keys::{KeyError, KeySet, TokenAlgorithm};
+pub use keys::{FetchError, JwksSource, KeyError, KeySet, TokenAlgorithm};
 
 /// The longest token that is looked at: they stand in headers and URLs, which have bounds as well.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
@@ -63,12 +63,12 @@ struct Chooser {
 }
 
 /// Who brings this token.
-pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<Identity, Code> {
+pub(super) async fn verify(issuers: &[Issuer], token: &str) -> Result<Identity, Code> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(Code::Unauthorized);
     }
     let issuer = choose(issuers, token).ok_or(Code::Unauthorized)?;
-    issuer.verify(token)
+    issuer.verify(token).await
 }
 
 /// Whose token this claims to be. With one issuer there is no choice.
@@ -81,16 +81,13 @@ fn choose<'a>(issuers: &'a [Issuer], token: &str) -> Option<&'a Issuer> {
 }
 
 impl Issuer {
-    fn verify(&self, token: &str) -> Result<Identity, Code> {
+    async fn verify(&self, token: &str) -> Result<Identity, Code> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Code::Unauthorized)?;
         if header.crit.is_some() {
             // RFC 7515, 4.1.11: an extension that is not understood makes the token invalid.
             return Err(Code::Unauthorized);
         }
-        let (algorithm, key) = self
-            .keys
-            .choose(header.kid.as_deref())
-            .ok_or(Code::Unauthorized)?;
+        let (algorithm, key) = self.keys.find(header.kid.as_deref()).await?;
         let mut validation = Validation::new(algorithm.into());
         validation.leeway = self.leeway.as_secs();
         validation.validate_nbf = true;

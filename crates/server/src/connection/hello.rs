@@ -101,12 +101,19 @@ fn takes_over(node: &Node, identity: &Identity, hello: &Hello) -> Option<Arc<Lin
     node.link(holder)
 }
 
-/// Finds out who the client is, within `access_timeout`.
+/// Finds out who the client is, and notes it.
 pub(super) async fn authenticate(
     node: &Node,
     link: &Link,
     token: Option<&str>,
 ) -> Result<Arc<Identity>, End> {
+    let identity = Arc::new(judge(node, link, token).await?);
+    link.identify(identity.clone(), node.clock.now());
+    Ok(identity)
+}
+
+/// Who this is, within `access_timeout`.
+pub(super) async fn judge(node: &Node, link: &Link, token: Option<&str>) -> Result<Identity, End> {
     let credentials = Credentials {
         token,
         entrance: Entrance::WebSocket,
@@ -118,10 +125,7 @@ pub(super) async fn authenticate(
         node.access.authenticate(credentials),
     )
     .await;
-    let identity = verdict.unwrap_or(Err(Code::Internal)).map_err(End::code)?;
-    let identity = Arc::new(identity);
-    link.identify(identity.clone());
-    Ok(identity)
+    verdict.unwrap_or(Err(Code::Internal)).map_err(End::code)
 }
 
 struct Opened {

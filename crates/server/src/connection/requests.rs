@@ -79,13 +79,8 @@ pub(super) async fn take(
         ClientMessage::Subscribe(request) => subscribe(reading, request).await,
         ClientMessage::Unsubscribe { id, channel } => unsubscribe(reading, id, channel),
         ClientMessage::Refresh { id, token } => {
-            let user = reading.link.user();
-            let identity = hello::authenticate(&node, &reading.link, Some(&token)).await?;
-            if identity.user != user {
-                return Err(End::code(Code::Forbidden));
-            }
-            regrant(reading, &identity).await;
-            reply(reading, id, Ok(Data::Json("{}".into())));
+            let refreshed = super::grants::refresh(reading, &token).await?;
+            reply(reading, id, refreshed.map(|()| Data::Json("{}".into())));
         }
         ClientMessage::History(request) => {
             let id = request.id.clone();
@@ -298,24 +293,6 @@ fn unsubscribe(reading: &Reading, id: Option<Echo>, channel: Arc<str>) {
         None => refusal(id, Code::NotSubscribed),
     };
     reading.link.send(&answer, reading.node.clock.now());
-}
-
-/// Ends the subscriptions that a new token no longer grants.
-async fn regrant(reading: &Reading, identity: &Identity) {
-    let (node, link) = (&reading.node, &reading.link);
-    for channel in link.channels() {
-        let granted = hello::permit(node, identity, Operation::Subscribe, &channel).await;
-        let Err(error) = granted else { continue };
-        if let Some(joined) = link.unsubscribe(&channel) {
-            node.hub.leave(&joined, link);
-            let told = ServerMessage::Unsubscribed {
-                id: None,
-                channel,
-                code: Some(error.code),
-            };
-            link.send(&told, node.clock.now());
-        }
-    }
 }
 
 fn reply(reading: &Reading, id: Option<Echo>, outcome: Result<Data, ErrorInfo>) {

@@ -3,15 +3,9 @@
 //! Owns every wait for the socket to take bytes, and the reading of pages for subscriptions that
 //! are behind. A catch-up slot covers reading a page, not draining it.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use bowline_engine::PageLimit;
+use bowline_engine::{BoxFuture, PageLimit};
 use bowline_proto::{
     Code,
     message::{Echo, ServerMessage},
@@ -20,16 +14,17 @@ use bowline_proto::{
 use bowline_ws::{ControlPayload, encode_ping};
 use tokio::time::{Instant, sleep};
 
-use super::{End, speaks_bowline};
+use super::{End, grants, speaks_bowline};
 use crate::{
     channel::Channel,
+    expiry::Due,
     frames::Shared,
     link::Link,
     node::{Node, count},
 };
 
 /// How long a page that could not be read is waited for.
-const READ_RETRY: Duration = Duration::from_millis(200);
+pub(super) const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// The most publications in one page: each costs an allocation, however small it is.
 const PAGE_MESSAGES_MAX: usize = 512;
@@ -37,7 +32,7 @@ const PAGE_MESSAGES_MAX: usize = 512;
 /// Runs until the connection must end.
 pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
     // The page being read: while it is waited for, everything else goes on.
-    let mut page: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+    let mut page: Option<BoxFuture<'_, Result<(), End>>> = None;
     let mut timer = pin!(sleep(node.config.ping_interval));
     loop {
         let chores = link.chores();
@@ -52,8 +47,9 @@ pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
         {
             page = Some(Box::pin(catch_up(node, link, channel, after)));
         }
-        let Some(due) = beat(node, link) else {
-            return End::code(Code::Stale);
+        let due = match beat(node, link).and_then(|due| Ok(due.min(token(node, link, due)?))) {
+            Ok(due) => due,
+            Err(code) => return End::code(code),
         };
         let stuck = link
             .stuck_since()
@@ -66,17 +62,18 @@ pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
         if due < timer.deadline() || timer.is_elapsed() {
             timer.as_mut().reset(due);
         }
+        let mut ended = None;
         let writable = poll_fn(|cx| {
             // Others queued bytes, left this link behind, or want it to end.
             let mut ready = link.poll_woken(cx).is_ready();
             // The socket takes bytes again.
             let writable = chores.blocked && link.socket.poll_writable(cx).is_ready();
             // A page was read and queued.
-            if page
-                .as_mut()
-                .is_some_and(|page| page.as_mut().poll(cx).is_ready())
+            if let Some(reading) = &mut page
+                && let Poll::Ready(read) = reading.as_mut().poll(cx)
             {
                 page = None;
+                ended = read.err();
                 ready = true;
             }
             // A heartbeat or the send timeout is due.
@@ -90,16 +87,22 @@ pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
         if writable.await {
             link.flush(node.clock.now());
         }
+        if let Some(end) = ended {
+            return end;
+        }
     }
 }
 
-/// Sends a ping if one is due, and answers when to look again; none if the link is stale.
-fn beat(node: &Node, link: &Link) -> Option<Instant> {
+/// Sends a ping if one is due, and answers when to look again.
+///
+/// # Errors
+/// The link is stale.
+fn beat(node: &Node, link: &Link) -> Result<Instant, Code> {
     loop {
         let now = node.clock.now();
         match link.beat(now, node.config.ping_interval, node.config.pong_timeout) {
-            Beat::Wait(until) => return Some(node.clock.instant(until)),
-            Beat::Stale => return None,
+            Beat::Wait(until) => return Ok(node.clock.instant(until)),
+            Beat::Stale => return Err(Code::Stale),
             Beat::Ping if speaks_bowline(link) => {
                 let ts = Some(Echo::from(now.as_micros()));
                 link.send(&ServerMessage::Ping { ts }, now);
@@ -113,10 +116,38 @@ fn beat(node: &Node, link: &Link) -> Option<Instant> {
     }
 }
 
-async fn catch_up(node: &Node, link: &Arc<Link>, channel: Arc<Channel>, after: u64) {
+/// Tells the client that its token ends, once that is due, and answers when to look again.
+///
+/// # Errors
+/// The token has ended.
+fn token(node: &Node, link: &Link, otherwise: Instant) -> Result<Instant, Code> {
+    loop {
+        let now = node.clock.now();
+        match link.expiry(now) {
+            None => return Ok(otherwise),
+            Some(Due::Wait(until)) => return Ok(node.clock.instant(until)),
+            Some(Due::Over) => return Err(Code::TokenExpired),
+            Some(Due::Tell(left)) => {
+                let in_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+                link.send(&ServerMessage::Expiring { in_ms }, now);
+            }
+        }
+    }
+}
+
+/// Goes live where that is possible, else reads a page for a subscription that is still granted.
+async fn catch_up(
+    node: &Node,
+    link: &Arc<Link>,
+    channel: Arc<Channel>,
+    after: u64,
+) -> Result<(), End> {
     let channel = &channel;
     if link.rise(channel, node.clock.now()) {
-        return;
+        return Ok(());
+    }
+    if !grants::hold(node, link, channel).await? {
+        return Ok(());
     }
     count(&node.counters.pages_read, 1);
     let limit = PageLimit {
@@ -131,7 +162,7 @@ async fn catch_up(node: &Node, link: &Arc<Link>, channel: Arc<Channel>, after: u
         tracing::warn!(connection = link.id, channel = %channel.name(), "a page can't be read");
         link.pass_turn(channel);
         sleep(READ_RETRY).await;
-        return;
+        return Ok(());
     };
     let view = PageView {
         epoch: page.epoch,
@@ -151,4 +182,5 @@ async fn catch_up(node: &Node, link: &Arc<Link>, channel: Arc<Channel>, after: u
     let now = node.clock.now();
     link.deliver_page(channel, after, view, &shared, now);
     channel.with_tail(|tail| tail.reach(view.epoch, view.head));
+    Ok(())
 }

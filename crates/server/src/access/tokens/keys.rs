@@ -3,6 +3,9 @@
 //! Owns their forms and their exchange while the server runs. Each key verifies with the one
 //! algorithm of its set, so no token can make a public key a secret, or ask for none at all.
 
+mod fetch;
+mod remote;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -10,12 +13,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bowline_proto::Code;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
 
 use crate::sync::lock;
+pub use fetch::FetchError;
+pub use remote::JwksSource;
+use remote::Remote;
 
 /// The most keys of an issuer: it rotates between two or three.
 const KEYS_MAX: usize = 64;
@@ -39,8 +46,11 @@ pub enum TokenAlgorithm {
 pub struct KeySet {
     algorithm: TokenAlgorithm,
     keys: Arc<Mutex<Arc<Keys>>>,
+    /// Where they are fetched from; none: they are here.
+    remote: Option<Arc<Remote>>,
 }
 
+#[derive(Default)]
 struct Keys {
     /// The key for tokens without `kid`, and where it has no name itself, for all others.
     only: Option<Arc<DecodingKey>>,
@@ -126,10 +136,7 @@ impl KeySet {
         if set.keys.len() > KEYS_MAX {
             return Err(KeyError::TooMany);
         }
-        let mut keys = Keys {
-            only: None,
-            named: HashMap::new(),
-        };
+        let mut keys = Keys::default();
         let usable: Vec<&Jwk> = set
             .keys
             .iter()
@@ -149,10 +156,25 @@ impl KeySet {
         Ok(Self::new(algorithm, keys))
     }
 
+    /// A JSON Web Key Set that is fetched from a URL, once it is needed, and again when it is old or a
+    /// token names a key that is not in it. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// Secrets are not published, and the URL must be one of `https://`.
+    pub fn jwks_url(algorithm: TokenAlgorithm, source: &JwksSource) -> Result<Self, FetchError> {
+        if algorithm == TokenAlgorithm::Hs256 {
+            return Err(KeyError::Mismatch.into());
+        }
+        let mut keys = Self::new(algorithm, Keys::default());
+        keys.remote = Some(Arc::new(Remote::new(source)?));
+        Ok(keys)
+    }
+
     fn new(algorithm: TokenAlgorithm, keys: Keys) -> Self {
         Self {
             algorithm,
             keys: Arc::new(Mutex::new(Arc::new(keys))),
+            remote: None,
         }
     }
 
@@ -170,7 +192,28 @@ impl KeySet {
     }
 
     /// The key for a token that names this one, and the algorithm with which it verifies.
-    pub(super) fn choose(&self, kid: Option<&str>) -> Option<(TokenAlgorithm, Arc<DecodingKey>)> {
+    ///
+    /// # Errors
+    /// There is no such key, or the issuer has never told its keys: then it is no fault of the token.
+    pub(super) async fn find(
+        &self,
+        kid: Option<&str>,
+    ) -> Result<(TokenAlgorithm, Arc<DecodingKey>), Code> {
+        self.keep_fresh();
+        if let Some(found) = self.choose(kid) {
+            return Ok(found);
+        }
+        self.look_again().await;
+        let known = self.remote.as_ref().is_none_or(|remote| remote.has_keys());
+        let refusal = if known {
+            Code::Unauthorized
+        } else {
+            Code::Overloaded
+        };
+        self.choose(kid).ok_or(refusal)
+    }
+
+    fn choose(&self, kid: Option<&str>) -> Option<(TokenAlgorithm, Arc<DecodingKey>)> {
         let keys = lock(&self.keys).clone();
         let key = match kid {
             Some(kid) if !keys.named.is_empty() => keys.named.get(kid),

@@ -13,6 +13,14 @@ macro_rules! pem {
     };
 }
 
+/// Keys that are here are looked at without waiting.
+fn verify(issuers: &[Issuer], token: &str) -> Result<Identity, Code> {
+    use futures_util::FutureExt;
+    super::verify(issuers, token)
+        .now_or_never()
+        .expect("nothing is waited for")
+}
+
 fn now() -> u64 {
     jsonwebtoken::get_current_timestamp()
 }
