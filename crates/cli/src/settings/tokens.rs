@@ -98,11 +98,11 @@ impl TokenSettings {
         }
         self.jwks_url
             .as_ref()
-            .map(|url| self.from_url(url))
+            .map(|url| self.fetched_from(url))
             .transpose()
     }
 
-    fn from_url(&self, url: &str) -> Result<KeySet, Problem> {
+    fn fetched_from(&self, url: &str) -> Result<KeySet, Problem> {
         let mut source = JwksSource::new(url);
         source.max_age = self.jwks_max_age;
         source.refetch_interval = self.jwks_refetch_interval;
