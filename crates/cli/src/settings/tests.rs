@@ -71,8 +71,8 @@ fn every_setting_is_reached_by_its_key_and_by_its_variable() {
         let value = (setting.slot)(&mut Settings::default()).show();
         let value = match value {
             Shown::Value(value) => value.replace('"', ""),
-            // Files must be there: their own test has some.
-            _ if setting.name.ends_with("_file") => continue,
+            // What needs others, or files that are there: their own tests have some.
+            _ if setting.name.ends_with("_file") || setting.name.ends_with("_url") => continue,
             _ => "k".repeat(32),
         };
         // A list on the command line has commas, not brackets.
@@ -85,6 +85,47 @@ fn every_setting_is_reached_by_its_key_and_by_its_variable() {
             let loaded = loaded.unwrap_or_else(|found| panic!("{}: {found:?}", setting.key()));
             assert!(loaded.origins.contains_key(&setting.key()));
         }
+    }
+}
+
+#[test]
+fn keys_come_from_one_place_and_certificates_with_their_keys() {
+    let keys = |name: &str| format!("{}/../server/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    let algorithm = ("access.jwt_algorithm", "ES256");
+    let url = ("access.jwks_url", "https://idp.example/keys");
+    let (chain, key) = (keys("tls.pem"), keys("tls.key.pem"));
+    let authority = keys("tls-ca.pem");
+    let more = ("access.jwks_ca_file", authority.as_str());
+    let certificate = ("server.tls_certificate_file", chain.as_str());
+    let key = ("server.tls_key_file", key.as_str());
+    let loaded = load(
+        &sources(None, &[], &[algorithm, url, more, certificate, key]),
+        Settings::default(),
+    )
+    .unwrap();
+    assert!(loaded.settings.issuer.is_some() && loaded.settings.certificate.is_some());
+
+    let other = ("server.tls_key_file", chain.as_str());
+    let plain = ("access.jwks_url", "http://idp.example/keys");
+    let secret = ("access.jwt_secret", "0123456789abcdef0123456789abcdef");
+    let often = ("access.jwks_refetch_interval", "1ms");
+    let nothing = ("access.jwks_ca_file", "/nonexistent");
+    for (flags, wrong) in [
+        (&[certificate][..], "server.tls_key_file"),
+        (&[key], "server.tls_certificate_file"),
+        (&[certificate, other], "server.tls_key_file"),
+        (&[url, more], "access.jwt_algorithm"),
+        (&[algorithm, plain, more], "access.jwks_url"),
+        (&[url, secret], "access.jwt_algorithm"),
+        (
+            &[algorithm, url, more, often],
+            "access.jwks_refetch_interval",
+        ),
+        (&[algorithm, url, nothing], "access.jwks_ca_file"),
+    ] {
+        let found = problems(&sources(None, &[], flags));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(wrong), "{wrong}: {found:?}");
     }
 }
 
