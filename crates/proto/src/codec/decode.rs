@@ -367,28 +367,6 @@ fn client_message(
     payload: Option<&[u8]>,
 ) -> Result<ClientMessage, ErrorInfo> {
     Ok(match &*head.kind {
-        "hello" => ClientMessage::Hello(Box::new(hello(head, raw)?)),
-        "subscribe" => {
-            let ChannelFields {
-                channel, position, ..
-            } = fields(raw)?;
-            let from = match position {
-                None => From::Now,
-                Some(field) => field.read().ok_or(Code::BadPosition)?,
-            };
-            ClientMessage::Subscribe(Subscribe {
-                id: head.id()?,
-                channel,
-                from,
-            })
-        }
-        "unsubscribe" => {
-            let ChannelFields { channel, .. } = fields(raw)?;
-            ClientMessage::Unsubscribe {
-                id: head.id()?,
-                channel,
-            }
-        }
         "publish" => {
             let found: ChannelFields = fields(raw)?;
             let (channel, tag) = (found.channel, found.tag);
@@ -416,13 +394,45 @@ fn client_message(
                 method,
             })
         }
-        _ => return client_query(head, raw),
+        _ => return client_query(head, raw, payload),
     })
 }
 
-/// The messages that carry no data of the application.
-fn client_query(head: &Head<'_>, raw: &RawValue) -> Result<ClientMessage, ErrorInfo> {
+/// The messages that carry no data of the application, and so never come in binary frames.
+fn client_query(
+    head: &Head<'_>,
+    raw: &RawValue,
+    payload: Option<&[u8]>,
+) -> Result<ClientMessage, ErrorInfo> {
+    let query = client_text_query(head, raw)?;
+    bare(payload)?;
+    Ok(query)
+}
+
+fn client_text_query(head: &Head<'_>, raw: &RawValue) -> Result<ClientMessage, ErrorInfo> {
     Ok(match &*head.kind {
+        "hello" => ClientMessage::Hello(Box::new(hello(head, raw)?)),
+        "subscribe" => {
+            let ChannelFields {
+                channel, position, ..
+            } = fields(raw)?;
+            let from = match position {
+                None => From::Now,
+                Some(field) => field.read().ok_or(Code::BadPosition)?,
+            };
+            ClientMessage::Subscribe(Subscribe {
+                id: head.id()?,
+                channel,
+                from,
+            })
+        }
+        "unsubscribe" => {
+            let ChannelFields { channel, .. } = fields(raw)?;
+            ClientMessage::Unsubscribe {
+                id: head.id()?,
+                channel,
+            }
+        }
         "skip" => match seq(fields::<SeqFields>(raw)?.seq)? {
             Some(seq) => ClientMessage::Skip { seq },
             None => return Err(ErrorInfo::new(Code::Malformed).with_message("skip has a seq")),
@@ -466,6 +476,15 @@ fn client_query(head: &Head<'_>, raw: &RawValue) -> Result<ClientMessage, ErrorI
         "bye" => ClientMessage::Bye,
         _ => return Err(Code::UnknownType.into()),
     })
+}
+
+/// A payload behind the header of a message that has no data is a mistake of its sender.
+fn bare(payload: Option<&[u8]>) -> Result<(), ErrorInfo> {
+    match payload {
+        None => Ok(()),
+        Some(_) => Err(ErrorInfo::new(Code::Malformed)
+            .with_message("only messages that have data come in binary frames")),
+    }
 }
 
 fn hello(head: &Head<'_>, raw: &RawValue) -> Result<Hello, ErrorInfo> {
