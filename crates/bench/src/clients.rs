@@ -2,13 +2,18 @@
 //!
 //! Speaks to its parent in lines. It prints `ready` once all have their `welcome`, and `done K`
 //! each time its clients have received K publications for each of them. It reads
-//! `clock START INTERVAL COUNT` (nanoseconds of the monotonic clock, which all processes share),
-//! answers `clocked`, and prints `latency` with a histogram after COUNT more publications: the
-//! k-th was due at START + k × INTERVAL. The end of its input is its end.
+//! - `clock START INTERVAL COUNT` (nanoseconds of the monotonic clock, which all processes share),
+//!   answers `clocked`, and prints `latency` with a histogram after COUNT more publications: the
+//!   k-th was due at START + k × INTERVAL;
+//! - `ping`: each client sends one, and `ponged` is printed once all are answered;
+//! - `farewell`: from now on the server may go. Once every connection has ended `gone` is printed,
+//!   with how many were told `reconnect` and how many were closed with 4503.
+//!
+//! The end of its input is its end.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
     os::fd::OwnedFd,
 };
 
@@ -23,7 +28,8 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     histogram::Histogram,
     http::{HEAD_BYTES_MAX, head_end},
-    wire::{UPGRADE, Walker, hello, pong},
+    who::{Signer, Who},
+    wire::{CLOSE, Walker, hello, ping, pong, upgrade},
 };
 
 /// Handshakes on their way at once: enough to keep a server busy, well below its backlog.
@@ -32,6 +38,9 @@ const HANDSHAKES_MAX: usize = 32;
 const EVENTS_MAX: usize = 256;
 const READ_BYTES: usize = 64 * 1024;
 const STDIN: u64 = u64::MAX;
+
+/// PROTOCOL.md, 11.1: draining or overloaded.
+const CLOSE_DRAINING: u16 = 4503;
 
 /// The options of a process of clients.
 #[derive(Debug, Args)]
@@ -45,6 +54,9 @@ pub(crate) struct ClientOptions {
     /// How many clients.
     #[arg(long)]
     count: usize,
+    /// Who they are.
+    #[arg(long, value_enum)]
+    who: Who,
 }
 
 #[derive(Debug)]
@@ -75,25 +87,39 @@ struct Schedule {
     histogram: Histogram,
 }
 
+/// How the connections of this process have ended, once they may.
+#[derive(Debug, Default)]
+struct Farewell {
+    ended: usize,
+    told: u64,
+    closed: u64,
+}
+
 struct Clients<'a> {
     options: &'a ClientOptions,
+    signer: Option<Signer>,
     epoll: OwnedFd,
     clients: Vec<Client>,
     welcomed: usize,
     /// Publications of all clients.
     received: u64,
+    pongs: u64,
     schedule: Option<Schedule>,
+    farewell: Option<Farewell>,
 }
 
 /// Runs until its input ends.
 pub(crate) fn run(options: &ClientOptions) -> io::Result<()> {
     let mut clients = Clients {
         options,
+        signer: options.who.signer()?,
         epoll: epoll::create(CreateFlags::CLOEXEC)?,
         clients: Vec::with_capacity(options.count),
         welcomed: 0,
         received: 0,
+        pongs: 0,
         schedule: None,
+        farewell: None,
     };
     let stdin = io::stdin();
     epoll::add(
@@ -142,7 +168,7 @@ impl Clients<'_> {
             socket.connect(&self.options.addr.into())?;
             let mut stream = TcpStream::from(socket);
             stream.set_nodelay(true)?;
-            stream.write_all(UPGRADE)?;
+            stream.write_all(&upgrade(self.options.who.offers_deflate()))?;
             stream.set_nonblocking(true)?;
             let index = EventData::new_u64(self.clients.len() as u64);
             epoll::add(&self.epoll, &stream, index, EventFlags::IN)?;
@@ -159,22 +185,30 @@ impl Clients<'_> {
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<()> {
         let client = &mut self.clients[index];
         let read = match client.stream.read(buffer) {
-            Ok(0) => return Err(io::Error::other("the server ended a connection")),
+            Ok(0) => return self.ended(index),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
         if let Stage::Upgrading(head) = &mut client.stage {
             head.extend_from_slice(&buffer[..read]);
-            return client.upgrade();
+            return self.upgrade(index);
         }
         let counted = client.walker.feed(&buffer[..read]);
-        if counted.closed {
-            return Err(io::Error::other("the server closed a connection"));
-        }
         for _ in 0..counted.pings {
             client.stream.write_all(&pong())?;
         }
+        self.pongs += counted.pongs;
+        if counted.pongs > 0 && self.pongs.is_multiple_of(self.options.count as u64) {
+            println!("ponged");
+        }
+        if let Some(code) = counted.closed {
+            self.closed(index, code)?;
+        }
+        if let Some(farewell) = &mut self.farewell {
+            farewell.told += counted.reconnects;
+        }
+        let client = &mut self.clients[index];
         match (&client.stage, counted.publications) {
             (_, 0) => Ok(()),
             (Stage::Subscribed, publications) => self.count(index, publications),
@@ -188,6 +222,29 @@ impl Clients<'_> {
                 self.count(index, publications - 1)
             }
         }
+    }
+
+    fn closed(&mut self, index: usize, code: u16) -> io::Result<()> {
+        let Some(farewell) = &mut self.farewell else {
+            return Err(io::Error::other(format!(
+                "the server closed a connection: {code}"
+            )));
+        };
+        farewell.closed += u64::from(code == CLOSE_DRAINING);
+        self.clients[index].stream.write_all(&CLOSE)
+    }
+
+    fn ended(&mut self, index: usize) -> io::Result<()> {
+        let Some(farewell) = &mut self.farewell else {
+            return Err(io::Error::other("the server ended a connection"));
+        };
+        epoll::delete(&self.epoll, &self.clients[index].stream)?;
+        self.clients[index].stream.shutdown(Shutdown::Both).ok();
+        farewell.ended += 1;
+        if farewell.ended == self.options.count {
+            println!("gone {} {}", farewell.told, farewell.closed);
+        }
+        Ok(())
     }
 
     fn count(&mut self, index: usize, publications: u64) -> io::Result<()> {
@@ -216,9 +273,22 @@ impl Clients<'_> {
 
     fn command(&mut self, line: &str) -> io::Result<()> {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let ["clock", start, interval, count] = words[..] else {
-            return Err(io::Error::other(format!("unknown command: {line}")));
-        };
+        match words[..] {
+            ["clock", start, interval, count] => self.clock(start, interval, count),
+            ["ping"] => {
+                let mut clients = self.clients.iter_mut();
+                clients.try_for_each(|client| client.stream.write_all(&ping()))
+            }
+            ["farewell"] => {
+                self.farewell = Some(Farewell::default());
+                println!("expected");
+                Ok(())
+            }
+            _ => Err(io::Error::other(format!("unknown command: {line}"))),
+        }
+    }
+
+    fn clock(&mut self, start: &str, interval: &str, count: &str) -> io::Result<()> {
         let number = |word: &str| word.parse::<u64>().map_err(io::Error::other);
         self.schedule = Some(Schedule {
             start_ns: number(start)?,
@@ -232,13 +302,12 @@ impl Clients<'_> {
         println!("clocked");
         Ok(())
     }
-}
 
-impl Client {
     /// Sends `hello` once the answer to the upgrade is whole; nothing else can have come with it,
     /// since a server answers `hello` only.
-    fn upgrade(&mut self) -> io::Result<()> {
-        let Stage::Upgrading(head) = &self.stage else {
+    fn upgrade(&mut self, index: usize) -> io::Result<()> {
+        let client = &mut self.clients[index];
+        let Stage::Upgrading(head) = &client.stage else {
             return Ok(());
         };
         if head_end(head).is_none() && head.len() < HEAD_BYTES_MAX {
@@ -248,7 +317,13 @@ impl Client {
             let text = String::from_utf8_lossy(head);
             return Err(io::Error::other(format!("the upgrade was refused: {text}")));
         }
-        self.stage = Stage::Welcoming;
-        self.stream.write_all(&hello())
+        client.stage = Stage::Welcoming;
+        let name = format!("u{}-{index}", self.options.source);
+        let token = match &self.signer {
+            Some(signer) => Some(signer.token(&name)?),
+            None => None,
+        };
+        let user = token.as_deref().map(|token| (token, name.as_str()));
+        client.stream.write_all(&hello(user, true))
     }
 }

@@ -5,10 +5,10 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
     net::SocketAddr,
-    process::{ChildStdin, ChildStdout},
+    process::{ChildStdin, ChildStdout, ExitStatus},
     sync::mpsc::{Receiver, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -17,11 +17,13 @@ use crate::{
     histogram::Histogram,
     http::Publisher,
     process::{Process, open_files_max},
+    server::{Scratch, ServerCommand},
     source,
+    who::Who,
 };
 
 /// Separate publishes in flight at most.
-pub(crate) const IN_FLIGHT_MAX: usize = 8;
+pub(crate) const IN_FLIGHT_MAX: usize = 16;
 
 /// Files that a process of clients has open besides its sockets.
 const OTHER_FILES: usize = 32;
@@ -38,15 +40,6 @@ const WORD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Lines of a process of clients that are not read yet.
 const LINES_MAX: usize = 64;
-
-/// How a server is started.
-#[derive(Clone, Debug)]
-pub(crate) struct ServerCommand {
-    /// The program.
-    pub(crate) program: String,
-    /// Its arguments; `{addr}` stands for the address.
-    pub(crate) arguments: Vec<String>,
-}
 
 /// A process of clients, by its pipes.
 #[derive(Debug)]
@@ -66,23 +59,28 @@ pub(crate) struct Fleet {
     clients: Vec<Clients>,
     publishers: Vec<Publisher>,
     server: Process,
+    /// Its data, removed behind it.
+    _scratch: Scratch,
     address: SocketAddr,
     bytes: usize,
+    who: Who,
     next_source: usize,
 }
 
 impl Fleet {
     /// Starts the server, without clients.
-    pub(crate) fn start(command: &ServerCommand, bytes: usize) -> io::Result<Self> {
+    pub(crate) fn start(command: &ServerCommand, bytes: usize, who: Who) -> io::Result<Self> {
         let address = free_address()?;
-        let place = |text: &String| text.replace("{addr}", &address.to_string());
-        let arguments: Vec<_> = command.arguments.iter().map(place).collect();
+        let scratch = Scratch::new()?;
+        let arguments = command.arguments(address, &scratch, who)?;
         Ok(Self {
             clients: Vec::new(),
             publishers: Vec::new(),
             server: Process::serve(&command.program, &arguments, address)?,
+            _scratch: scratch,
             address,
             bytes,
+            who,
             next_source: 0,
         })
     }
@@ -99,6 +97,7 @@ impl Fleet {
                 format!("--addr={}", self.address),
                 format!("--source={}", source(self.next_source)),
                 format!("--count={share}"),
+                format!("--who={}", self.who.argument()),
             ];
             self.next_source += 1;
             self.clients.push(Clients::start(&arguments)?);
@@ -148,6 +147,43 @@ impl Fleet {
         Ok(all)
     }
 
+    /// Lets each client send a message and waits for all answers.
+    pub(crate) fn ping(&mut self) -> io::Result<()> {
+        for clients in &mut self.clients {
+            writeln!(clients.input, "ping")?;
+        }
+        self.clients
+            .iter_mut()
+            .try_for_each(|clients| clients.wait("ponged").map(drop))
+    }
+
+    /// Asks the server to stop, and answers how that went once it and all connections are gone.
+    pub(crate) fn farewell(&mut self, within: Duration) -> io::Result<Farewell> {
+        self.publishers.clear();
+        for clients in &mut self.clients {
+            writeln!(clients.input, "farewell")?;
+            clients.wait("expected")?;
+        }
+        let begun = Instant::now();
+        self.server.terminate()?;
+        let status = self.server.ended(within)?;
+        let took = begun.elapsed();
+        let (mut told, mut closed) = (0, 0);
+        for clients in &mut self.clients {
+            let line = clients.wait("gone")?;
+            let (first, second) = line.split_once(' ').unwrap_or((&line, ""));
+            let number = |word: &str| word.parse::<u64>().map_err(io::Error::other);
+            told += number(first)?;
+            closed += number(second)?;
+        }
+        Ok(Farewell {
+            status,
+            took,
+            told,
+            closed,
+        })
+    }
+
     /// The CPU time of the server so far, in nanoseconds.
     pub(crate) fn cpu_ns(&self) -> io::Result<u64> {
         self.server.cpu_ns()
@@ -188,6 +224,17 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// How a server has stopped.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    pub(crate) status: ExitStatus,
+    pub(crate) took: Duration,
+    /// Clients that were told `reconnect`.
+    pub(crate) told: u64,
+    /// Clients that were closed with 4503.
+    pub(crate) closed: u64,
 }
 
 impl Clients {

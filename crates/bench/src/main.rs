@@ -11,10 +11,13 @@ mod clients;
 mod fleet;
 mod histogram;
 mod http;
+mod pinger;
 mod probe;
 mod process;
 mod report;
+mod server;
 mod suite;
+mod who;
 mod wire;
 
 use std::{
@@ -35,14 +38,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// RSS per idle subscribed connection.
+    /// RSS per idle connection: guests, and users with a session and their personal channel.
     Idle(Options),
     /// CPU per connection, from accept to `welcome`.
     Accept(Options),
-    /// CPU per delivery: one publish at a time, and 8 separate ones in flight.
+    /// CPU per delivery: one publish at a time, and 8 and 16 separate ones in flight.
     Fanout(Options),
     /// p50, p99 and p99.9 of delivery at a fixed rate.
     Latency(Options),
+    /// The same of a ping on a connection beside a great fan-out.
+    Unrelated(Options),
+    /// Whether costs stay as they are while connections become many.
+    Flat(Options),
+    /// How a server with many connections stops; fails unless every client is told.
+    Shutdown(Options),
     /// All of them.
     All(Options),
     /// The bare loop; started by the measurement.
@@ -54,11 +63,12 @@ enum Command {
 /// What is measured, and how long.
 #[derive(Clone, Debug, Args)]
 struct Options {
-    /// The command of the server under test; `{addr}` stands for its address. It is run without a
-    /// shell, since the process itself is measured. Default: the example `echo`, built in release.
+    /// The command of the server under test. `{addr}` stands for its address, `{config}` for a
+    /// settings file, `{dir}` for a directory. It is run without a shell, since the process itself is
+    /// measured. Default: `bowline serve` with its defaults, built in release.
     #[arg(long)]
     server: Option<String>,
-    /// Connections of `idle` and `accept`.
+    /// Connections of all but `fanout`, `latency` and `flat`.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
     /// Subscribers of `fanout`, one measurement for each.
@@ -73,13 +83,19 @@ struct Options {
     /// Bytes of a publication's `data`: at least 128, so that its frame can't be taken for a ping.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(128..=32_768))]
     bytes: u16,
-    /// Publications a second of `latency`.
+    /// Publications a second of `latency` and `unrelated`.
     #[arg(long, default_value_t = 20)]
     rate: u64,
+    /// Seconds for which connections rest before `idle` looks at memory.
+    #[arg(long, default_value_t = 60)]
+    rest: u64,
+    /// Connections of `flat`, one measurement for each.
+    #[arg(long, value_delimiter = ',', default_value = "1000,6000,18000")]
+    scale: Vec<usize>,
     /// Subscribers of `latency`.
     #[arg(long, default_value_t = 1_000)]
     latency_subscribers: usize,
-    /// Publications of `latency`.
+    /// Publications of `latency` and `unrelated`.
     #[arg(long, default_value_t = 200)]
     publications: u64,
 }
@@ -101,9 +117,20 @@ fn run(command: Command) -> io::Result<()> {
         Command::Accept(options) => suite::run(&options, &[suite::accept]),
         Command::Fanout(options) => suite::run(&options, &[suite::fanout]),
         Command::Latency(options) => suite::run(&options, &[suite::latency]),
+        Command::Unrelated(options) => suite::run(&options, &[suite::unrelated]),
+        Command::Flat(options) => suite::run(&options, &[suite::flat]),
+        Command::Shutdown(options) => suite::run(&options, &[suite::shutdown]),
         Command::All(options) => suite::run(
             &options,
-            &[suite::idle, suite::accept, suite::fanout, suite::latency],
+            &[
+                suite::idle,
+                suite::accept,
+                suite::fanout,
+                suite::latency,
+                suite::unrelated,
+                suite::flat,
+                suite::shutdown,
+            ],
         ),
         Command::Bare(options) => bare::run(&options),
         Command::Clients(options) => clients::run(&options),

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     http::{HEAD_BYTES_MAX, Publisher, head_end},
-    wire::{UPGRADE, hello, payload_length},
+    wire::{hello, payload_length, upgrade},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,18 +24,7 @@ pub(crate) struct Sample {
 
 /// Connects, subscribes, publishes once and keeps what comes.
 pub(crate) fn probe(address: SocketAddr, bytes: usize) -> io::Result<Sample> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(UPGRADE)?;
-    let mut head = Vec::new();
-    while head_end(&head).is_none() && head.len() < HEAD_BYTES_MAX {
-        head.push(read_exactly(&mut stream, 1)?[0]);
-    }
-    if !head.starts_with(b"HTTP/1.1 101") {
-        let text = String::from_utf8_lossy(&head);
-        return Err(io::Error::other(format!("the upgrade was refused: {text}")));
-    }
-    stream.write_all(&hello())?;
+    let mut stream = join(address, true)?;
     let welcome = read_frame(&mut stream)?;
     let mut publisher = Publisher::connect(address, bytes)?;
     publisher.send()?;
@@ -44,7 +33,26 @@ pub(crate) fn probe(address: SocketAddr, bytes: usize) -> io::Result<Sample> {
     Ok(Sample { welcome, message })
 }
 
-fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// Connects and says hello as a guest; the welcome is still to come.
+pub(crate) fn join(address: SocketAddr, subscribes: bool) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(&upgrade(false))?;
+    let mut head = Vec::new();
+    while head_end(&head).is_none() && head.len() < HEAD_BYTES_MAX {
+        head.push(read_exactly(&mut stream, 1)?[0]);
+    }
+    if !head.starts_with(b"HTTP/1.1 101") {
+        let text = String::from_utf8_lossy(&head);
+        return Err(io::Error::other(format!("the upgrade was refused: {text}")));
+    }
+    stream.write_all(&hello(None, subscribes))?;
+    Ok(stream)
+}
+
+/// Reads a frame, header and payload.
+pub(crate) fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut frame = Vec::new();
     let length = loop {
         frame.extend(read_exactly(stream, 1)?);

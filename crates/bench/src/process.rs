@@ -3,12 +3,12 @@
 use std::{
     fs, io,
     net::{SocketAddr, TcpStream},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 
 /// How long a server may take until it accepts.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,6 +53,27 @@ impl Process {
     pub(crate) fn pipes(&mut self) -> io::Result<(ChildStdin, ChildStdout)> {
         let pipes = self.child.stdin.take().zip(self.child.stdout.take());
         pipes.ok_or_else(|| io::Error::other("the pipes are taken already"))
+    }
+
+    /// Asks it to stop, as a service manager does.
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("a process id is positive"))?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(&mut self, within: Duration) -> io::Result<ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("it still runs after {within:?}")));
+            }
+            sleep(Duration::from_millis(5));
+        }
     }
 
     /// Its process id.

@@ -18,7 +18,7 @@ pub(crate) fn print_header() {
     println!("machine {cores} cores, Linux {}", kernel.trim());
     println!();
     println!(
-        "{:<58} {:>12} {:>12} {:>7}",
+        "{:<72} {:>12} {:>12} {:>7}",
         "", "server", "bare loop", "ratio"
     );
 }
@@ -31,7 +31,12 @@ pub(crate) fn print_row(what: &str, unit: &str, server: f64, bare: f64) {
         "-".to_owned()
     };
     let what = format!("{what}, {unit}");
-    println!("{what:<58} {server:>12.2} {bare:>12.2} {ratio:>7}");
+    println!("{what:<72} {server:>12.2} {bare:>12.2} {ratio:>7}");
+}
+
+/// Prints a sentence between figures.
+pub(crate) fn print_note(text: &str) {
+    println!("{text}");
 }
 
 /// The middle one; of an even number, the mean of the two.

@@ -5,7 +5,6 @@
 
 use std::{
     io::{self, Write},
-    process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -14,9 +13,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::{
     Options,
-    fleet::{Fleet, IN_FLIGHT_MAX, ServerCommand},
+    fleet::{Fleet, IN_FLIGHT_MAX},
+    histogram::Histogram,
+    pinger::Pinger,
     probe::probe,
-    report::{median, print_header, print_row},
+    report::{median, print_header, print_note, print_row},
+    server::ServerCommand,
+    who::Who,
 };
 
 /// Clients that connect before memory is first looked at: what a first connection allocates once
@@ -26,14 +29,24 @@ const WARM_UP_CLIENTS: usize = 64;
 /// Publications before a fan-out is measured.
 const WARM_UP_PUBLICATIONS: usize = 4;
 
-/// How long a server rests before its memory is looked at.
+/// How long a server rests before its memory is first looked at.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// The data of a publication where compression is measured: above `compression_min_bytes`.
+const COMPRESSED_BYTES: usize = 2_048;
+
+/// How long a server may take to stop: `shutdown_timeout` by default, and what the system needs to
+/// end a process with so many sockets.
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// What all measurements share.
 pub(crate) struct Suite<'a> {
     options: &'a Options,
     server: ServerCommand,
     bare: ServerCommand,
+    bytes: usize,
+    /// What a publication is on the wire.
+    frame_bytes: usize,
 }
 
 /// A measurement, which prints its rows.
@@ -41,26 +54,14 @@ pub(crate) type Measurement = fn(&Suite<'_>) -> io::Result<()>;
 
 /// Prints the header and runs the measurements.
 pub(crate) fn run(options: &Options, measurements: &[Measurement]) -> io::Result<()> {
-    let server = server_command(options)?;
     let bytes = usize::from(options.bytes);
-    let sample = probe(Fleet::start(&server, bytes)?.address(), bytes)?;
-    let frame = sample.message.len();
-    let bare = ServerCommand {
-        program: std::env::current_exe()?.to_string_lossy().into_owned(),
-        arguments: vec![
-            "bare".to_owned(),
-            "--addr={addr}".to_owned(),
-            format!("--welcome={}", BASE64_STANDARD.encode(sample.welcome)),
-            format!("--message={}", BASE64_STANDARD.encode(sample.message)),
-        ],
-    };
+    let server = ServerCommand::new(options.server.as_deref())?;
+    let suite = Suite::new(options, server, bytes)?;
     print_header();
-    println!("a publication of {bytes} bytes is a frame of {frame}");
-    let suite = Suite {
-        options,
-        server,
-        bare,
-    };
+    println!(
+        "a publication of {bytes} bytes is a frame of {}",
+        suite.frame_bytes
+    );
     for measurement in measurements {
         measurement(&suite)?;
         io::stdout().flush()?;
@@ -68,22 +69,16 @@ pub(crate) fn run(options: &Options, measurements: &[Measurement]) -> io::Result
     Ok(())
 }
 
-/// RSS per idle subscribed connection.
+/// RSS per idle connection, some time after one message each way.
 pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
     let count = suite.options.connections;
-    let measure = |fleet: &mut Fleet| {
-        fleet.connect(WARM_UP_CLIENTS)?;
-        sleep(SETTLE);
-        let before = fleet.rss_bytes()?;
-        fleet.connect(count)?;
-        sleep(SETTLE);
-        let grown = fleet.rss_bytes()?.saturating_sub(before);
-        Ok::<_, io::Error>(grown as f64 / count as f64)
-    };
-    let server = measure(&mut suite.start(&suite.server)?)?;
-    let bare = measure(&mut suite.start(&suite.bare)?)?;
-    let what = format!("idle: RSS per connection, {count} subscribed");
-    print_row(&what, "bytes", server, bare);
+    let rest = Duration::from_secs(suite.options.rest);
+    for who in [Who::Guests, Who::Hs256] {
+        let server = suite.idle_bytes(&suite.server, who, count, rest)?;
+        let bare = suite.idle_bytes(&suite.bare, who, count, SETTLE)?;
+        let what = format!("idle: RSS per connection, {count}, {}", who.name());
+        print_row(&what, "bytes", server, bare);
+    }
     Ok(())
 }
 
@@ -91,54 +86,131 @@ pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
 pub(crate) fn accept(suite: &Suite<'_>) -> io::Result<()> {
     let samples = suite.options.samples.max(1);
     let count = (suite.options.connections / samples).max(1);
-    let measure = |fleet: &mut Fleet| {
-        let before = fleet.cpu_ns()?;
-        fleet.connect(count)?;
-        Ok(micros(fleet.cpu_ns()? - before, count))
-    };
-    let what = format!("accept: CPU per connection to welcome, {samples} x {count}");
-    let (server, bare) = suite.alternate(|fleet| fleet.connect(WARM_UP_CLIENTS), measure)?;
-    print_row(&what, "us", server, bare);
+    for who in [Who::Guests, Who::Deflate, Who::Hs256, Who::Es256] {
+        let what = format!(
+            "accept: CPU to welcome, {samples} x {count}, {}",
+            who.name()
+        );
+        let (server, bare) = suite.accept(who, count)?;
+        print_row(&what, "us", server, bare);
+    }
     Ok(())
 }
 
 /// CPU per delivery, one publish at a time and several in flight.
 pub(crate) fn fanout(suite: &Suite<'_>) -> io::Result<()> {
     for &subscribers in &suite.options.subscribers {
-        for in_flight in [1, IN_FLIGHT_MAX] {
-            let rounds = suite.options.deliveries.div_ceil(subscribers * in_flight);
-            let prepare = |fleet: &mut Fleet| {
-                fleet.connect(subscribers)?;
-                (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(in_flight))
-            };
-            let measure = |fleet: &mut Fleet| {
-                fleet.renew_publishers(in_flight)?;
-                let before = fleet.cpu_ns()?;
-                (0..rounds).try_for_each(|_| fleet.publish(in_flight))?;
-                let spent = fleet.cpu_ns()? - before;
-                Ok(micros(spent, rounds * in_flight * subscribers))
-            };
-            let (server, bare) = suite.alternate(prepare, measure)?;
-            let what =
-                format!("fanout: CPU per delivery, {subscribers} subs, {in_flight} in flight");
+        for in_flight in [1, 8, IN_FLIGHT_MAX] {
+            let (server, bare) = suite.fanout(Who::Guests, subscribers, in_flight)?;
+            let what = format!("fanout: CPU per delivery, {subscribers}, {in_flight} in flight");
             print_row(&what, "us", server, bare);
         }
     }
+    let subscribers = *suite.options.subscribers.first().unwrap_or(&1_000);
+    let bytes = COMPRESSED_BYTES;
+    let larger = Suite::new(suite.options, suite.server.clone(), bytes)?;
+    for who in [Who::Guests, Who::Deflate] {
+        let (server, bare) = larger.fanout(who, subscribers, 1)?;
+        let what = format!("fanout: {bytes} bytes, {subscribers}, {}", who.name());
+        print_row(&what, "us", server, bare);
+    }
     Ok(())
+}
+
+/// What an idle connection, a handshake and a delivery cost at growing numbers of connections.
+pub(crate) fn flat(suite: &Suite<'_>) -> io::Result<()> {
+    for &count in &suite.options.scale {
+        let idle = |command| suite.idle_bytes(command, Who::Guests, count, SETTLE);
+        let (server, bare) = (idle(&suite.server)?, idle(&suite.bare)?);
+        print_row(
+            &format!("flat: RSS per connection, {count}"),
+            "bytes",
+            server,
+            bare,
+        );
+        let share = (count / suite.options.samples.max(1)).max(1);
+        let (server, bare) = suite.accept(Who::Guests, share)?;
+        print_row(
+            &format!("flat: CPU to welcome, up to {count}"),
+            "us",
+            server,
+            bare,
+        );
+        let (server, bare) = suite.fanout(Who::Guests, count, 1)?;
+        print_row(
+            &format!("flat: CPU per delivery, {count}"),
+            "us",
+            server,
+            bare,
+        );
+    }
+    Ok(())
+}
+
+/// How long a ping takes on a connection that has no part in a great fan-out, with and without it.
+pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
+    let options = suite.options;
+    let mut fleet = suite.start(&suite.server, Who::Guests)?;
+    fleet.connect(options.connections)?;
+    (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(1))?;
+    let quiet = {
+        let pinger = Pinger::start(fleet.address())?;
+        let seconds = options.publications / options.rate.max(1);
+        sleep(Duration::from_secs(seconds.max(1)));
+        pinger.stop()?
+    };
+    let pinger = Pinger::start(fleet.address())?;
+    fleet.publish_on_schedule(options.rate, options.publications)?;
+    let busy = pinger.stop()?;
+    let (rate, subscribers) = (options.rate, options.connections);
+    print_note(&format!(
+        "a ping beside {rate} publications/s to {subscribers}: left during them, right without"
+    ));
+    for (per_mille, name) in PERCENTILES {
+        let millis = |histogram: &Histogram| histogram.percentile(per_mille) as f64 / 1e6;
+        print_row(
+            &format!("unrelated: {name} of a ping"),
+            "ms",
+            millis(&busy),
+            millis(&quiet),
+        );
+    }
+    Ok(())
+}
+
+/// How a server with many connections stops.
+pub(crate) fn shutdown(suite: &Suite<'_>) -> io::Result<()> {
+    let count = suite.options.connections;
+    let mut fleet = suite.start(&suite.server, Who::Guests)?;
+    fleet.connect(count)?;
+    let farewell = fleet.farewell(STOP_TIMEOUT)?;
+    let seconds = farewell.took.as_secs_f64();
+    print_note(&format!(
+        "shutdown: {count} connections, {} after {seconds:.2} s; {} told to reconnect, {} closed with 4503",
+        farewell.status, farewell.told, farewell.closed
+    ));
+    let all = count as u64;
+    if farewell.status.success() && (farewell.told, farewell.closed) == (all, all) {
+        Ok(())
+    } else {
+        Err(io::Error::other(
+            "not every client was told and closed, or the server failed",
+        ))
+    }
 }
 
 /// How late deliveries are at a fixed rate.
 pub(crate) fn latency(suite: &Suite<'_>) -> io::Result<()> {
     let options = suite.options;
     let measure = |command: &ServerCommand| {
-        let mut fleet = suite.start(command)?;
+        let mut fleet = suite.start(command, Who::Guests)?;
         fleet.connect(options.latency_subscribers)?;
         (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(1))?;
         fleet.publish_on_schedule(options.rate, options.publications)
     };
     let server = measure(&suite.server)?;
     let bare = measure(&suite.bare)?;
-    for (per_mille, name) in [(500, "p50"), (990, "p99"), (999, "p99.9")] {
+    for (per_mille, name) in PERCENTILES {
         let subscribers = options.latency_subscribers;
         let what = format!(
             "latency: {name}, {subscribers} subs, {} per second",
@@ -151,19 +223,95 @@ pub(crate) fn latency(suite: &Suite<'_>) -> io::Result<()> {
     Ok(())
 }
 
-impl Suite<'_> {
-    fn start(&self, command: &ServerCommand) -> io::Result<Fleet> {
-        Fleet::start(command, usize::from(self.options.bytes))
+/// The percentiles that are printed, per mille.
+const PERCENTILES: [(u64, &str); 3] = [(500, "p50"), (990, "p99"), (999, "p99.9")];
+
+impl<'a> Suite<'a> {
+    /// Asks the server for the bytes that the bare loop is to send.
+    fn new(options: &'a Options, server: ServerCommand, bytes: usize) -> io::Result<Self> {
+        let sample = probe(Fleet::start(&server, bytes, Who::Guests)?.address(), bytes)?;
+        let bare = ServerCommand {
+            program: std::env::current_exe()?.to_string_lossy().into_owned(),
+            arguments: vec![
+                "bare".to_owned(),
+                "--addr={addr}".to_owned(),
+                format!("--welcome={}", BASE64_STANDARD.encode(sample.welcome)),
+                format!("--message={}", BASE64_STANDARD.encode(&sample.message)),
+            ],
+        };
+        Ok(Self {
+            options,
+            server,
+            bare,
+            bytes,
+            frame_bytes: sample.message.len(),
+        })
+    }
+
+    fn start(&self, command: &ServerCommand, who: Who) -> io::Result<Fleet> {
+        Fleet::start(command, self.bytes, who)
+    }
+
+    /// By how much the server's memory has grown with each of so many connections.
+    fn idle_bytes(
+        &self,
+        command: &ServerCommand,
+        who: Who,
+        count: usize,
+        rest: Duration,
+    ) -> io::Result<f64> {
+        let is_bare = command.program == self.bare.program;
+        let mut fleet = self.start(command, who)?;
+        let speak = |fleet: &mut Fleet| {
+            fleet.publish(1)?;
+            // The bare loop answers no pings.
+            if is_bare { Ok(()) } else { fleet.ping() }
+        };
+        fleet.connect(WARM_UP_CLIENTS)?;
+        speak(&mut fleet)?;
+        sleep(SETTLE);
+        let before = fleet.rss_bytes()?;
+        fleet.connect(count)?;
+        speak(&mut fleet)?;
+        sleep(rest);
+        let grown = fleet.rss_bytes()?.saturating_sub(before);
+        Ok(grown as f64 / count as f64)
+    }
+
+    fn accept(&self, who: Who, count: usize) -> io::Result<(f64, f64)> {
+        let measure = |fleet: &mut Fleet| {
+            let before = fleet.cpu_ns()?;
+            fleet.connect(count)?;
+            Ok(micros(fleet.cpu_ns()? - before, count))
+        };
+        self.alternate(who, |fleet| fleet.connect(WARM_UP_CLIENTS), measure)
+    }
+
+    fn fanout(&self, who: Who, subscribers: usize, in_flight: usize) -> io::Result<(f64, f64)> {
+        let rounds = self.options.deliveries.div_ceil(subscribers * in_flight);
+        let prepare = |fleet: &mut Fleet| {
+            fleet.connect(subscribers)?;
+            (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(in_flight))
+        };
+        let measure = |fleet: &mut Fleet| {
+            fleet.renew_publishers(in_flight)?;
+            let before = fleet.cpu_ns()?;
+            (0..rounds).try_for_each(|_| fleet.publish(in_flight))?;
+            let spent = fleet.cpu_ns()? - before;
+            Ok(micros(spent, rounds * in_flight * subscribers))
+        };
+        self.alternate(who, prepare, measure)
     }
 
     /// Samples both sides in turns and answers the medians: the server's, the bare loop's.
     fn alternate(
         &self,
+        who: Who,
         prepare: impl Fn(&mut Fleet) -> io::Result<()>,
         measure: impl Fn(&mut Fleet) -> io::Result<f64>,
     ) -> io::Result<(f64, f64)> {
-        let mut server = self.start(&self.server)?;
-        let mut bare = self.start(&self.bare)?;
+        let mut server = self.start(&self.server, who)?;
+        let mut bare = self.start(&self.bare, who)?;
         prepare(&mut server)?;
         prepare(&mut bare)?;
         let mut samples = (Vec::new(), Vec::new());
@@ -177,35 +325,4 @@ impl Suite<'_> {
 
 fn micros(nanos: u64, count: usize) -> f64 {
     nanos as f64 / 1e3 / count as f64
-}
-
-fn server_command(options: &Options) -> io::Result<ServerCommand> {
-    let Some(command) = &options.server else {
-        return Ok(ServerCommand {
-            program: build_example()?,
-            arguments: vec!["{addr}".to_owned()],
-        });
-    };
-    let mut words = command.split_whitespace().map(str::to_owned);
-    let program = words.next();
-    Ok(ServerCommand {
-        program: program.ok_or_else(|| io::Error::other("--server is empty"))?,
-        arguments: words.collect(),
-    })
-}
-
-/// Builds the example server and answers where cargo has put it.
-fn build_example() -> io::Result<String> {
-    let output = Command::new("cargo")
-        .args(["build", "--release", "-p", "bowline", "--example", "echo"])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let executable = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|artifact| artifact["target"]["name"] == "echo")
-        .find_map(|artifact| artifact["executable"].as_str().map(str::to_owned));
-    executable.ok_or_else(|| io::Error::other("the example server can't be built"))
 }

@@ -7,21 +7,55 @@
 pub(crate) const CHANNEL: &str = "bench";
 
 /// The opening handshake. Its key is RFC 6455's own example: nothing here depends on its secrecy.
-pub(crate) const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\
-Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-Sec-WebSocket-Protocol: bowline.v1\r\n\r\n";
+pub(crate) fn upgrade(offers_deflate: bool) -> Vec<u8> {
+    let extension = if offers_deflate {
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    } else {
+        ""
+    };
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         {extension}Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+    )
+    .into_bytes()
+}
 
-/// A publication's frame has a payload of at least this many bytes, a ping's has fewer: 126 is
-/// where RFC 6455's longer lengths begin, and a publication carries at least 128.
+const SUBPROTOCOL: &str = "bowline.v1";
+
+/// A publication's frame has a payload of at least this many bytes, the server's notices have
+/// fewer: 126 is where RFC 6455's longer lengths begin, and a publication carries at least 128.
 const PUBLICATION_BYTES_MIN: u64 = 126;
 
 const OPCODE_CLOSE: u8 = 8;
 
-/// `hello` with one subscription, as a masked frame.
-pub(crate) fn hello() -> Vec<u8> {
+/// How notices of the server are told apart.
+const PING: &[u8] = br#"{"type":"ping""#;
+const PONG: &[u8] = br#"{"type":"pong""#;
+const RECONNECT: &[u8] = br#"{"type":"reco"#;
+
+/// What is kept of a payload's beginning: enough for the above.
+const BEGINNING_BYTES: usize = 14;
+
+/// `hello` with one subscription, as a masked frame; who is a user says so by a token, and has a
+/// session of its own.
+pub(crate) fn hello(user: Option<(&str, &str)>, subscribes: bool) -> Vec<u8> {
+    let user = user.map_or(String::new(), |(token, session)| {
+        format!(r#","token":"{token}","session":"{session}","link":1,"first":1,"next":1"#)
+    });
+    let subscribe = if subscribes {
+        format!(r#"{{"{CHANNEL}":null}}"#)
+    } else {
+        "{}".to_owned()
+    };
     masked(&format!(
-        r#"{{"type":"hello","id":1,"subscribe":{{"{CHANNEL}":null}}}}"#
+        r#"{{"type":"hello","id":1{user},"subscribe":{subscribe}}}"#
     ))
+}
+
+/// `ping`, as a masked frame.
+pub(crate) fn ping() -> Vec<u8> {
+    masked(r#"{"type":"ping"}"#)
 }
 
 /// `pong`, as a masked frame.
@@ -29,11 +63,21 @@ pub(crate) fn pong() -> Vec<u8> {
     masked(r#"{"type":"pong"}"#)
 }
 
+/// The answer to a close frame: an empty one.
+pub(crate) const CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
+
 /// A short text frame whose mask is zero, which RFC 6455 allows.
 fn masked(text: &str) -> Vec<u8> {
-    let length = u8::try_from(text.len()).expect("the texts of this file are short");
-    assert!(length < 126, "a longer text has a longer header");
-    let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
+    let mut frame = vec![0x81];
+    match u8::try_from(text.len()) {
+        Ok(length @ 0..=125) => frame.push(0x80 | length),
+        _ => {
+            frame.push(0x80 | 126);
+            let length = u16::try_from(text.len()).expect("the texts of this file are short");
+            frame.extend(length.to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
     frame.extend_from_slice(text.as_bytes());
     frame
 }
@@ -44,6 +88,9 @@ pub(crate) struct Walker {
     header: [u8; 10],
     header_bytes: u8,
     payload_left: u64,
+    /// How the payload begins.
+    beginning: [u8; BEGINNING_BYTES],
+    beginning_bytes: u8,
 }
 
 /// What a read has completed.
@@ -53,8 +100,12 @@ pub(crate) struct Counted {
     pub(crate) publications: u64,
     /// Pings, each of which is owed a pong.
     pub(crate) pings: u64,
-    /// The server said goodbye.
-    pub(crate) closed: bool,
+    /// Pongs.
+    pub(crate) pongs: u64,
+    /// `reconnect`: the server will go.
+    pub(crate) reconnects: u64,
+    /// The close code with which the server said goodbye.
+    pub(crate) closed: Option<u16>,
 }
 
 impl Walker {
@@ -75,6 +126,7 @@ impl Walker {
             let taken = bytes
                 .len()
                 .min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+            self.keep(&bytes[..taken]);
             bytes = &bytes[taken..];
             self.payload_left -= taken as u64;
             if self.payload_left == 0 {
@@ -84,15 +136,31 @@ impl Walker {
         counted
     }
 
+    fn keep(&mut self, payload: &[u8]) {
+        let kept = usize::from(self.beginning_bytes);
+        let count = payload.len().min(BEGINNING_BYTES - kept);
+        self.beginning[kept..kept + count].copy_from_slice(&payload[..count]);
+        self.beginning_bytes = u8::try_from(kept + count).expect("at most BEGINNING_BYTES");
+    }
+
     fn complete(&mut self, counted: &mut Counted) {
         let header = &self.header[..usize::from(self.header_bytes)];
         let length = payload_length(header).expect("a frame completes after its header");
+        let beginning = &self.beginning[..usize::from(self.beginning_bytes)];
         match header[0] & 0x0f {
-            OPCODE_CLOSE => counted.closed = true,
-            _ if length < PUBLICATION_BYTES_MIN => counted.pings += 1,
-            _ => counted.publications += 1,
+            OPCODE_CLOSE => {
+                let code = beginning
+                    .first_chunk()
+                    .map_or(0, |code| u16::from_be_bytes(*code));
+                counted.closed = Some(code);
+            }
+            _ if length >= PUBLICATION_BYTES_MIN => counted.publications += 1,
+            _ if beginning.starts_with(PONG) => counted.pongs += 1,
+            _ if beginning.starts_with(PING) => counted.pings += 1,
+            _ if beginning.starts_with(RECONNECT) => counted.reconnects += 1,
+            _ => {}
         }
-        self.header_bytes = 0;
+        (self.header_bytes, self.beginning_bytes) = (0, 0);
     }
 }
 
@@ -131,13 +199,16 @@ mod tests {
 
     #[test]
     fn frames_are_counted_wherever_they_are_cut() {
+        let notice = |text: &str| [frame(1, text.len())[..2].to_vec(), text.into()].concat();
         let stream: Vec<u8> = [
             frame(1, 230),
-            frame(1, 20),
+            notice(r#"{"type":"ping","ts":17}"#),
+            notice(r#"{"type":"pong"}"#),
             frame(2, 70_000),
             frame(9, 0),
+            notice(r#"{"type":"reconnect","after_ms":7,"reason":"restart"}"#),
             frame(1, 126),
-            frame(8, 2),
+            [&[0x88, 2][..], &4503_u16.to_be_bytes()].concat(),
         ]
         .concat();
         for step in [1, 2, 3, 7, 64, 4_096, stream.len()] {
@@ -147,12 +218,16 @@ mod tests {
                 let counted = walker.feed(part);
                 total.publications += counted.publications;
                 total.pings += counted.pings;
-                total.closed |= counted.closed;
+                total.pongs += counted.pongs;
+                total.reconnects += counted.reconnects;
+                total.closed = total.closed.or(counted.closed);
             }
             let expected = Counted {
                 publications: 3,
-                pings: 2,
-                closed: true,
+                pings: 1,
+                pongs: 1,
+                reconnects: 1,
+                closed: Some(4503),
             };
             assert_eq!(total, expected, "cut every {step} bytes");
         }
