@@ -171,6 +171,19 @@ fn recover_present(from: From, record: &ChannelRecord, engine: EngineClock) -> R
     }
 }
 
+impl Recovery {
+    /// The same answer where retention has passed it before it was used: who asked for a position
+    /// is told that history no longer reaches back; who asked for the newest has them.
+    #[must_use]
+    pub fn overtaken(mut self) -> Self {
+        if self.reason != Some(RecoveryReason::New) {
+            self.recovered = false;
+            self.reason.get_or_insert(RecoveryReason::Expired);
+        }
+        self
+    }
+}
+
 impl EngineClock {
     /// Whether this position of an absent channel was given by this engine and is young enough that
     /// a channel created and forgotten since would still be remembered.

@@ -12,7 +12,7 @@ use std::{
     borrow::Borrow,
     cmp::Ordering,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{self, AtomicBool},
     },
 };
@@ -22,19 +22,10 @@ use bowline_proto::{
     server::{Incoming, Tail},
 };
 
-use crate::{frames::Shared, link::Link, sync::lock};
+use crate::{frames::Shared, link::Link, pages::Pages, sync::lock, tails::TailBudget};
 
 /// After so many writes a broadcast gives the thread to others: at 5 µs each, 1.3 ms.
 pub(crate) const TURN_WRITES_MAX: usize = 256;
-
-/// The bounds of each channel's tail.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TailBounds {
-    /// The most publications.
-    pub(crate) count_max: usize,
-    /// The most bytes.
-    pub(crate) bytes_max: usize,
-}
 
 /// A channel that has subscribers on this node.
 #[derive(Debug)]
@@ -43,6 +34,10 @@ pub(crate) struct Channel {
     incoming: Mutex<Incoming<Arc<Publication>>>,
     broadcasting: AtomicBool,
     state: Mutex<State>,
+    pages: Pages,
+    budget: Arc<TailBudget>,
+    /// Itself, for the list of those that hold a tail.
+    this: Weak<Self>,
 }
 
 /// A channel, told from others by its name: what a link keeps its subscriptions by.
@@ -83,6 +78,10 @@ struct State {
     moved: bool,
     /// Counts what was taken into the tail, by whomever.
     version: u64,
+    /// The bytes of the tail as they are counted in the budget.
+    counted: usize,
+    /// It is on the list of those that hold a tail.
+    listed: bool,
 }
 
 /// One pass of a broadcast over the members, in turns.
@@ -93,9 +92,9 @@ pub(crate) struct Pass {
 }
 
 impl Channel {
-    pub(crate) fn new(name: Arc<str>, bounds: TailBounds) -> Self {
-        let tail = Tail::new(bounds.count_max, bounds.bytes_max);
-        Self {
+    pub(crate) fn new(name: Arc<str>, budget: Arc<TailBudget>) -> Arc<Self> {
+        let tail = Tail::new(budget.count_max, budget.channel_bytes_max);
+        Arc::new_cyclic(|this| Self {
             name,
             incoming: Mutex::new(Incoming::new()),
             broadcasting: AtomicBool::new(false),
@@ -104,8 +103,13 @@ impl Channel {
                 members: Vec::new(),
                 moved: false,
                 version: 0,
+                counted: 0,
+                listed: false,
             }),
-        }
+            pages: Pages::new(),
+            budget,
+            this: this.clone(),
+        })
     }
 
     /// Puts a publication aside; true if the caller must start the broadcasting task.
@@ -162,7 +166,47 @@ impl Channel {
         for link in woken {
             link.wake();
         }
+        self.keep_within_budget();
         done
+    }
+
+    /// Makes room where all tails together hold too much: first from channels that rest, else from
+    /// this one's, whose members then read the log.
+    fn keep_within_budget(&self) {
+        if !self.budget.is_exceeded() {
+            return;
+        }
+        self.budget.make_room();
+        if self.budget.is_exceeded() {
+            self.clear_tail(&mut lock(&self.state));
+        }
+    }
+
+    /// Gives the tail up, unless it is being broadcast; true if it holds nothing any more.
+    pub(crate) fn give_up_tail(&self) -> bool {
+        let mut state = lock(&self.state);
+        if self.broadcasting.load(atomic::Ordering::Acquire) {
+            return false;
+        }
+        self.clear_tail(&mut state);
+        state.listed = false;
+        true
+    }
+
+    fn clear_tail(&self, state: &mut State) {
+        state.tail.clear();
+        self.count_tail(state);
+    }
+
+    /// Tells the budget what the tail holds now.
+    fn count_tail(&self, state: &mut State) {
+        let bytes = state.tail.bytes();
+        self.budget.count(state.counted, bytes);
+        state.counted = bytes;
+        if bytes > 0 && !state.listed {
+            state.listed = true;
+            self.budget.list(self.this.clone());
+        }
     }
 
     fn take_incoming(&self, state: &mut State) {
@@ -173,13 +217,21 @@ impl Channel {
             let bytes = shared.len();
             (shared, bytes)
         });
+        self.count_tail(state);
     }
 
     /// Looks at the tail, with everything that was published before, under the channel's lock.
     pub(crate) fn with_tail<R>(&self, look: impl FnOnce(&mut Tail<Arc<Shared>>) -> R) -> R {
         let mut state = lock(&self.state);
         self.take_incoming(&mut state);
-        look(&mut state.tail)
+        let seen = look(&mut state.tail);
+        self.count_tail(&mut state);
+        seen
+    }
+
+    /// The pages of its log that are being read.
+    pub(crate) const fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// The bytes in its tail.
@@ -217,3 +269,17 @@ impl Channel {
         lock(&self.state).members.clone()
     }
 }
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let counted = state.map_or_else(
+            |poisoned| poisoned.into_inner().counted,
+            |state| state.counted,
+        );
+        self.budget.count(counted, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,13 @@ pub struct Config {
     /// Whether trusted proxies begin each connection with a PROXY header of version 2 (default
     /// false); without it their connections are then dropped.
     pub proxy_protocol: bool,
+    /// The longest `hello` in bytes (default 524,288), where it is more than other messages may have:
+    /// a thousand subscriptions with long names and their positions fit.
+    pub hello_bytes_max: usize,
+    /// Connections at once whose `hello` is larger than other messages may be, or asks for more
+    /// channels than one connection may have (default 16), until their `welcome` has left; further
+    /// ones are told `overloaded`. Each costs a few times `hello_bytes_max`.
+    pub large_hellos_max: usize,
     /// Subscriptions of one connection (default 1,000), about 100 bytes each.
     pub subscriptions_per_connection_max: usize,
     /// Bytes that wait for one slow connection before it falls back to reading the log (default
@@ -191,6 +198,8 @@ impl Default for Config {
             header_bytes_max: 16 * KIB,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            hello_bytes_max: 512 * KIB,
+            large_hellos_max: 16,
             subscriptions_per_connection_max: 1_000,
             send_queue_bytes_max: 256 * KIB,
             socket_send_buffer_bytes: 128 * KIB,

@@ -13,12 +13,7 @@ use bowline_engine::Listener;
 use bowline_proto::{Publication, Time};
 use tokio::runtime::Handle;
 
-use crate::{
-    channel::{Channel, TailBounds},
-    clock::Clock,
-    link::Link,
-    sync::lock,
-};
+use crate::{channel::Channel, clock::Clock, link::Link, sync::lock, tails::TailBudget};
 
 /// Locks of the map: publishers of different channels rarely meet on the same one.
 const SHARDS: usize = 16;
@@ -28,17 +23,17 @@ const SHARDS: usize = 16;
 pub(crate) struct Hub {
     shards: [Mutex<HashMap<Arc<str>, Arc<Channel>>>; SHARDS],
     hasher: RandomState,
-    bounds: TailBounds,
+    tails: Arc<TailBudget>,
     clock: Clock,
     runtime: Handle,
 }
 
 impl Hub {
-    pub(crate) fn new(bounds: TailBounds, clock: Clock, runtime: Handle) -> Self {
+    pub(crate) fn new(tails: TailBudget, clock: Clock, runtime: Handle) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
             hasher: RandomState::new(),
-            bounds,
+            tails: Arc::new(tails),
             clock,
             runtime,
         }
@@ -49,7 +44,7 @@ impl Hub {
         let mut shard = lock(self.shard(name));
         let channel = shard
             .entry(name.clone())
-            .or_insert_with(|| Arc::new(Channel::new(name.clone(), self.bounds)))
+            .or_insert_with(|| Channel::new(name.clone(), self.tails.clone()))
             .clone();
         channel.add(link);
         link.joined(channel.clone());

@@ -12,16 +12,19 @@ mod clients;
 mod clock;
 mod config;
 mod connection;
+mod drain;
 mod entropy;
 mod expiry;
 mod frames;
 mod handler;
+mod history;
 mod http;
 mod hub;
 mod limits;
 mod link;
 mod node;
 mod outbox;
+mod pages;
 mod presence;
 mod server;
 #[cfg(feature = "simulation")]
@@ -29,6 +32,7 @@ pub mod simulation;
 mod socket;
 mod stats;
 mod sync;
+mod tails;
 mod tls;
 mod upgrade;
 

@@ -17,9 +17,9 @@ use std::{
 
 use bowline_engine::SessionKey;
 use bowline_proto::{
-    Time,
+    Position, Time,
     message::{ClientInfo, ErrorInfo, ServerMessage},
-    server::{Beat, Cursors, Delivery, Heartbeat, PageView, Subscription, Tail},
+    server::{Beat, Cursors, Delivery, Heartbeat, Subscription, Tail},
 };
 use bowline_ws::Extensions;
 use bytes::Bytes;
@@ -35,6 +35,7 @@ use crate::{
     limits::Pass,
     node::Node,
     outbox::Outbox,
+    pages::EncodedPage,
     socket::Socket,
     stats::{Counters, RecentErrors},
     sync::lock,
@@ -286,7 +287,8 @@ impl Link {
                 .from(delivery.first)
                 .take(delivery.count)
                 .map(|(shared, _)| shared);
-            inner.queue((self.mode, self.compression), channel, &delivery, items);
+            let form = (self.mode, self.compression);
+            inner.queue(form, channel, &delivery, items, None);
             inner.flush(&self.socket, now);
         }
         delivery.fell || inner.is_blocked(&self.socket) || inner.broken
@@ -297,8 +299,7 @@ impl Link {
         &self,
         channel: &Channel,
         after: u64,
-        view: PageView,
-        page: &[Arc<Shared>],
+        page: &EncodedPage,
         now: Time,
     ) {
         let mut inner = lock(&self.inner);
@@ -307,14 +308,16 @@ impl Link {
         if closed {
             return;
         }
-        let delivery = inner.subscriptions.page(&**channel.name(), after, view);
+        let delivery = inner
+            .subscriptions
+            .page(&**channel.name(), after, page.view);
         let Some(delivery) = delivery else {
             return;
         };
-        let within = delivery.within(view.first.unwrap_or(delivery.first));
-        let items = page.get(within).unwrap_or_default();
+        let within = delivery.within(page.view.first.unwrap_or(delivery.first));
+        let items = page.shared.get(within).unwrap_or_default();
         let form = (self.mode, self.compression);
-        inner.queue(form, channel, &delivery, items.iter());
+        inner.queue(form, channel, &delivery, items.iter(), page.end);
         inner.flush(&self.socket, now);
     }
 
@@ -605,12 +608,14 @@ impl Inner {
         channel: &Channel,
         delivery: &Delivery,
         items: impl Iterator<Item = &'a Arc<Shared>>,
+        end: Option<Position>,
     ) {
         let mut items = items.peekable();
         if let (Some(missed), Mode::Bowline) = (delivery.missed, mode) {
             let cursor = self.subscriptions.cursor(&**channel.name());
             let epoch = cursor.map_or(0, |cursor| cursor.epoch());
             let position = items.peek().and_then(|next| next.position_before(epoch));
+            let position = position.or(end);
             let gap = missed.gap(channel.name().clone(), position);
             self.outbox.push(server_frame(&gap));
         }

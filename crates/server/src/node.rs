@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) refusals: Arc<Semaphore>,
     /// Who holds each session; an entry per connection at most.
     pub(crate) sessions: Mutex<Sessions<SessionKey, u64>>,
+    /// One permit per hello that is larger than other frames may be.
+    pub(crate) large_hellos: Semaphore,
     /// Slots for reading pages, so that a herd of readers takes turns.
     pub(crate) page_slots: Semaphore,
     /// The live connections, by id.
@@ -64,6 +66,7 @@ impl Node {
     ) -> Self {
         let limits = Arc::new(Limits::new(config.clone(), clock));
         let refusals = Arc::new(Semaphore::new(config.refusals_max));
+        let large_hellos = Semaphore::new(config.large_hellos_max);
         let page_slots = Semaphore::new(config.catchup_slots);
         Self {
             name,
@@ -78,6 +81,7 @@ impl Node {
             limits,
             refusals,
             sessions: Mutex::new(Sessions::new()),
+            large_hellos,
             page_slots,
             links: Mutex::new(BTreeMap::new()),
             next_link: AtomicU64::new(1),
@@ -182,9 +186,9 @@ impl Node {
         range.take(count).map(|(_, link)| link.clone()).collect()
     }
 
-    /// All live connections.
-    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        lock(&self.links).values().cloned().collect()
+    /// How many connections are live.
+    pub(crate) fn link_count(&self) -> usize {
+        lock(&self.links).len()
     }
 }
 

@@ -6,31 +6,27 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
-use bowline_proto::{
-    Data,
-    message::{ReconnectReason, ServerMessage},
-};
+use bowline_proto::Data;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 use crate::{
     accept::Acceptor,
     access::{AccessControl, OpenAccess},
-    channel::TailBounds,
     clock::Clock,
     config::{Config, ConfigProblem},
+    drain,
     entropy::Entropy,
-    frames::Mode,
     handler::MessageHandler,
     http::HttpApi,
     hub::Hub,
-    link::Ending,
     node::Node,
+    tails::TailBudget,
     tls::Tls,
     upgrade,
 };
@@ -50,14 +46,20 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::future::IntoFuture;
+///
 /// use bowline::{Config, Server};
 ///
 /// let server = Server::builder().config(Config::default()).build()?;
 /// let app = axum::Router::new().merge(server.router());
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
-/// axum::serve(listener, app).await?;
+/// tokio::select! {
+///     served = axum::serve(listener, app).into_future() => served?,
+///     () = told_to_stop() => server.drain().await,
+/// }
 /// # Ok(())
 /// # }
+/// # async fn told_to_stop() {}
 /// ```
 #[derive(Clone)]
 pub struct Server {
@@ -155,11 +157,12 @@ impl ServerBuilder {
             None => Arc::new(Memory::open(bowline_engine::EngineConfig::default())?),
         };
         let clock = Clock::start();
-        let bounds = TailBounds {
-            count_max: TAIL_COUNT_MAX,
-            bytes_max: self.config.tail_channel_bytes_max,
-        };
-        let hub = Arc::new(Hub::new(bounds, clock, runtime));
+        let tails = TailBudget::new(
+            TAIL_COUNT_MAX,
+            self.config.tail_channel_bytes_max,
+            self.config.tail_bytes_max,
+        );
+        let hub = Arc::new(Hub::new(tails, clock, runtime));
         engine.listen(hub.clone());
         let access = self.access.unwrap_or_else(|| Arc::new(OpenAccess));
         let name = self.entropy.draw().ok_or(BuildError::Entropy)?;
@@ -230,13 +233,21 @@ impl Server {
             }
         }
         drop(listener);
-        self.drain(Some(&acceptor)).await;
+        drain::run(&self.node, Some(&acceptor)).await;
         Ok(())
+    }
+
+    /// Lets the clients go: new connections are refused (`draining`), those that are open are told
+    /// to reconnect and then closed, spread over a window; it ends once they are gone, or after
+    /// `shutdown_timeout`. For programs that serve the [`router`](Self::router) themselves, once
+    /// they stop; [`serve`](Self::serve) does it by itself.
+    pub async fn drain(&self) {
+        drain::run(&self.node, None).await;
     }
 
     /// How many WebSocket connections are open.
     pub fn connections(&self) -> usize {
-        self.node.links().len()
+        self.node.link_count()
     }
 
     /// Publishes, waiting for room if too many are on their way.
@@ -294,31 +305,6 @@ impl Server {
             drop(permit);
             first.unwrap_or(Err(AppendError::FateUnknown))
         })
-    }
-
-    /// Tells the clients, then closes their links, and waits until they are gone.
-    pub(crate) async fn drain(&self, acceptor: Option<&Acceptor>) {
-        let end = Instant::now() + self.node.config.shutdown_timeout;
-        let window = self.node.config.shutdown_timeout / 4;
-        let after_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        let advice = ServerMessage::Reconnect {
-            after_ms,
-            reason: ReconnectReason::Restart,
-            url: None,
-        };
-        for link in self.node.begin_drain() {
-            if link.mode == Mode::Bowline {
-                link.send(&advice, self.node.clock.now());
-            }
-            link.end(Ending::Draining);
-        }
-        if let Some(acceptor) = acceptor {
-            acceptor.close();
-        }
-        let is_idle = || acceptor.is_none_or(Acceptor::is_idle);
-        while !(self.node.links().is_empty() && is_idle()) && Instant::now() < end {
-            sleep(Duration::from_millis(10)).await;
-        }
     }
 }
 

@@ -84,12 +84,12 @@ impl Server {
 
     /// Lets the clients go as at the end of [`serve`](Self::serve), within `shutdown_timeout`.
     pub async fn shut_down(&self) {
-        self.drain(None).await;
+        self.drain().await;
     }
 
     /// What its bounds bound, at this moment.
     pub fn gauges(&self) -> Gauges {
-        let links = self.node().links();
+        let links = self.node().traffic().0;
         let tails = self.node().hub.tail_bytes();
         Gauges {
             connections: links.len(),

@@ -28,7 +28,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -318,7 +318,7 @@ fn refuse(
 
 /// Takes the socket over and serves it, or says why it is refused.
 async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Option<Connection> {
-    let (transport, received) = take_over(&node, entry.upgraded).await?;
+    let (transport, received) = take_over(entry.upgraded, entry.plain.deadline).await?;
     let tcp = match &transport {
         Transport::Tcp(tcp) => tcp,
         Transport::Tls(stream) => stream.get_ref().0,
@@ -386,8 +386,8 @@ pub(crate) async fn attend(
 }
 
 /// The socket, and what came with the handshake, once HTTP has left it.
-async fn take_over(node: &Node, upgraded: OnUpgrade) -> Option<(Transport, Vec<u8>)> {
-    let upgraded = timeout(node.config.connection_timeout, upgraded).await;
+async fn take_over(upgraded: OnUpgrade, deadline: Instant) -> Option<(Transport, Vec<u8>)> {
+    let upgraded = timeout_at(deadline, upgraded).await;
     let upgraded = upgraded.ok()?.ok()?;
     let transport = transport_of(upgraded);
     if transport.is_none() {

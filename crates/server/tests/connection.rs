@@ -470,7 +470,8 @@ async fn it_can_be_merged_into_an_axum_program() {
 #[tokio::test]
 async fn a_flood_is_refused_by_number_and_goes_on() {
     let config = Config {
-        messages_per_second: 100,
+        // Slow enough that the fourth comes too early on a busy machine as well.
+        messages_per_second: 1,
         messages_burst_max: 3,
         inflight_max: 3,
         ..Config::default()
@@ -490,7 +491,7 @@ async fn a_flood_is_refused_by_number_and_goes_on() {
     };
     assert_eq!(refused["code"], "rate_limited", "{refused}");
     assert!(
-        refused["retry_after_ms"].as_u64().expect("it is told") <= 10,
+        refused["retry_after_ms"].as_u64().expect("it is told") <= 1_000,
         "{refused}"
     );
     let seq = refused["seq"].as_u64().expect("it is named");
@@ -498,6 +499,7 @@ async fn a_flood_is_refused_by_number_and_goes_on() {
         client
             .send(&json!({"type": "publish", "seq": seq, "channel": "c", "data": 0}))
             .await;
+        // Other answers to what came too early are acked{seq − 1}, then the refusal.
         let answer = client.next().await;
         if answer["type"] == "acked" && answer["seq"] == seq {
             break;
@@ -559,7 +561,12 @@ async fn no_ping_precedes_welcome() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_says_where_the_subscription_stands() {
     const COUNT: u64 = 11_000;
-    let (server, address) = start(Config::default()).await;
+    // Nothing is read while so much is published, which may take long on a busy machine.
+    let config = Config {
+        send_timeout: DEADLINE * 10,
+        ..Config::default()
+    };
+    let (server, address) = start(config).await;
     let (mut slow, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
     // More than sockets and queue hold, and more than retention keeps behind them.
     let padding = "x".repeat(800);

@@ -3,11 +3,15 @@
 
 mod edge {
     mod auth;
+    mod catch_up;
     pub(crate) mod client;
+    mod drain;
+    mod hello;
     mod http;
     mod jwks;
     mod limits;
     mod operate;
     mod proxies;
+    mod requests;
     mod tokens;
 }

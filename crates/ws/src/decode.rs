@@ -145,6 +145,11 @@ impl Decoder {
         self
     }
 
+    /// Sets the limits from the next frame header on.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Takes bytes from the front of `input` until one event is whole.
     ///
     /// Call it until it answers `Ok(None)`: then all of `input` is consumed and more bytes are

@@ -89,6 +89,8 @@ settings! {
     "websocket" "max_handshakes" "handshakes_max" Size server.handshakes_max;
     "websocket" "handshakes_per_second" "handshakes_per_second" Count server.handshakes_per_second;
     "websocket" "max_refusals" "refusals_max" Size server.refusals_max;
+    "websocket" "max_hello_size" "hello_bytes_max" Size server.hello_bytes_max;
+    "websocket" "max_large_hellos" "large_hellos_max" Size server.large_hellos_max;
     "websocket" "max_subscriptions" "subscriptions_per_connection_max"
         Size server.subscriptions_per_connection_max;
     "websocket" "send_queue_bytes" "send_queue_bytes_max" Size server.send_queue_bytes_max;

@@ -60,6 +60,8 @@ impl Config {
             ("message_bytes_max", self.message_bytes_max),
             ("connections_max", self.connections_max),
             ("handshakes_max", self.handshakes_max),
+            ("hello_bytes_max", self.hello_bytes_max),
+            ("large_hellos_max", self.large_hellos_max),
             ("http_connections_max", self.http_connections_max),
             ("headers_max", self.headers_max),
             ("header_bytes_max", self.header_bytes_max),

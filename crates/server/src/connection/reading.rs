@@ -30,6 +30,18 @@ thread_local! {
     static INFLATER: RefCell<Inflater> = const { RefCell::new(Inflater::new()) };
 }
 
+/// When a large hello may come again that found no place: those before it are answered within a
+/// round trip or two.
+const LARGE_RETRY_MS: u64 = 1_000;
+
+/// What holds for every frame but that of hello.
+fn frame_limits(node: &Node) -> Limits {
+    Limits {
+        message_bytes_max: node.config.message_bytes_max
+            + bowline_proto::codec::FRAME_OVERHEAD_BYTES,
+    }
+}
+
 /// The state of the reading half.
 pub(super) struct Reading {
     pub(super) node: Arc<Node>,
@@ -55,10 +67,10 @@ pub(super) enum Arrived {
 
 impl Reading {
     pub(super) fn new(node: Arc<Node>, link: Arc<Link>, received: Vec<u8>) -> Self {
-        let limits = Limits {
-            message_bytes_max: node.config.message_bytes_max
-                + bowline_proto::codec::FRAME_OVERHEAD_BYTES,
-        };
+        let mut limits = frame_limits(&node);
+        if speaks_bowline(&link) {
+            limits.message_bytes_max = limits.message_bytes_max.max(node.config.hello_bytes_max);
+        }
         let decoder = Decoder::new(Role::Server, limits).with_extensions(link.extensions);
         let guard = Guard {
             node: node.clone(),
@@ -174,18 +186,40 @@ impl Reading {
 
     /// Waits for the first message and answers it.
     async fn hello(&mut self) -> Result<Peer, End> {
+        let node = self.node.clone();
+        // A place among the large ones, from the moment that it is one until its answer has left.
+        let mut place = None;
+        let large = || {
+            let place = node.large_hellos.try_acquire();
+            place.map_err(|_| {
+                End::info(&ErrorInfo::new(Code::Overloaded).with_retry_after_ms(LARGE_RETRY_MS))
+            })
+        };
         while self.arrived.is_empty() {
             if let Some(end) = self.ending.take() {
                 return Err(end);
             }
             self.read().await?;
+            let buffered = self.decoder.buffered_bytes();
+            if place.is_none() && buffered > frame_limits(&node).message_bytes_max {
+                place = Some(large()?);
+            }
         }
         let first = self.arrived.remove(0);
         // Where nothing came with it, as mostly, no buffer is kept.
         self.arrived.shrink_to_fit();
         match first {
             Arrived::Message(Ok(ClientMessage::Hello(hello))) => {
-                super::hello::answer(&self.node, &self.link, *hello).await
+                let usual = node.config.subscriptions_per_connection_max;
+                if place.is_none() && hello.subscribe.len() > usual {
+                    place = Some(large()?);
+                }
+                let answer = super::hello::answer(&node, &self.link, *hello);
+                let peer = answer.await?;
+                if place.is_some() {
+                    self.room().await?;
+                }
+                Ok(peer)
             }
             Arrived::Message(Err(refused)) if refused.error.code != Code::UnknownType.as_str() => {
                 Err(End::code(Code::Malformed))
@@ -263,6 +297,8 @@ impl Reading {
 
     fn arrive(&mut self, incoming: Incoming<'_>) {
         if speaks_bowline(&self.link) {
+            // Only the first message may be as long as hello.
+            self.decoder.set_limits(frame_limits(&self.node));
             self.arrived
                 .extend(decode_client(incoming).map(Arrived::Message));
             return;

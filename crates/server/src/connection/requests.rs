@@ -8,11 +8,10 @@ use std::sync::Arc;
 use bowline_engine::{Effect, PageLimit};
 use bowline_proto::{
     Code, Data, Time,
-    codec::history_data,
     message::{
         ClientMessage, Echo, ErrorInfo, History, Publish, Send, ServerMessage, Subject, Subscribe,
     },
-    recovery::{ChannelState, From, Recovery, recover},
+    recovery::From,
     server::Intake,
 };
 use bowline_ws::{CloseCode, CloseFrame};
@@ -25,15 +24,14 @@ use super::{
 use crate::{
     access::{Identity, Operation},
     handler::{Incoming, Payload},
+    history::{HISTORY_DEFAULT, HISTORY_MAX, read_history},
     node::{Node, count},
     presence::Presence,
 };
 
-/// The publications in a history answer where the client does not say.
-pub(crate) const HISTORY_DEFAULT: usize = 100;
-
-/// The most publications in a history answer.
-pub(crate) const HISTORY_MAX: usize = 1_000;
+/// When a volatile message may be tried again that found the connection's queue full: the engine
+/// and most handlers have taken what was before it by then.
+const VOLATILE_RETRY_MS: u64 = 100;
 
 /// Serves one message.
 pub(super) async fn take(
@@ -212,7 +210,8 @@ fn accept(
         Origin::Raw(_) => pipeline.push(node, &reading.link, Item { origin, work }),
         Origin::Volatile(id) => {
             let full = pipeline.len() >= node.config.inflight_max;
-            match refused.or_else(|| full.then(|| Code::RateLimited.into())) {
+            let later = || ErrorInfo::new(Code::RateLimited).with_retry_after_ms(VOLATILE_RETRY_MS);
+            match refused.or_else(|| full.then(later)) {
                 None => pipeline.push(node, &reading.link, Item { origin, work }),
                 Some(error) => {
                     let to = id.clone().map(Subject::Id);
@@ -326,39 +325,14 @@ async fn history(node: &Node, identity: &Identity, request: History) -> Result<D
     });
     let limit = limit.clamp(1, HISTORY_MAX);
     let from = after.map_or(From::Last(limit as u64), From::After);
-    let failed = |_| ErrorInfo::new(Code::StorageUnavailable);
-    let state = node.engine.channel(&channel).await.map_err(failed)?;
-    let begun = recover(from, &state, node.engine.clock());
-    let (ChannelState::Present(_), Some(at)) = (state, begun.position) else {
-        return Ok(history_data(&channel, 0, &NO_PUBLICATIONS, &begun, false));
-    };
-    let bytes = node.config.send_queue_bytes_max / 2;
     let page = PageLimit {
         count: limit,
-        bytes,
+        bytes: node.config.send_queue_bytes_max / 2,
     };
-    let Some(page) = node
-        .engine
-        .read(&channel, at.offset, page)
+    read_history(&*node.engine, &channel, from, page)
         .await
-        .map_err(failed)?
-    else {
-        return Ok(history_data(&channel, 0, &NO_PUBLICATIONS, &begun, false));
-    };
-    let last = page.publications.last();
-    let position = last.and_then(|last| last.position(page.epoch)).or(Some(at));
-    let more = last.map_or(at.offset, |last| last.offset) < page.head;
-    let recovery = Recovery { position, ..begun };
-    Ok(history_data(
-        &channel,
-        page.epoch,
-        &page.publications,
-        &recovery,
-        more,
-    ))
+        .map_err(|_| Code::StorageUnavailable.into())
 }
-
-const NO_PUBLICATIONS: [Arc<bowline_proto::Publication>; 0] = [];
 
 async fn presence(
     node: &Node,

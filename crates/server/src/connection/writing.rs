@@ -7,8 +7,9 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bowline_engine::{BoxFuture, PageLimit};
 use bowline_proto::{
-    Code,
+    Code, Position,
     message::{Echo, ServerMessage},
+    recovery::ChannelState,
     server::{Beat, PageView},
 };
 use bowline_ws::{ControlPayload, encode_ping};
@@ -21,6 +22,7 @@ use crate::{
     frames::Shared,
     link::Link,
     node::{Node, count},
+    pages::EncodedPage,
 };
 
 /// How long a page that could not be read is waited for.
@@ -149,21 +151,29 @@ async fn catch_up(
     if !grants::hold(node, link, channel).await? {
         return Ok(());
     }
-    count(&node.counters.pages_read, 1);
-    let limit = PageLimit {
-        count: PAGE_MESSAGES_MAX,
-        bytes: node.config.page_bytes_max,
-    };
-    let slot = node.page_slots.acquire().await;
-    let page = node.engine.read(channel.name(), after, limit).await;
-    drop(slot);
-    let Ok(Some(page)) = page else {
+    let read = read_page(node, channel, after);
+    let Some(page) = channel.pages().read(after, read).await else {
         // The log can't be read, or the channel is being forgotten: both pass.
         tracing::warn!(connection = link.id, channel = %channel.name(), "a page can't be read");
         link.pass_turn(channel);
         sleep(READ_RETRY).await;
         return Ok(());
     };
+    link.deliver_page(channel, after, &page, node.clock.now());
+    channel.with_tail(|tail| tail.reach(page.view.epoch, page.view.head));
+    Ok(())
+}
+
+/// Reads and encodes a page; none where that is not possible now.
+async fn read_page(node: &Node, channel: &Channel, after: u64) -> Option<Arc<EncodedPage>> {
+    count(&node.counters.pages_read, 1);
+    let limit = PageLimit {
+        count: PAGE_MESSAGES_MAX,
+        bytes: node.config.page_bytes_max,
+    };
+    let _slot = node.page_slots.acquire().await;
+    let page = node.engine.read(channel.name(), after, limit).await;
+    let page = page.ok().flatten()?;
     let view = PageView {
         epoch: page.epoch,
         floor: page.floor,
@@ -174,13 +184,25 @@ async fn catch_up(
             .map(|publication| publication.offset),
         count: page.publications.len(),
     };
-    let shared: Vec<_> = page
-        .publications
-        .into_iter()
-        .map(|publication| Arc::new(Shared::new(channel.name(), view.epoch, publication)))
-        .collect();
-    let now = node.clock.now();
-    link.deliver_page(channel, after, view, &shared, now);
-    channel.with_tail(|tail| tail.reach(view.epoch, view.head));
-    Ok(())
+    let end = if page.floor > page.head {
+        Some(end_of_history(node, channel, view).await?)
+    } else {
+        None
+    };
+    let encode = |publication| Arc::new(Shared::new(channel.name(), view.epoch, publication));
+    Some(Arc::new(EncodedPage {
+        view,
+        shared: page.publications.into_iter().map(encode).collect(),
+        end,
+    }))
+}
+
+/// Where a reader stands in a channel whose history is empty: no publication is there to tell.
+async fn end_of_history(node: &Node, channel: &Channel, view: PageView) -> Option<Position> {
+    match node.engine.channel(channel.name()).await.ok()? {
+        ChannelState::Present(record) if record.epoch == view.epoch => {
+            Some(record.position_at(view.head))
+        }
+        _ => None,
+    }
 }

@@ -1,9 +1,6 @@
 //! `GET /api/channels/{channel}/history?after=&limit=`: pages of a channel's log.
 //!
-//! Owns the reading of one consistent page. Must not know how positions are judged (that is
-//! `proto`), nor how the log is kept.
-
-use std::sync::Arc;
+//! Owns the question and its bounds. Must not know how a page is read.
 
 use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
@@ -11,11 +8,7 @@ use axum::{
     response::Response,
 };
 use bowline_engine::PageLimit;
-use bowline_proto::{
-    Code, Data, Position, Publication,
-    codec::history_data,
-    recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
-};
+use bowline_proto::{Code, recovery::From};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,10 +17,7 @@ use super::{
     error::{ApiError, json_response},
     query::Question,
 };
-use crate::Operation;
-
-/// How often a page is read again because retention overtook it; then it is a gap.
-const READS_MAX: usize = 3;
+use crate::{Operation, history::read_history};
 
 /// A page of history.
 #[derive(Serialize, ToSchema)]
@@ -87,64 +77,10 @@ pub(super) async fn history(
         Some(Ok(position)) => From::After(position),
         Some(Err(_)) => return Err(Code::BadPosition.into()),
     };
-    let data = api.page(&channel, from, limit).await?;
+    let limit = PageLimit {
+        count: limit,
+        bytes: api.config.history_bytes_max,
+    };
+    let data = read_history(&*api.engine, &channel, from, limit).await?;
     Ok(json_response(StatusCode::OK, data.bytes().clone()))
-}
-
-impl HttpApi {
-    async fn page(&self, channel: &str, from: From, count: usize) -> Result<Data, ApiError> {
-        let limit = PageLimit {
-            count,
-            bytes: self.config.history_bytes_max,
-        };
-        let mut reads = 0;
-        loop {
-            reads += 1;
-            let state = self.engine.channel(channel).await?;
-            let mut recovery = recover(from, &state, self.engine.clock());
-            let (ChannelState::Present(record), Some(start)) = (state, recovery.position) else {
-                let none: [Arc<Publication>; 0] = [];
-                return Ok(history_data(channel, 0, &none, &recovery, false));
-            };
-            let page = self.engine.read(channel, start.offset, limit).await?;
-            // Forgotten, recreated or trimmed between the two looks: look again.
-            let page = page.filter(|page| page.epoch == record.epoch);
-            let trimmed = page
-                .as_ref()
-                .is_none_or(|page| page.floor > start.offset + 1);
-            if trimmed && reads < READS_MAX {
-                continue;
-            }
-            let Some(page) = page else {
-                return Err(ApiError::from(Code::StorageUnavailable));
-            };
-            if trimmed {
-                mark_gap(&mut recovery);
-            }
-            let reached = page
-                .publications
-                .last()
-                .and_then(|publication| publication.position(page.epoch));
-            let offset = reached.map_or(start.offset, |position: Position| position.offset);
-            recovery.position = reached.or(recovery.position);
-            let more = offset < page.head;
-            let publications = &page.publications;
-            return Ok(history_data(
-                channel,
-                page.epoch,
-                publications,
-                &recovery,
-                more,
-            ));
-        }
-    }
-}
-
-/// Who asked for a position is told that history no longer reaches back; who asked for the newest
-/// has them.
-fn mark_gap(recovery: &mut Recovery) {
-    if recovery.reason != Some(RecoveryReason::New) {
-        recovery.recovered = false;
-        recovery.reason.get_or_insert(RecoveryReason::Expired);
-    }
 }

@@ -271,6 +271,24 @@ impl Client {
         self.socket.write_all(&frame).await.expect("it is taken");
     }
 
+    /// Sends the beginning of a text of `whole` bytes, more than 65,535, as one frame's.
+    pub(crate) async fn send_part(&mut self, part: &str, whole: usize) {
+        let mut frame = vec![0x81, 0xff];
+        frame.extend((whole as u64).to_be_bytes());
+        // A mask of zero, which RFC 6455 allows, leaves the text as it is.
+        frame.extend([0; 4]);
+        frame.extend(part.as_bytes());
+        self.socket.write_all(&frame).await.expect("it is taken");
+    }
+
+    /// Sends what follows.
+    pub(crate) async fn continue_part(&mut self, rest: &str) {
+        self.socket
+            .write_all(rest.as_bytes())
+            .await
+            .expect("it is taken");
+    }
+
     /// The next message; pings are passed over.
     pub(crate) async fn next(&mut self) -> Result<Value, Closed> {
         loop {

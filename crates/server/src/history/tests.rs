@@ -1,0 +1,149 @@
+//! Retention moves between the look at the channel and the reading of the page.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bowline_engine::{
+    Append, AppendError, Appended, BoxFuture, ChannelPolicy, Effect, EngineConfig, EngineHealth,
+    EngineStats, Listener, Memory, Page, Retention, SessionKey,
+};
+use bowline_proto::recovery::EngineClock;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// An engine that is published to between the two looks, this many times.
+struct Moving {
+    log: Memory,
+    moves: AtomicUsize,
+}
+
+impl Moving {
+    async fn new(moves: usize) -> Self {
+        let retention = Retention {
+            messages: 3,
+            ..Retention::default()
+        };
+        let config = EngineConfig {
+            policies: vec![ChannelPolicy {
+                pattern: "*".to_owned(),
+                history: Some(retention),
+            }],
+            ..EngineConfig::default()
+        };
+        let log = Memory::open(config).expect("it opens");
+        let moves = AtomicUsize::new(moves);
+        let this = Self { log, moves };
+        this.publish(3).await;
+        this
+    }
+
+    async fn publish(&self, count: usize) {
+        let entry = || Append {
+            producer: None,
+            effect: Effect::Publish {
+                channel: "c".into(),
+                data: Data::Json("1".into()),
+                user: None,
+                tag: None,
+                key: None,
+            },
+        };
+        self.log.append((0..count).map(|_| entry()).collect()).await;
+    }
+
+    async fn ask(&self, after: Position) -> Value {
+        let limit = PageLimit {
+            count: 10,
+            bytes: 1_000,
+        };
+        let data = read_history(self, "c", From::After(after), limit).await;
+        serde_json::from_slice(data.expect("it is read").bytes()).expect("JSON")
+    }
+
+    async fn first(&self) -> Position {
+        let page = self
+            .log
+            .read("c", 0, PageLimit { count: 1, bytes: 1 })
+            .await;
+        let page = page.expect("it is read").expect("it exists");
+        page.publications[0]
+            .position(page.epoch)
+            .expect("it has one")
+    }
+}
+
+impl Engine for Moving {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        self.log.append(batch)
+    }
+
+    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        self.log.channel(channel)
+    }
+
+    fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: PageLimit,
+    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
+        let channel = channel.to_owned();
+        Box::pin(async move {
+            let left = self.moves.load(Ordering::Relaxed);
+            if left > 0 {
+                self.moves.store(left - 1, Ordering::Relaxed);
+                self.publish(3).await;
+            }
+            self.log.read(&channel, after, limit).await
+        })
+    }
+
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
+        self.log.session(session)
+    }
+
+    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.log.end_session(session)
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.log.listen(listener);
+    }
+
+    fn clock(&self) -> EngineClock {
+        self.log.clock()
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.log.stats()
+    }
+
+    fn health(&self) -> EngineHealth {
+        self.log.health()
+    }
+}
+
+#[tokio::test]
+async fn a_floor_that_moves_under_the_reader_is_told() {
+    for moves in [1, READS_MAX] {
+        let engine = Moving::new(moves).await;
+        let first = engine.first().await;
+        let answer = engine.ask(first).await;
+        // Offsets 2 and 3 were there at the first look, and are gone at the second.
+        assert_eq!(answer["recovered"], false, "{answer}");
+        assert_eq!(answer["reason"], "expired", "{answer}");
+        assert_eq!(answer["publications"].as_array().map(Vec::len), Some(3));
+    }
+}
+
+#[tokio::test]
+async fn a_floor_that_rests_is_not() {
+    let engine = Moving::new(0).await;
+    let first = engine.first().await;
+    let answer = engine.ask(first).await;
+    assert_eq!(
+        (&answer["recovered"], &answer["reason"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(answer["more"], false);
+}

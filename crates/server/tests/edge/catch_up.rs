@@ -1,0 +1,196 @@
+//! Catching up from the log: a herd reads a page once, and a gap always says where it leaves.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bowline::{Config, Server};
+use bowline_engine::{
+    Append, AppendError, Appended, BoxFuture, ChannelPolicy, Clock, Effect, Engine, EngineConfig,
+    EngineHealth, EngineStats, Listener, Memory, Page, PageLimit, ReadError, Retention, SessionKey,
+};
+use bowline_proto::{
+    Data,
+    recovery::{ChannelState, EngineClock},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::client::{Client, HERE, World, hello, until};
+
+const AGE: Duration = Duration::from_secs(60);
+
+/// A clock that stands still until it is moved.
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An engine whose pages wait until they are let through, and are counted.
+struct Gate {
+    log: Memory,
+    clock: Arc<Hand>,
+    open: watch::Sender<bool>,
+    reads: watch::Sender<usize>,
+}
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        let clock = Arc::new(Hand(AtomicU64::new(1_800_000_000_000)));
+        let retention = Retention {
+            age: AGE,
+            ..Retention::default()
+        };
+        let config = EngineConfig {
+            policies: vec![ChannelPolicy {
+                pattern: "*".to_owned(),
+                history: Some(retention),
+            }],
+            ..EngineConfig::default()
+        };
+        let log = Memory::open_with_clock(config, clock.clone()).expect("it opens");
+        Arc::new(Self {
+            log,
+            clock,
+            open: watch::Sender::new(false),
+            reads: watch::Sender::new(0),
+        })
+    }
+
+    async fn publish(&self, count: usize) {
+        let entry = |n: usize| Append {
+            producer: None,
+            effect: Effect::Publish {
+                channel: "c".into(),
+                data: Data::Json(n.to_string().into()),
+                user: None,
+                tag: None,
+                key: None,
+            },
+        };
+        let stored = self.log.append((1..=count).map(entry).collect()).await;
+        assert!(stored.iter().all(Result::is_ok));
+    }
+}
+
+impl Engine for Gate {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        self.log.append(batch)
+    }
+
+    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        self.log.channel(channel)
+    }
+
+    fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: PageLimit,
+    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
+        let channel = channel.to_owned();
+        Box::pin(async move {
+            self.reads.send_modify(|reads| *reads += 1);
+            let mut open = self.open.subscribe();
+            open.wait_for(|open| *open).await.expect("the engine lives");
+            self.log.read(&channel, after, limit).await
+        })
+    }
+
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
+        self.log.session(session)
+    }
+
+    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.log.end_session(session)
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.log.listen(listener);
+    }
+
+    fn clock(&self) -> EngineClock {
+        self.log.clock()
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.log.stats()
+    }
+
+    fn health(&self) -> EngineHealth {
+        self.log.health()
+    }
+}
+
+async fn follower(world: &World, session: &str, from: Value) -> Client {
+    let mut client = world.dial(HERE).await.expect("it is let in");
+    let mut hello = hello(session, 1);
+    hello["subscribe"] = json!({"c": from});
+    client.hello(hello).await.expect("it is welcomed");
+    client
+}
+
+#[tokio::test]
+async fn a_herd_from_one_position_reads_the_log_once() {
+    const HERD: usize = 100;
+    const PUBLICATIONS: usize = 50;
+    let gate = Gate::new();
+    let builder = Server::builder()
+        .config(Config::default())
+        .engine(gate.clone());
+    let world = World::with(builder).await;
+    gate.publish(PUBLICATIONS).await;
+    let mut herd = Vec::new();
+    for n in 0..HERD {
+        herd.push(follower(&world, &format!("s-{n}"), json!("first")).await);
+    }
+    until("somebody reads", async || *gate.reads.borrow() > 0).await;
+    gate.open.send_replace(true);
+    for client in &mut herd {
+        for n in 1..=PUBLICATIONS {
+            assert_eq!(client.next().await.expect("a message")["data"], n);
+        }
+    }
+    // Those who had not begun to read when the gate was opened may read for themselves.
+    let reads = *gate.reads.borrow();
+    assert!(reads <= HERD / 10, "{reads} readings for a herd of {HERD}");
+}
+
+#[tokio::test]
+async fn a_gap_behind_which_nothing_is_left_says_where_it_leaves() {
+    let gate = Gate::new();
+    let world = World::with(Server::builder().engine(gate.clone())).await;
+    gate.publish(3).await;
+    let mut client = follower(&world, "s", json!("first")).await;
+    until("the page is asked for", async || *gate.reads.borrow() > 0).await;
+    let later = (AGE * 2).as_millis() as u64;
+    gate.clock.0.fetch_add(later, Ordering::Relaxed);
+    gate.open.send_replace(true);
+    let gap = client.next().await.expect("a gap");
+    assert_eq!(
+        (&gap["type"], &gap["reason"], &gap["missed"]),
+        (&json!("gap"), &json!("expired"), &json!(3)),
+        "{gap}"
+    );
+    let position = gap["position"]
+        .as_str()
+        .expect("where it leaves")
+        .to_owned();
+    // It holds, and what follows is delivered.
+    let mut other = follower(&world, "t", json!(position)).await;
+    gate.publish(1).await;
+    for client in [&mut client, &mut other] {
+        let message = client.next().await.expect("what follows");
+        assert_eq!(
+            (&message["type"], &message["data"]),
+            (&json!("message"), &json!(1))
+        );
+    }
+}
