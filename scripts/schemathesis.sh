@@ -80,9 +80,10 @@ failed=0
 run() {
     echo "-- $1"
     shift
-    timeout $((seconds + 60)) "$venv/bin/st" --config-file "$work/schemathesis.toml" run \
+    # Where it runs it leaves a cache.
+    (cd "$work" && timeout $((seconds + 60)) "$venv/bin/st" --config-file "$work/schemathesis.toml" run \
         "$url/openapi.json" --max-examples "$examples" --max-time "$seconds" --seed "$seed" \
-        --continue-on-failure --no-color --warnings off "$@" || failed=1
+        --continue-on-failure --no-color --warnings off "$@") || failed=1
     kill -0 "$pid" || { echo "the server has ended" >&2; failed=1; }
     stop
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::world::{Doors, Fragile, SHORT, builder};
 use crate::client::{Answer, Client, HERE, Reach, World, hello, strict, until};
 
-/// PROTOCOL.md leaves it to servers that offer less than this one.
+/// PROTOCOL.md leaves it to servers that offer less than this one, which answers it nowhere.
 const FOREIGN: [Code; 1] = [Code::NotSupported];
 
 #[tokio::test]
@@ -42,7 +42,9 @@ async fn provoke(code: Code) -> String {
         | Code::TooManyInflight
         | Code::MessageTooBig
         | Code::Overloaded => by_excess(code).await,
-        Code::NotSubscribed | Code::AlreadySubscribed | Code::Replaced => by_request(code).await,
+        Code::NotSubscribed | Code::AlreadySubscribed | Code::NotSupported | Code::Replaced => {
+            by_request(code).await
+        }
         Code::NoHandler | Code::HandlerFailed | Code::HandlerTimeout | Code::Rejected => {
             by_application(code).await
         }
@@ -240,7 +242,9 @@ async fn by_request(code: Code) -> String {
             return closed(&mut client).await;
         }
         Code::NotSubscribed => json!({"type": "unsubscribe", "id": 1, "channel": "b"}),
-        _ => json!({"type": "subscribe", "id": 1, "channel": "a"}),
+        Code::AlreadySubscribed => json!({"type": "subscribe", "id": 1, "channel": "a"}),
+        // A guest has nothing to refresh.
+        _ => json!({"type": "refresh", "id": 1, "token": "nobody"}),
     };
     client.send(&request).await;
     refusal(&mut client).await

@@ -9,6 +9,19 @@ use super::{
 };
 use crate::client::{HERE, Reach, hello, until};
 
+/// A file of the server's own tests, as TOML.
+macro_rules! keys {
+    ($name:literal) => {
+        concat!(
+            "\"",
+            env!("CARGO_MANIFEST_DIR"),
+            "/../server/tests/keys/",
+            $name,
+            "\""
+        )
+    };
+}
+
 pub(super) fn case(name: &str) -> Option<Case> {
     let (base, value, expected): (&[_], _, _) = match name {
         "server.listen" => (&[], "\"127.0.0.2:0\"", json!("127.0.0.2")),
@@ -27,6 +40,21 @@ pub(super) fn case(name: &str) -> Option<Case> {
             (base, "true", json!(""))
         }
         "server.metrics_public" => (&[], "false", json!(401)),
+        // Each of the two is nothing without the other one.
+        "server.tls_certificate_file" => (
+            &[],
+            concat!(keys!("tls.pem"), "\ntls_key_file = ", keys!("tls.key.pem")),
+            json!("https"),
+        ),
+        "server.tls_key_file" => (
+            &[],
+            concat!(
+                keys!("tls.key.pem"),
+                "\ntls_certificate_file = ",
+                keys!("tls.pem")
+            ),
+            json!("https"),
+        ),
         "log.level" => (&[], "\"debug\"", json!([true, false])),
         "log.format" => (
             &[("log.level", "\"debug\"")],
@@ -46,6 +74,7 @@ pub(super) async fn look(name: &str, process: &mut Process) -> Value {
     let reach = &process.reach;
     match name {
         "server.listen" => json!(reach.address.ip().to_string()),
+        "server.tls_certificate_file" | "server.tls_key_file" => json!(process.scheme),
         "server.dev" => json!(reach.get("/ws/stats", &[]).await.status),
         "server.shutdown_timeout" => shutdown(process).await,
         "server.http_body_bytes" => {

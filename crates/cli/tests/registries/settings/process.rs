@@ -23,6 +23,8 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) reach: Reach,
     pub(crate) folder: PathBuf,
+    /// `http` or `https`, as it says itself.
+    pub(crate) scheme: String,
 }
 
 impl Process {
@@ -65,8 +67,9 @@ impl Process {
         let read = BufReader::new(stdout).read_line(&mut line);
         read.expect("it says where it listens");
         let url = line.trim().rsplit(' ').next().unwrap_or_default();
-        let address = url.trim_start_matches("http://").to_socket_addrs();
-        let address = address.ok().and_then(|mut found| found.next());
+        let address = url.split("://").nth(1).map(str::to_socket_addrs);
+        let address = address.and_then(Result::ok);
+        let address = address.and_then(|mut found| found.next());
         let address = address.unwrap_or_else(|| {
             let mut told = String::new();
             let stderr = child.stderr.as_mut().expect("it is piped");
@@ -77,6 +80,7 @@ impl Process {
             child,
             reach: Reach { address },
             folder,
+            scheme: url.split("://").next().unwrap_or_default().to_owned(),
         }
     }
 
