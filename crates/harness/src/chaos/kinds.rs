@@ -128,8 +128,8 @@ pub(super) fn singles(kinds: &[Kind], rounds: usize, rng: &mut Rng) -> Vec<Strik
     strikes
 }
 
-/// So many different pairs, drawn from the seed: first what the two take hold of, then the kinds, so that
-/// the many kinds of frames don't crowd out the others.
+/// So many pairs, drawn from the seed, different ones as far as there are: first what the two take hold of, then
+/// the kinds, so that the many kinds of frames don't crowd out the others.
 pub(super) fn pairs(kinds: &[Kind], count: usize, rng: &mut Rng) -> Vec<Strike> {
     let mut combinations = Vec::new();
     for (index, first) in kinds.iter().enumerate() {
@@ -139,8 +139,8 @@ pub(super) fn pairs(kinds: &[Kind], count: usize, rng: &mut Rng) -> Vec<Strike> 
     }
     rng.shuffle(&mut combinations);
     let holds = |strike: &Strike| (strike.0.hold(), strike.1.map(Kind::hold));
-    let mut strikes: Vec<Strike> = Vec::with_capacity(count);
-    while strikes.len() < count && !combinations.is_empty() {
+    let mut strikes: Vec<Strike> = Vec::new();
+    while !combinations.is_empty() {
         let mut turn = Vec::new();
         combinations.retain(|strike| {
             let is_new = !turn.iter().any(|taken| holds(taken) == holds(strike));
@@ -152,8 +152,7 @@ pub(super) fn pairs(kinds: &[Kind], count: usize, rng: &mut Rng) -> Vec<Strike> 
         rng.shuffle(&mut turn);
         strikes.extend(turn);
     }
-    strikes.truncate(count);
-    strikes
+    strikes.into_iter().cycle().take(count).collect()
 }
 
 #[cfg(test)]
