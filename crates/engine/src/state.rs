@@ -7,6 +7,7 @@
 mod channel;
 mod channels;
 mod files;
+mod grace;
 mod hash;
 mod keys;
 mod sessions;
@@ -220,6 +221,13 @@ impl State {
         } else {
             Vec::new()
         }
+    }
+
+    /// Sessions and keys that were alive when the log ended stay so until then.
+    pub(crate) fn spare(&mut self, ended_ms: u64, until_ms: u64) {
+        let grace = grace::Grace::new(ended_ms, until_ms);
+        self.keys.spare(grace);
+        self.sessions.spare(grace);
     }
 
     /// Forgets every session and key that is over, and answers how many sessions that were.

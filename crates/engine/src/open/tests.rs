@@ -265,3 +265,34 @@ fn a_rewritten_segment_opens_behind_one_that_was_not() {
         .collect();
     assert_eq!(found, texts);
 }
+
+/// A clock that was set ahead while the log was closed makes nobody's repetition a second message.
+#[test]
+fn a_key_outlives_a_clock_that_is_set_ahead_while_the_log_is_closed() {
+    let folder = Folder::new();
+    let clock = ManualClock::default();
+    let open = || {
+        let log = LogConfig {
+            trim_grace: Duration::from_secs(600),
+            ..LogConfig::default()
+        };
+        let disk = Arc::new(RealDisk::open(&folder.0).expect("the folder"));
+        let entropy = Box::new(|| getrandom::u64().ok());
+        let config = EngineConfig::default();
+        Inline::open(disk, config, log, Arc::new(clock.clone()), entropy).expect("it opens")
+    };
+    let put = |engine: &Inline, key| {
+        block_on(engine.append(vec![keyed(publish("a", "1"), key)]))[0].expect("there is room")
+    };
+    let engine = open();
+    let first = put(&engine, 1);
+    drop(engine);
+    clock.advance(Duration::from_secs(5 * 3_600));
+    let engine = open();
+    let again = put(&engine, 1);
+    assert!(again.duplicate);
+    assert_eq!(again.position, first.position);
+    // The grace ends, and with it all windows that have.
+    clock.advance(Duration::from_secs(601));
+    assert!(!put(&engine, 1).duplicate);
+}

@@ -100,6 +100,12 @@ pub(crate) fn open(
     let epoch = opened.epoch.map_or_else(&mut draw, Ok)?;
     let skew_ms = opened.time_ms.saturating_sub(clock.now_ms());
     let now_ms = clock.now_ms() + skew_ms;
+    let trims_from_ms = if is_new {
+        0
+    } else {
+        now_ms.saturating_add(log.trim_grace.as_millis() as u64)
+    };
+    opened.state.spare(opened.time_ms, trims_from_ms);
     opened.state.expire_all(now_ms);
     opened.state.channels.arm_all();
     let writer = Writer::new(
@@ -110,11 +116,6 @@ pub(crate) fn open(
         opened.next_number,
         opened.next_seq,
     );
-    let trims_from_ms = if is_new {
-        0
-    } else {
-        now_ms.saturating_add(log.trim_grace.as_millis() as u64)
-    };
     let counters = Counters {
         torn_bytes: opened.torn_bytes.into(),
         hinted: opened.hinted.into(),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bowline_proto::Position;
 
-use super::hash::Seeded;
+use super::{grace::Grace, hash::Seeded};
 use crate::{config::EngineConfig, format::record::KeyId};
 
 /// The first publication with a key.
@@ -21,6 +21,7 @@ pub(crate) struct First {
 /// All keys, in a table and in order of time.
 pub(super) struct Keys {
     window_ms: u64,
+    grace: Grace,
     keys_max: usize,
     first: HashMap<KeyId, First, Seeded>,
     /// Never longer than `keys_max`. An expired key that was stored again stands here twice; the
@@ -33,11 +34,17 @@ impl Keys {
     pub(super) fn new(config: &EngineConfig, hasher: Seeded) -> Self {
         Self {
             window_ms: config.key_window.as_millis() as u64,
+            grace: Grace::default(),
             keys_max: config.keys_max,
             first: HashMap::with_hasher(hasher),
             by_time: VecDeque::new(),
             evicted: 0,
         }
+    }
+
+    /// From an opening on.
+    pub(super) fn spare(&mut self, grace: Grace) {
+        self.grace = grace;
     }
 
     /// Remembers a publication's key; the oldest key makes room if it must.
@@ -96,6 +103,7 @@ impl Keys {
     }
 
     fn is_over(&self, stored_ms: u64, now_ms: u64) -> bool {
-        stored_ms.saturating_add(self.window_ms) <= now_ms
+        let deadline_ms = stored_ms.saturating_add(self.window_ms);
+        self.grace.is_over(deadline_ms, now_ms)
     }
 }

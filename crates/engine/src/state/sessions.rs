@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::hash::Seeded;
+use super::{grace::Grace, hash::Seeded};
 use crate::{config::EngineConfig, contract::SessionKey};
 
 /// The end of a list of slots.
@@ -23,6 +23,7 @@ struct Record {
 /// All records.
 pub(super) struct Sessions {
     ttl_ms: u64,
+    grace: Grace,
     sessions_max: usize,
     by_key: HashMap<SessionKey, u32, Seeded>,
     slots: Vec<Record>,
@@ -35,6 +36,7 @@ impl Sessions {
     pub(super) fn new(config: &EngineConfig, hasher: Seeded) -> Self {
         Self {
             ttl_ms: config.session_ttl.as_millis() as u64,
+            grace: Grace::default(),
             sessions_max: config.sessions_max,
             by_key: HashMap::with_hasher(hasher),
             slots: Vec::new(),
@@ -42,6 +44,11 @@ impl Sessions {
             oldest: NONE,
             newest: NONE,
         }
+    }
+
+    /// From an opening on.
+    pub(super) fn spare(&mut self, grace: Grace) {
+        self.grace = grace;
     }
 
     /// Stores the highest number, in a new record if there is none.
@@ -152,6 +159,7 @@ impl Sessions {
     }
 
     pub(super) fn is_over(&self, used_ms: u64, now_ms: u64) -> bool {
-        used_ms.saturating_add(self.ttl_ms) <= now_ms
+        let deadline_ms = used_ms.saturating_add(self.ttl_ms);
+        self.grace.is_over(deadline_ms, now_ms)
     }
 }
