@@ -22,8 +22,10 @@ export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/fuzz}
 fuzz() {
     local folder=$1 target=$2 seconds=$3
     local grown=$root/target/fuzz-corpus/$target
+    local features=()
+    case $target in config | jwt_claims | hub_ops) features=(--features server) ;; esac
     mkdir -p "$grown" "$root/target/fuzz-found/$target"
-    (cd "$folder" && cargo "+$toolchain" fuzz run --sanitizer none "$target" \
+    (cd "$folder" && cargo "+$toolchain" fuzz run --sanitizer none "${features[@]}" "$target" \
         "$grown" "$root/fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -print_final_stats=1 -max_len=4096 -timeout=25 \
         -artifact_prefix="$root/target/fuzz-found/$target/") 2>&1

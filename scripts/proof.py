@@ -6,6 +6,7 @@
     scripts/proof.py run NAME ... [--minutes N]
                                        run the commands of these records, each with a new seed, until
                                        what is owed is shown on the present content; may be resumed
+    scripts/proof.py total NAME TOTAL  print what has come together on the present content
     scripts/proof.py record NAME [--seed N] [--seconds N] [--failed] --totals acked=5 rounds=3 ...
 
 A record holds what is shown (`title`), by which `command`, on which `paths` the claim rests, what is
@@ -256,6 +257,9 @@ def main(arguments, root=ROOT):
     running = commands.add_parser("run")
     running.add_argument("names", nargs="+")
     running.add_argument("--minutes", type=int, default=600)
+    total = commands.add_parser("total")
+    total.add_argument("name")
+    total.add_argument("total")
     recording = commands.add_parser("record")
     recording.add_argument("name")
     recording.add_argument("--seed", type=int, default=0)
@@ -270,6 +274,12 @@ def main(arguments, root=ROOT):
             return 0
         if parsed.command == "run":
             return 0 if run_until_shown(repository, parsed.names, parsed.minutes) else 1
+        if parsed.command == "total":
+            path = repository.root / "docs/proof" / f"{parsed.name}.json"
+            summary = Summary(repository, repository.record(path))
+            # What was run on other content does not count here.
+            print(0 if summary.stale else summary.totals.get(parsed.total, 0))
+            return 0
         summaries = [Summary(repository, record) for record in repository.records()]
         text = document(repository, summaries)
     except Problem as problem:

@@ -33,6 +33,13 @@ scripts/schemathesis.sh short
 step "Hostile clients"
 scripts/hostile.sh
 
+step "Simulation"
+scripts/sim.sh
+
+step "What the lock files bring in"
+python3 scripts/test_audit.py
+scripts/audit.py
+
 step "The TypeScript client"
 scripts/ts.sh
 
