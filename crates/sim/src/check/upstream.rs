@@ -59,6 +59,10 @@ fn judge_stored(sent: &Sent, stored: &[Place], cut: bool, last: &mut u64) -> Opt
     if !legal {
         return Some(format!("ended {:?} and stands at {stored:?}", sent.ends[0]));
     }
+    if cut {
+        // It took effect twice, in two pasts.
+        return None;
+    }
     let commit = stored.first()?.commit;
     let before = std::mem::replace(last, commit);
     (commit < before).then(|| "took effect before an earlier one".to_owned())
