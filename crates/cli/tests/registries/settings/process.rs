@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
@@ -91,6 +92,16 @@ impl Process {
         let stderr = self.child.stderr.as_mut().expect("it is piped");
         stderr.read_to_string(&mut told).expect("it ends");
         told
+    }
+
+    /// Whether it ends by itself within this time.
+    pub(crate) async fn ends_within(&mut self, time: Duration) -> bool {
+        let ended = tokio::time::timeout(time, async {
+            while matches!(self.child.try_wait(), Ok(None)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        ended.await.is_ok()
     }
 
     pub(crate) fn signal(&self, name: &str) {
