@@ -8,6 +8,7 @@
 
 mod bare;
 mod clients;
+mod durable;
 mod fleet;
 mod histogram;
 mod http;
@@ -54,6 +55,8 @@ enum Command {
     Shutdown(Options),
     /// All of them.
     All(Options),
+    /// Acknowledged publishes a second, beside Redis and a bare write and sync.
+    Durable(durable::DurableOptions),
     /// The bare loop; started by the measurement.
     Bare(bare::BareOptions),
     /// A process of clients; started by the measurement.
@@ -132,6 +135,7 @@ fn run(command: Command) -> io::Result<()> {
                 suite::shutdown,
             ],
         ),
+        Command::Durable(options) => durable::run(&options),
         Command::Bare(options) => bare::run(&options),
         Command::Clients(options) => clients::run(&options),
     }
