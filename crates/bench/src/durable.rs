@@ -163,7 +163,8 @@ fn command(
             options.server.display().to_string(),
             format!(
                 "serve --dev --listen {address} --data-dir {folder} --log-level error \
-                 --set websocket.messages_per_second=1000000 --set websocket.messages_burst=1000000"
+                 --set websocket.messages_per_second=1000000 --set websocket.messages_burst=1000000 \
+                 --set server.http_requests=1024"
             ),
         ),
         Dialect::Redis => (

@@ -20,6 +20,7 @@ use super::{Polling, command, demand};
 use crate::scenario::RunError;
 
 const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
+const RELEASE_DEADLINE: Duration = Duration::from_secs(1);
 /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: an ioctl from here would take unsafe code.
 const CUTTER: &str = "
 import fcntl, glob, os, struct, sys, time
@@ -41,6 +42,7 @@ pub(super) struct Image {
     file: PathBuf,
     mount: PathBuf,
     options: String,
+    copies: usize,
 }
 
 /// A process that stands ready to cut the power.
@@ -59,6 +61,7 @@ impl Image {
             file: folder.join("disk.img"),
             mount: folder.join("data"),
             options: options.to_owned(),
+            copies: 0,
         };
         std::fs::create_dir_all(&image.mount)?;
         File::create(&image.file)?.set_len(bytes)?;
@@ -75,11 +78,27 @@ impl Image {
     }
 
     /// Unmounts and mounts, as a machine that comes up again.
-    pub(super) async fn remount(&self) -> Result<(), RunError> {
+    ///
+    /// A mount namespace of somebody else may still hold the file system that was shut down; mounting
+    /// would find that one again, so then what is on the disk is mounted as a copy.
+    pub(super) async fn remount(&mut self) -> Result<(), RunError> {
         let mount = self.mount.to_string_lossy().into_owned();
         let polling = Polling::new("the image is unmounted", UNMOUNT_DEADLINE);
         while command(&["umount", &mount]).await.is_err() {
             polling.again().await?;
+        }
+        let polling = Polling::new("the loop device is free", RELEASE_DEADLINE);
+        while is_attached(&self.file).await? {
+            if polling.again().await.is_err() {
+                let copy = self.file.with_extension(format!("{}.img", self.copies));
+                self.copies += 1;
+                let (from, to) = (self.file.to_string_lossy(), copy.to_string_lossy());
+                command(&["cp", "--sparse=always", &from, &to])
+                    .await
+                    .map_err(RunError::Failed)?;
+                std::fs::remove_file(&self.file)?;
+                self.file = copy;
+            }
         }
         self.mount().await.map_err(RunError::Failed)
     }
@@ -120,6 +139,12 @@ impl Image {
         let (file, mount) = (self.file.to_string_lossy(), self.mount.to_string_lossy());
         command(&["mount", "-o", &self.options, &file, &mount]).await
     }
+}
+
+/// Whether a loop device stands on this file.
+async fn is_attached(file: &Path) -> io::Result<bool> {
+    let output = Command::new("losetup").arg("-j").arg(file).output().await?;
+    Ok(!output.stdout.is_empty())
 }
 
 impl Drop for Image {

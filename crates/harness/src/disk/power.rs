@@ -27,7 +27,7 @@ const ROUNDS: u64 = 300;
 const ROUNDS_SHORT: u64 = 4;
 /// In which a log must be found out that was never synced.
 const LYING_ROUNDS: u64 = 20;
-const IMAGE_BYTES: u64 = 2 << 30;
+const IMAGE_BYTES: u64 = 1 << 30;
 const FIRST_ACKS_DEADLINE: Duration = Duration::from_secs(20);
 /// From the first acks to the cut.
 const BUSY_MS: (u64, u64) = (100, 900);
@@ -108,7 +108,7 @@ async fn rounds_of(
     environment: &[(&str, &str)],
 ) -> Result<Totals, RunError> {
     fs::create_dir_all(&options.folder)?;
-    let image = Image::create(&options.folder, IMAGE_BYTES, "loop").await?;
+    let mut image = Image::create(&options.folder, IMAGE_BYTES, "loop").await?;
     let mut rng = Rng::new(options.seed);
     let mut totals = Totals::default();
     let mut server = serve(&options.server, &options.folder, environment).await?;

@@ -76,7 +76,8 @@ pub(super) async fn full(options: RunOptions) -> Result<Verdict, RunError> {
 pub(super) async fn read_only(options: RunOptions) -> Result<Verdict, RunError> {
     demand("strace").await?;
     fs::create_dir_all(&options.folder)?;
-    let image = Image::create(&options.folder, IMAGE_BYTES * 4, "loop,errors=remount-ro").await?;
+    let mut image =
+        Image::create(&options.folder, IMAGE_BYTES * 4, "loop,errors=remount-ro").await?;
     let mut scene = Scene::start(&options.server, &options.folder).await?;
     let mut verdict = Verdict::default();
     for (call, error, code) in ERRORS {
