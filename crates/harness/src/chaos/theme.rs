@@ -208,7 +208,7 @@ impl Theme {
 fn owed_by_kills(short: bool) -> Owed {
     Owed {
         recovered: pick(short, (2_000, 50)),
-        kills: pick(short, (100, 4)),
+        kills: pick(short, (40, 4)),
         ..Owed::default()
     }
 }
