@@ -112,7 +112,7 @@ impl Dialect {
                 126 => 4 + usize::from(u16::from_be_bytes([*heard.get(2)?, *heard.get(3)?])),
                 short => 2 + usize::from(short),
             },
-            Self::Http => message_length(&heard.to_vec())?,
+            Self::Http => message_length(heard)?,
             Self::Redis => match heard.first()? {
                 b'$' => line(line(0)?)?,
                 _ => line(0)?,
