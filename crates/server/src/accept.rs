@@ -157,6 +157,25 @@ impl Acceptor {
                 }
             },
         };
+        let mut closing = self.closing.subscribe();
+        let mut stream = Stream::new(transport, config.send_timeout);
+        let head = tokio::select! {
+            biased;
+            // A request that has come is answered.
+            head = timeout_at(deadline, stream.read_head(config.header_bytes_max)) => head,
+            // Who has asked nothing yet goes with the server.
+            () = async { drop(closing.wait_for(|closing| *closing).await) } => return,
+        };
+        match head {
+            // On the heap, so that nothing of it is memory in a handshake that never comes so far.
+            Ok(Ok(())) => Box::pin(self.speak(stream, peer, deadline)).await,
+            _ => tracing::debug!(%peer, "a socket ends without a request"),
+        }
+    }
+
+    /// Answers requests until the peer, or the server, ends it.
+    async fn speak(&self, stream: Stream, peer: SocketAddr, deadline: Instant) {
+        let config = &self.node.config;
         let first = AtomicBool::new(true);
         let routes = TowerToHyperService::new(self.router.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -176,10 +195,11 @@ impl Acceptor {
                 }
             }
         });
-        let io = TokioIo::new(Stream::new(transport, config.send_timeout));
+        let io = TokioIo::new(stream);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(deadline - Instant::now())
+            // The first head is whole already.
+            .header_read_timeout(config.connection_timeout)
             .max_headers(config.headers_max.saturating_mul(2))
             .max_header_size(config.header_bytes_max)
             .max_buf_size(config.header_bytes_max.max(BUFFER_BYTES_MIN));

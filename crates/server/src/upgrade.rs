@@ -403,8 +403,8 @@ async fn take_over(upgraded: OnUpgrade, deadline: Instant) -> Option<(Transport,
 fn transport_of(upgraded: Upgraded) -> Option<(Transport, Vec<u8>)> {
     let upgraded = match upgraded.downcast::<TokioIo<Stream>>() {
         Ok(parts) => {
-            let transport = parts.io.into_inner().into_inner();
-            return Some((transport, parts.read_buf.to_vec()));
+            let (transport, ahead) = parts.io.into_inner().into_parts();
+            return Some((transport, [parts.read_buf.to_vec(), ahead].concat()));
         }
         Err(upgraded) => upgraded,
     };

@@ -1,6 +1,8 @@
-//! The socket as HTTP sees it: a peer that takes no bytes does not hold it for ever.
+//! The socket as HTTP sees it: a peer that takes no bytes does not hold it for ever, and one that takes
+//! its time with a request costs no more than what it has sent.
 //!
-//! Owns the write timeout of plain HTTP. Connections that are upgraded leave it behind.
+//! Owns the write timeout of plain HTTP, and the bytes of a request's head until it is whole.
+//! Connections that are upgraded leave it behind.
 
 use std::{
     io,
@@ -10,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
@@ -30,7 +32,12 @@ pub(crate) struct Stream {
     patience: Duration,
     /// Runs while bytes wait.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What was read ahead and HTTP has not taken yet.
+    head: Vec<u8>,
 }
+
+/// Room for an ordinary head at once; larger ones grow it.
+const HEAD_BYTES: usize = 1 << 10;
 
 impl Stream {
     pub(crate) const fn new(transport: Transport, patience: Duration) -> Self {
@@ -38,11 +45,37 @@ impl Stream {
             transport,
             patience,
             stalled: None,
+            head: Vec::new(),
         }
     }
 
-    pub(crate) fn into_inner(self) -> Transport {
-        self.transport
+    /// Reads ahead until the head of the first request is whole, larger than allowed, or no head at all;
+    /// the latter two are HTTP's to refuse. HTTP's own buffers are made only then: a slow head costs what
+    /// it has.
+    ///
+    /// # Errors
+    /// The socket's own; that it ends is one.
+    pub(crate) async fn read_head(&mut self, bytes_max: usize) -> io::Result<()> {
+        self.head.reserve_exact(HEAD_BYTES);
+        loop {
+            let seen = self.head.len();
+            if self.transport.read_buf(&mut self.head).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            // The end may have begun in what was seen before.
+            let new = &self.head[seen.saturating_sub(2)..];
+            let ends = new.windows(2).any(|two| two == b"\n\n")
+                || new.windows(3).any(|three| three == b"\n\r\n");
+            let begins = self.head.first().copied().is_some_and(may_begin);
+            if ends || !begins || self.head.len() > bytes_max {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What carries it, and what HTTP has not taken of what was read ahead.
+    pub(crate) fn into_parts(self) -> (Transport, Vec<u8>) {
+        (self.transport, self.head)
     }
 
     fn watch<T>(
@@ -65,12 +98,27 @@ impl Stream {
     }
 }
 
+/// Whether a request may begin so: with a method, or with an empty line before it.
+const fn may_begin(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'\r' | b'\n' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.head.is_empty() {
+            let taken = self.head.len().min(buffer.remaining());
+            buffer.put_slice(&self.head[..taken]);
+            self.head.drain(..taken);
+            if self.head.is_empty() {
+                self.head = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.transport).poll_read(context, buffer)
     }
 }

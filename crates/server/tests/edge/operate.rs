@@ -247,7 +247,7 @@ async fn a_subscription_that_does_not_read_lags() {
         send_queue_bytes_max: 80_000,
         socket_send_buffer_bytes: 4_096,
         // It is looked at, and not cut meanwhile.
-        send_timeout: std::time::Duration::from_secs(3_600),
+        send_timeout: Duration::from_secs(3_600),
         ..Config::default()
     };
     let world = open(config).await;
