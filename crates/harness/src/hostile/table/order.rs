@@ -351,6 +351,15 @@ pub(super) const CASES: &[Case] = &[
         Refuses(1, "handler_failed"),
     ),
     case(
+        "a refresh where no tokens are taken",
+        Dev,
+        &[
+            Hello("{}"),
+            Text(r#"{"type":"refresh","id":1,"token":"x"}"#),
+        ],
+        Error("not_supported"),
+    ),
+    case(
         "a connection that the operator ends",
         Guarded,
         &[
