@@ -27,12 +27,8 @@ pub(crate) struct Case {
 }
 
 /// Settings whose effect is a pace or a bound inside the engine or the server, which no client can
-/// tell from a busy machine, or shows only beside a third server. The tests of these parts hold them.
-const INNER: [&str; 25] = [
-    "access.jwks_url",
-    "access.jwks_ca_file",
-    "access.jwks_max_age",
-    "access.jwks_refetch_interval",
+/// tell from a busy machine. The tests of these parts hold them.
+const INNER: [&str; 21] = [
     "websocket.max_hello_size",
     "websocket.max_large_hellos",
     "server.publish_timeout",
