@@ -1,4 +1,4 @@
-//! The whole benchmark, small, with the bare loop as the server under test: every figure is
+//! The benchmark, small, with the bare loop as the server under test: every figure is
 //! printed, and a server that ends its clients makes it fail.
 
 use std::process::{Command, Output};
@@ -18,13 +18,14 @@ fn encoded(payload: u16) -> String {
     BASE64_STANDARD.encode(frame)
 }
 
-fn bench(server: &str) -> Output {
+fn bench(measurement: &str, server: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bench"))
         .args([
-            "all",
+            measurement,
             "--connections=60",
             "--subscribers=10,40",
             "--samples=2",
+            "--rest=0",
         ])
         .args(["--deliveries=400", "--latency-subscribers=10", "--rate=200"])
         .args(["--publications=20", "--server", server])
@@ -34,22 +35,21 @@ fn bench(server: &str) -> Output {
 
 #[test]
 fn every_figure_is_printed_beside_the_bare_loop() {
-    let output = bench(&bare(&encoded(200)));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{errors}");
-    let rows = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
-    assert!(text.starts_with("bench all --connections=60"), "{text}");
-    assert_eq!(rows("commit "), 1, "{text}");
-    assert_eq!(rows("idle: "), 1, "{text}");
-    assert_eq!(rows("accept: "), 1, "{text}");
-    assert_eq!(rows("fanout: "), 4, "{text}");
-    assert_eq!(rows("latency: "), 3, "{text}");
+    for (measurement, figures) in [("idle", 2), ("accept", 4), ("fanout", 8), ("latency", 3)] {
+        let output = bench(measurement, &bare(&encoded(200)));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{errors}");
+        let rows = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
+        assert!(text.starts_with(&format!("bench {measurement} ")), "{text}");
+        assert_eq!(rows("commit "), 1, "{text}");
+        assert_eq!(rows(&format!("{measurement}: ")), figures, "{text}");
+    }
 }
 
 #[test]
 fn a_server_that_closes_its_clients_fails_the_run() {
     // A close frame where the publication should be.
-    let output = bench(&bare("iAA="));
+    let output = bench("fanout", &bare("iAA="));
     assert!(!output.status.success());
 }
