@@ -13,6 +13,7 @@
 #   AUTOBAHN_VENV         where that venv is (default: autobahn/venv27 in cargo's target folder)
 #   AUTOBAHN_SERVER       a built echo server to test instead of bowline's example `echo`
 #   AUTOBAHN_CLIENT       a built client to test instead of bowline-client's example `autobahn`
+#   AUTOBAHN_RECORD       not empty: `all full` is recorded in docs/proof/autobahn.json if it passes
 #   AUTOBAHN_TIMEOUT_SECS the bound of each run (default: 600, and 3,600 for `full`)
 set -euo pipefail
 
@@ -189,5 +190,11 @@ if [[ "$mode" != client ]]; then
 fi
 if [[ "$mode" != server ]]; then
     test_client || verdict=1
+fi
+# A whole run of both sides is one of the records of docs/proof: 517 cases each, or it has failed.
+if [[ "$mode $form $verdict" == "all full 0" && -n "${AUTOBAHN_RECORD:-}" ]]; then
+    cases="$(wc -l <"$here/full.txt")"
+    "$root/scripts/proof.py" record autobahn --seconds "$SECONDS" \
+        --totals "server_cases=$cases" "client_cases=$cases"
 fi
 exit "$verdict"
