@@ -273,8 +273,8 @@ fn write(folder: &Path) {
 }
 
 fn message(number: usize) -> Append {
-    let is_numbered = number % 10 == 0;
-    let is_keyed = number % 17 == 0;
+    let is_numbered = number.is_multiple_of(10);
+    let is_keyed = number.is_multiple_of(17);
     Append {
         producer: is_numbered.then(|| Producer {
             session: session(number / 10 % SESSIONS),
@@ -283,7 +283,7 @@ fn message(number: usize) -> Append {
         effect: Effect::Publish {
             channel: name(number % CHANNELS).into(),
             data: Data::Json(format!("\"message {number}\"").into()),
-            user: (number % 3 == 0).then(|| "ann".into()),
+            user: number.is_multiple_of(3).then(|| "ann".into()),
             tag: None,
             key: is_keyed.then(|| IdempotencyKey((number as u128).to_le_bytes())),
         },
