@@ -33,6 +33,11 @@ fn dependencies_point_one_way() {
         ("server", &["bowline-engine", "bowline-proto", "bowline-ws"]),
         ("client", &["bowline-proto", "bowline-ws"]),
         ("harness", &[]),
+        ("bench", &[]),
+        (
+            "sim",
+            &["bowline", "bowline-engine", "bowline-proto", "bowline-ws"],
+        ),
     ] {
         let found = imports(krate, "dependencies");
         let allowed = names(allowed);
@@ -74,4 +79,34 @@ fn the_core_does_no_io() {
             assert!(!named, "{krate} must not use {io}");
         }
     }
+}
+
+/// What a checker of the simulation names is what was seen and said, never what decides.
+#[test]
+fn the_checkers_of_the_simulation_see_no_machine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/src/check");
+    let mut looked_at = 0;
+    for entry in std::fs::read_dir(folder).expect("the checkers have a folder") {
+        let path = entry.expect("it can be listed").path();
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a checker can be read");
+        for machine in [
+            "client::",
+            "server::",
+            "bowline_engine",
+            "node::",
+            "store::",
+            "world::",
+        ] {
+            assert!(
+                !text.contains(machine),
+                "{} must not see {machine}",
+                path.display()
+            );
+        }
+        looked_at += 1;
+    }
+    assert!(looked_at >= 8, "only {looked_at} checkers were found");
 }
