@@ -1,3 +1,5 @@
+//! Settings: the defaults are sound, and each that makes no sense is named.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The engine `memory`: clocks, listeners, panics, and its core against a model.
+
 use std::{
     sync::{
         Arc, Mutex,

@@ -1,3 +1,5 @@
+//! A log looked at without a server: what is sound is shown, what is damaged is found.
+
 use bowline_proto::Data;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Records come back as they were written, and anything is read without a panic.
+
 use proptest::prelude::*;
 
 use super::*;
