@@ -52,14 +52,14 @@ install_wstest() {
     if has_wstest; then
         return
     fi
-    local log="$target/autobahn/install.log"
+    local log="$target/autobahn/install.log" library="$target/autobahn/virtualenv"
     echo "autobahn: installing wstest $wstest_version into $venv (log: $log)"
     mkdir -p "$(dirname "$log")" "$(dirname "$venv")"
-    rm -rf "$venv"
+    rm -rf "$venv" "$library"
     {
-        PYENV_VERSION=$python_version python -m pip install --user \
+        PYENV_VERSION=$python_version python -m pip install --target "$library" \
             "virtualenv==$virtualenv_version" &&
-            PYENV_VERSION=$python_version python -m virtualenv "$venv" &&
+            PYTHONPATH="$library" PYENV_VERSION=$python_version python -m virtualenv "$venv" &&
             "$venv/bin/pip" install "autobahntestsuite==$wstest_version"
     } >"$log" 2>&1 || {
         tail -n 20 "$log" >&2

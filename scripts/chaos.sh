@@ -5,9 +5,10 @@
 #
 # Scenarios are those of `harness list`; without one it is `chaos`. With --short, runs of half a minute
 # with Rust and Python clients, as built for the tests. Else the full runs, with Rust clients and a
-# release build. With --typescript the clients are those of clients/ts instead. With --embedded the server keeps its logs on disk. Options are those of
-# `harness run --help`; `--proof docs/proof/NAME.json` records the totals. Exit code 0 means that no checker found
-# anything and that every fault was met as often as is owed.
+# release build. With --typescript the clients are those of clients/ts instead. With --embedded the
+# server keeps its logs on disk. Options are those of `harness run --help`; `--proof
+# docs/proof/NAME.json` records the totals. Exit code 0 means that no checker found anything and that
+# every fault was met as often as is owed.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -38,15 +39,8 @@ while (($#)); do
 done
 
 # Hosts of their own, failing disks and clocks that jump; where they can't be had the harness says so.
-if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-    missing=()
-    for pair in ip:iproute2 nft:nftables strace:strace prlimit:util-linux faketime:faketime; do
-        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
-    done
-    if ((${#missing[@]})); then
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || true
-    fi
-fi
+source scripts/tools.sh
+install_tools ip:iproute2 tc:iproute2 nft:nftables strace:strace prlimit:util-linux faketime:faketime
 
 cargo build --locked --profile "$profile" -p bowline-cli -p bowline-harness
 options+=(--server "$target/$folder/bowline")

@@ -35,6 +35,9 @@ if ((${#scenarios[@]} == 0)); then
     scenarios=(power-cut power-cut-lies kill-at-sync older-copy disk-full read-only eio slow-disk damage)
 fi
 
+source scripts/tools.sh
+install_tools strace:strace eatmydata:eatmydata mkfs.ext4:e2fsprogs losetup:mount python3:python3
+
 cargo build --locked --profile "$profile" -p bowline-cli -p bowline-harness
 cargo build --locked --profile "$profile" -p bowline-engine --example damage
 echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nproc) cores"

@@ -32,6 +32,11 @@ case "$length" in
 esac
 
 if ! "$venv/bin/st" --version 2>/dev/null | grep -q "$version"; then
+    # Debian keeps what a venv is made with in a package of its own.
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        source scripts/tools.sh
+        install_tools ensurepip:python3-venv
+    fi
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"
 fi

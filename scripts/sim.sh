@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo build --quiet --locked --profile sim -p bowline-sim
-sim=target/sim/bowline-sim
+sim="${CARGO_TARGET_DIR:-target}/sim/bowline-sim"
 
 # Seeds of a batch: some minutes each, so that little is lost where one is interrupted.
 batch=${SIM_BATCH:-2000}

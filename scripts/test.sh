@@ -17,7 +17,6 @@ done
 
 step "Real processes under faults"
 scripts/chaos.sh --short chaos restarts kinds pairs
-
 scripts/chaos.sh --short kill-random
 
 step "The durable log: power cuts, kills, failing disks, damage"
@@ -39,6 +38,9 @@ scripts/sim.sh
 step "What the lock files bring in"
 python3 scripts/test_audit.py
 scripts/audit.py
+
+step "The example in Python"
+(cd examples/python && python3 -m unittest)
 
 step "The TypeScript client"
 scripts/ts.sh

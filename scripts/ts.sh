@@ -24,9 +24,8 @@ npm run --silent types
 npm run --silent package
 npm run --silent size
 npm run --silent metro
-if ! command -v chromium >/dev/null && [[ $EUID -eq 0 ]]; then
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || true
-fi
+source "$root/scripts/tools.sh"
+install_tools chromium:chromium
 command -v chromium >/dev/null ||
     echo "ts: NOT RUN: the tests in a browser, because there is no chromium and it can't be installed."
 # The tests talk to the real server.
