@@ -2,14 +2,16 @@
 //! what was taken passes its own check.
 #![no_main]
 
-#[expect(dead_code, reason = "the command line uses the rest")]
-#[path = "../../crates/cli/src/settings.rs"]
-mod settings;
+#[expect(dead_code, unused_imports, reason = "the command line uses the rest")]
+#[path = "../../crates/cli/src"]
+mod cli {
+    pub(crate) mod settings;
+}
 
 use std::{fs, path::PathBuf, process};
 
+use cli::settings::{Settings, Sources, load};
 use libfuzzer_sys::fuzz_target;
-use settings::{Settings, Sources, load};
 
 fn file() -> PathBuf {
     std::env::temp_dir().join(format!("bowline-fuzz-{}.toml", process::id()))

@@ -128,10 +128,17 @@ impl Link {
         let mut bytes = std::mem::take(&mut self.pipe.inner().down);
         let count = bytes.len();
         let mut rest = &mut bytes[..];
-        while let Some(event) = self.decoder.decode(&mut rest).expect("the server keeps RFC 6455") {
+        while let Some(event) = self
+            .decoder
+            .decode(&mut rest)
+            .expect("the server keeps RFC 6455")
+        {
             let Event::Text(text) = event else { continue };
             for message in decode_server(Incoming::Text(&text)) {
-                judge(&mut self.heard, message.expect("the server speaks the protocol"));
+                judge(
+                    &mut self.heard,
+                    message.expect("the server speaks the protocol"),
+                );
             }
         }
         self.pipe.change(|inner| inner.window += count);
@@ -144,7 +151,10 @@ fn judge(heard: &mut BTreeMap<String, u64>, message: ServerMessage) {
             let Some(at) = message.position else { return };
             let channel = message.channel.to_string();
             let before = heard.insert(channel, at.offset);
-            assert!(before.is_none_or(|before| at.offset == before + 1), "{before:?} → {at:?}");
+            assert!(
+                before.is_none_or(|before| at.offset == before + 1),
+                "{before:?} → {at:?}"
+            );
         }
         ServerMessage::Subscribed { channel, .. } | ServerMessage::Gap { channel, .. } => {
             heard.remove(&*channel);
@@ -210,7 +220,10 @@ fuzz_target!(|input: &[u8]| {
         }
         advance(Duration::from_secs(60)).await;
         links.iter_mut().for_each(Link::hear);
-        let panicked = server.totals().into_iter().find(|(name, _)| *name == "connections_panicked");
+        let panicked = server
+            .totals()
+            .into_iter()
+            .find(|(name, _)| *name == "connections_panicked");
         assert_eq!(panicked, Some(("connections_panicked", 0)));
     });
 });

@@ -23,7 +23,9 @@ fn extensions() -> Extensions {
             ("Sec-WebSocket-Version", "13"),
             ("Sec-WebSocket-Extensions", "permessage-deflate"),
         ];
-        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
         let request = UpgradeRequest {
             method: "GET",
             is_http_1_1: true,

@@ -48,7 +48,9 @@ impl World {
         self.openings += 1;
         let mut draws = self.openings;
         let entropy = Box::new(move || {
-            draws = draws.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405);
+            draws = draws
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405);
             Some(draws ^ draws >> 29)
         });
         let log = LogConfig {
@@ -102,7 +104,9 @@ impl World {
                 key,
             },
         };
-        let outcome = now(engine.append(vec![append.clone()])).pop().expect("one entry");
+        let outcome = now(engine.append(vec![append.clone()]))
+            .pop()
+            .expect("one entry");
         let list = self.model.entry(channel).or_default();
         match outcome {
             Ok(appended) => {
@@ -188,7 +192,10 @@ fuzz_target!(|input: &[u8]| {
             5 => {
                 let engine = world.engine.as_ref().expect("it is open");
                 engine.tick();
-                world.time.0.fetch_add(u64::from(step[1]), Ordering::Relaxed);
+                world
+                    .time
+                    .0
+                    .fetch_add(u64::from(step[1]), Ordering::Relaxed);
             }
             _ => world.append(step[1]),
         }

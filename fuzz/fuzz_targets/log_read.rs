@@ -77,7 +77,8 @@ fn damage(disk: &SimDisk, input: &[u8]) {
         } else if size > 0 {
             let mut byte = [0];
             file.read_at(&mut byte, at).expect("within the file");
-            file.write_at(&[byte[0] ^ change[3]], at).expect("no faults here");
+            file.write_at(&[byte[0] ^ change[3]], at)
+                .expect("no faults here");
         }
     }
 }
@@ -88,7 +89,9 @@ fuzz_target!(|input: &[u8]| {
     };
     let disk = SimDisk::new(SimPlan::default());
     if kind == 0 {
-        let file = disk.create("0000000000000001.log").expect("an empty folder");
+        let file = disk
+            .create("0000000000000001.log")
+            .expect("an empty folder");
         file.write_at(input, 0).expect("no faults here");
     } else {
         damage(&disk, input);

@@ -2,8 +2,9 @@
 //! understood is understood again after it was encoded.
 #![no_main]
 
-use bowline_proto::codec::{
-    Frame, Incoming, decode_client, decode_server, encode_client, encode_server,
+use bowline_proto::{
+    codec::{Frame, Incoming, decode_client, decode_server, encode_client, encode_server},
+    message::ClientMessage,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -14,8 +15,20 @@ fn incoming(frame: &Frame) -> Incoming<'_> {
     }
 }
 
+/// A position that was not understood is kept as none, which has no written form of its own.
+fn can_be_written(message: &ClientMessage) -> bool {
+    let ClientMessage::Hello(hello) = message else {
+        return true;
+    };
+    hello.subscribe.iter().all(|(_, from)| from.is_some())
+}
+
 fn check(frame: Incoming<'_>) {
-    for message in decode_client(frame).take(1_000).flatten() {
+    for message in decode_client(frame)
+        .take(1_000)
+        .flatten()
+        .filter(can_be_written)
+    {
         let encoded = encode_client(&message);
         let again: Vec<_> = decode_client(incoming(&encoded)).collect();
         assert_eq!(again, [Ok(message)]);

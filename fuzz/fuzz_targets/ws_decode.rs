@@ -34,7 +34,11 @@ fuzz_target!(|input: &[u8]| {
     let Some((&first, input)) = input.split_first() else {
         return;
     };
-    let role = if first & 1 == 0 { Role::Server } else { Role::Client };
+    let role = if first & 1 == 0 {
+        Role::Server
+    } else {
+        Role::Client
+    };
     let piece = usize::from(first >> 1) + 1;
     assert_eq!(
         decode(role, input, piece),
