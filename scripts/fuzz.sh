@@ -72,7 +72,7 @@ plants() {
         rm -rf "$root/target/fuzz-plants-corpus"
         began=$SECONDS
         output=$(fuzz "$copy" "$target" 300 "$root/target/fuzz-plants-corpus") || true
-        if grep -q 'a planted panic' <<<"$output"; then
+        if grep -qx 'a planted panic' <<<"$output"; then
             printf '%-14s found its planted panic within %s s, building included\n' \
                 "$target" $((SECONDS - began))
         else
