@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -27,7 +27,7 @@ use bowline_engine::Engine;
 use bowline_proto::Code;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{AccessControl, Config, accept::only, node::Node};
+use crate::{AccessControl, Config, accept::only, node::Node, upgrade::is_entrance};
 pub(crate) use error::{ApiError, json_response};
 
 /// What the HTTP routes work with. Cloning shares it.
@@ -103,8 +103,12 @@ impl HttpApi {
 }
 
 /// Development mode needs no key, so it answers nobody but this machine's own programs and pages.
+/// The entrance tells foreign pages so in a form that they can see; foreign names it never hears of.
 async fn guard(State(api): State<HttpApi>, request: Request, next: Next) -> Response {
-    if api.config.dev && !is_local(&api.config, request.headers()) {
+    let headers = request.headers();
+    let origin = only(headers, &header::ORIGIN).filter(|_| !is_entrance(request.uri().path()));
+    let host = only(headers, &header::HOST);
+    if api.config.dev && !api.config.allows_origin(origin, host) {
         return ApiError::from(Code::OriginNotAllowed).into_response();
     }
     next.run(request).await
@@ -128,10 +132,6 @@ async fn tally(State(api): State<HttpApi>, mut request: Request, next: Next) -> 
         api.node.counters.http_requests.since(begun);
     }
     response
-}
-
-fn is_local(config: &Config, headers: &HeaderMap) -> bool {
-    config.allows_origin(only(headers, &header::ORIGIN), only(headers, &header::HOST))
 }
 
 #[cfg(test)]

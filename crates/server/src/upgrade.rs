@@ -49,6 +49,11 @@ type Params = Query<HashMap<String, String>>;
 #[cfg(test)]
 pub(crate) const PATHS: [&str; 3] = ["/ws", "/ws/general", "/ws/session/{id}"];
 
+/// Whether a request for `path` is judged here, so that a refused page is told why.
+pub(crate) fn is_entrance(path: &str) -> bool {
+    matches!(path, "/ws" | "/ws/general") || path.starts_with("/ws/session/")
+}
+
 /// The routes that end in a WebSocket.
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()

@@ -381,6 +381,37 @@ async fn a_page_of_another_origin_is_told_so() {
 }
 
 #[tokio::test]
+async fn development_mode_tells_a_foreign_page_so_and_shows_it_nothing() {
+    let config = Config {
+        dev: true,
+        ..strict()
+    };
+    let world = World::start(config).await;
+    let headers = [("Origin", "https://evil.example")];
+    for target in ["/ws", "/ws/general", "/ws/session/x"] {
+        let mut evil = world
+            .dial_with(HERE, target, &["bowline.v1"], &headers)
+            .await
+            .expect("101, to be told");
+        assert_eq!(evil.closed().await.code(), (4403, "origin_not_allowed"));
+        let verdict = world.get(target, &["Origin: https://evil.example"]).await;
+        assert_eq!(verdict.code(), (403, "origin_not_allowed".to_owned()));
+        let readable_by = verdict.header("access-control-allow-origin");
+        assert_eq!(readable_by.as_deref(), Some("*"), "{target}");
+    }
+    for target in ["/ws/stats", "/health/live"] {
+        let hidden = world.get(target, &["Origin: https://evil.example"]).await;
+        assert_eq!(hidden.code(), (403, "origin_not_allowed".to_owned()));
+        assert_eq!(hidden.header("access-control-allow-origin"), None);
+    }
+    // A foreign name that resolves to loopback is not even told why.
+    let head = "GET /ws HTTP/1.1\r\nHost: evil.example";
+    let hidden = world.raw(HERE, head, b"").await;
+    assert_eq!(hidden.code(), (403, "origin_not_allowed".to_owned()));
+    assert_eq!(hidden.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
 async fn attempts_of_an_embedding_program_that_tells_no_addresses_are_limited() {
     let server = Server::builder()
         .config(Config {
