@@ -256,19 +256,11 @@ impl Loading {
         }
         match self.settings.tokens.resolve() {
             Ok(issuer) => self.settings.issuer = issuer,
-            Err((name, problem)) => {
-                let key = format!("access.{name}");
-                let source = self.source(&key);
-                self.problem(&key, &source, &problem);
-            }
+            Err(problems) => self.section_problems("access", problems),
         }
         match self.settings.tls.resolve() {
             Ok(certificate) => self.settings.certificate = certificate,
-            Err((name, problem)) => {
-                let key = format!("server.{name}");
-                let source = self.source(&key);
-                self.problem(&key, &source, &problem);
-            }
+            Err(problems) => self.section_problems("server", problems),
         }
         let known = !self.settings.api_keys.is_empty() || self.settings.issuer.is_some();
         if !dev && !known && self.settings.anonymous.is_empty() {
@@ -277,6 +269,14 @@ impl Loading {
                  use --dev"
                     .to_owned(),
             );
+        }
+    }
+
+    fn section_problems(&mut self, section: &str, problems: Vec<(&str, String)>) {
+        for (name, problem) in problems {
+            let key = format!("{section}.{name}");
+            let source = self.source(&key);
+            self.problem(&key, &source, &problem);
         }
     }
 

@@ -45,22 +45,20 @@ impl Files {
         if let Some(certificate) = &self.certificate {
             match self.tls.reload(certificate) {
                 Ok(()) => tracing::info!("the certificate was read again"),
-                Err((name, problem)) => tracing::error!(
-                    setting = format_args!("server.{name}"),
-                    %problem,
-                    "the certificate stays as it is"
-                ),
+                Err(problems) => tell("server", problems, "the certificate stays as it is"),
             }
         }
         if let (Some(issuer), true) = (&self.issuer, self.tokens.has_file()) {
             match self.tokens.reload(issuer) {
                 Ok(()) => tracing::info!("the keys of tokens were read again"),
-                Err((name, problem)) => tracing::error!(
-                    setting = format_args!("access.{name}"),
-                    %problem,
-                    "the keys of tokens stay as they are"
-                ),
+                Err(problems) => tell("access", problems, "the keys of tokens stay as they are"),
             }
         }
+    }
+}
+
+fn tell(section: &str, problems: Vec<(&str, String)>, outcome: &str) {
+    for (name, problem) in problems {
+        tracing::error!(setting = format_args!("{section}.{name}"), %problem, "{outcome}");
     }
 }

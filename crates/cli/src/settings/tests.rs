@@ -323,6 +323,44 @@ fn keys_for_tokens_must_go_with_the_algorithm() {
     }
 }
 
+#[test]
+fn files_and_keys_are_told_of_in_one_go_too() {
+    let flags = [
+        ("server.tls_certificate_file", "/nonexistent/a"),
+        ("server.tls_key_file", "/nonexistent/b"),
+        ("access.jwt_algorithm", "ES256"),
+        ("access.jwks_url", "http://idp.example/keys"),
+        ("access.jwks_max_age", "1ms"),
+        ("access.jwks_refetch_interval", "1ms"),
+        ("access.jwks_ca_file", "/nonexistent/c"),
+    ];
+    let found = problems(&sources(None, &[], &flags)).join("\n");
+    for (key, _) in flags
+        .iter()
+        .filter(|(key, _)| *key != "access.jwt_algorithm")
+    {
+        assert!(
+            found.contains(&format!("{key} (--set): ")),
+            "{key}: {found}"
+        );
+    }
+    assert_eq!(found.lines().count(), 6, "{found}");
+    let flags = [
+        ("access.jwt_algorithm", "ES256"),
+        ("access.jwt_secret", "short"),
+        ("server.tls_certificate_file", "/nonexistent/a"),
+    ];
+    let found = problems(&sources(None, &[], &flags)).join("\n");
+    for expected in [
+        "access.jwt_secret (--set): is for HS256",
+        "access.jwt_secret (--set): a secret must have",
+        "server.tls_certificate_file (--set): can't be read",
+        "server.tls_key_file (default): ",
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+}
+
 /// Every size, window and interval of the engine is told to those who set it.
 #[test]
 fn the_engines_settings_are_documented() {

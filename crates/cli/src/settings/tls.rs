@@ -27,8 +27,8 @@ impl TlsSettings {
     /// What to shake hands with; none where nothing is set.
     ///
     /// # Errors
-    /// The name of the setting that is wrong, and why.
-    pub(crate) fn resolve(&self) -> Result<Option<Tls>, Problem> {
+    /// The names of the settings that are wrong, and why.
+    pub(crate) fn resolve(&self) -> Result<Option<Tls>, Vec<Problem>> {
         let Some((chain, key)) = self.read()? else {
             return Ok(None);
         };
@@ -36,38 +36,39 @@ impl TlsSettings {
     }
 
     /// Reads the files again; with an error nothing has changed.
-    pub(crate) fn reload(&self, tls: &Tls) -> Result<(), Problem> {
+    pub(crate) fn reload(&self, tls: &Tls) -> Result<(), Vec<Problem>> {
         let Some((chain, key)) = self.read()? else {
             return Ok(());
         };
         tls.replace(&chain, &key).map_err(told)
     }
 
-    fn read(&self) -> Result<Option<Files>, Problem> {
-        match (&self.certificate_file, &self.key_file) {
-            (None, None) => Ok(None),
-            (Some(_), None) => Err((
-                "tls_key_file",
-                "must be set with tls_certificate_file".into(),
+    fn read(&self) -> Result<Option<Files>, Vec<Problem>> {
+        if self.certificate_file.is_none() && self.key_file.is_none() {
+            return Ok(None);
+        }
+        let read = |name, file: &Option<PathBuf>| match file {
+            Some(path) => read(name, path),
+            None => Err((
+                name,
+                "tls_certificate_file and tls_key_file must be set together".to_owned(),
             )),
-            (None, Some(_)) => Err((
-                "tls_certificate_file",
-                "must be set with tls_key_file".into(),
-            )),
-            (Some(chain), Some(key)) => Ok(Some((
-                read("tls_certificate_file", chain)?,
-                read("tls_key_file", key)?,
-            ))),
+        };
+        let chain = read("tls_certificate_file", &self.certificate_file);
+        let key = read("tls_key_file", &self.key_file);
+        match (chain, key) {
+            (Ok(chain), Ok(key)) => Ok(Some((chain, key))),
+            (chain, key) => Err([chain.err(), key.err()].into_iter().flatten().collect()),
         }
     }
 }
 
-fn told(error: TlsError) -> Problem {
+fn told(error: TlsError) -> Vec<Problem> {
     let name = match error {
         TlsError::Certificate => "tls_certificate_file",
         _ => "tls_key_file",
     };
-    (name, error.to_string())
+    vec![(name, error.to_string())]
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {

@@ -48,26 +48,26 @@ impl TokenSettings {
     }
 
     /// Reads the file again; with an error nothing has changed.
-    pub(crate) fn reload(&self, issuer: &Issuer) -> Result<(), Problem> {
+    pub(crate) fn reload(&self, issuer: &Issuer) -> Result<(), Vec<Problem>> {
         let Some(fresh) = self.resolve()? else {
             return Ok(());
         };
         let replaced = issuer.keys.replace(&fresh.keys);
-        replaced.map_err(|error| ("jwt_algorithm", error.to_string()))
+        replaced.map_err(|error| vec![("jwt_algorithm", error.to_string())])
     }
 
     /// The issuer; none where no key is set.
     ///
     /// # Errors
-    /// The name of the setting that is wrong, and why.
-    pub(crate) fn resolve(&self) -> Result<Option<Issuer>, Problem> {
+    /// The names of the settings that are wrong, and why.
+    pub(crate) fn resolve(&self) -> Result<Option<Issuer>, Vec<Problem>> {
         let sources = usize::from(self.secret.is_some())
             + usize::from(self.public_key_file.is_some())
             + usize::from(self.jwks_file.is_some())
             + usize::from(self.jwks_url.is_some());
         if sources > 1 {
             let problem = "only one of jwt_secret, jwt_public_key_file, jwks_file and jwks_url";
-            return Err(("jwt_algorithm", problem.to_owned()));
+            return Err(vec![("jwt_algorithm", problem.to_owned())]);
         }
         Ok(self.keys()?.map(|keys| Issuer {
             name: self.issuer.clone(),
@@ -77,24 +77,34 @@ impl TokenSettings {
         }))
     }
 
-    fn keys(&self) -> Result<Option<KeySet>, Problem> {
+    fn keys(&self) -> Result<Option<KeySet>, Vec<Problem>> {
         if let Some(secret) = &self.secret {
+            let keys = KeySet::secret(secret.0.as_bytes());
+            let mut problems = Vec::new();
             if self.algorithm != TokenAlgorithm::Hs256 {
                 let problem = format!("is for HS256; {} takes a public key", self.algorithm);
-                return Err(("jwt_secret", problem));
+                problems.push(("jwt_secret", problem));
             }
-            let keys = KeySet::secret(secret.0.as_bytes());
-            return keys
-                .map(Some)
-                .map_err(|error| ("jwt_secret", error.to_string()));
+            return match keys {
+                Ok(keys) if problems.is_empty() => Ok(Some(keys)),
+                Ok(_) => Err(problems),
+                Err(error) => {
+                    problems.push(("jwt_secret", error.to_string()));
+                    Err(problems)
+                }
+            };
         }
         if let Some(path) = &self.public_key_file {
             let parse = |bytes: &[u8]| KeySet::public_key(self.algorithm, bytes);
-            return from_file("jwt_public_key_file", path, parse).map(Some);
+            return from_file("jwt_public_key_file", path, parse)
+                .map(Some)
+                .map_err(|one| vec![one]);
         }
         if let Some(path) = &self.jwks_file {
             let parse = |bytes: &[u8]| KeySet::jwks(self.algorithm, bytes);
-            return from_file("jwks_file", path, parse).map(Some);
+            return from_file("jwks_file", path, parse)
+                .map(Some)
+                .map_err(|one| vec![one]);
         }
         self.jwks_url
             .as_ref()
@@ -102,26 +112,35 @@ impl TokenSettings {
             .transpose()
     }
 
-    fn fetched_from(&self, url: &str) -> Result<KeySet, Problem> {
+    fn fetched_from(&self, url: &str) -> Result<KeySet, Vec<Problem>> {
         let mut source = JwksSource::new(url);
         source.max_age = self.jwks_max_age;
         source.refetch_interval = self.jwks_refetch_interval;
+        let mut problems = Vec::new();
         for (name, span) in [
             ("jwks_max_age", self.jwks_max_age),
             ("jwks_refetch_interval", self.jwks_refetch_interval),
         ] {
             if span < SPAN_MIN {
-                return Err((name, "must be at least 1 s".to_owned()));
+                problems.push((name, "must be at least 1 s".to_owned()));
             }
         }
         if let Some(path) = &self.jwks_ca_file {
-            source.authorities = read("jwks_ca_file", path)?;
+            match read("jwks_ca_file", path) {
+                Ok(authorities) => source.authorities = authorities,
+                Err(problem) => problems.push(problem),
+            }
         }
-        KeySet::jwks_url(self.algorithm, &source).map_err(|error| match error {
-            FetchError::Authorities => ("jwks_ca_file", error.to_string()),
-            FetchError::Keys(error) => ("jwt_algorithm", error.to_string()),
-            error => ("jwks_url", error.to_string()),
-        })
+        match KeySet::jwks_url(self.algorithm, &source) {
+            Ok(keys) if problems.is_empty() => return Ok(keys),
+            Ok(_) => {}
+            Err(error @ FetchError::Authorities) => {
+                problems.push(("jwks_ca_file", error.to_string()));
+            }
+            Err(FetchError::Keys(error)) => problems.push(("jwt_algorithm", error.to_string())),
+            Err(error) => problems.push(("jwks_url", error.to_string())),
+        }
+        Err(problems)
     }
 }
 
