@@ -3,6 +3,7 @@
 //! Owns the order of the three sources and the list of all problems. Must not know what any setting
 //! does; names and places are in `table`, forms of values in `slot`.
 
+mod follow;
 mod lists;
 mod nearest;
 mod print;
@@ -82,6 +83,8 @@ enum Source {
     File(PathBuf),
     Environment(String),
     Flag(&'static str),
+    /// Nobody set it, and its default would contradict this setting.
+    Follows(&'static str),
 }
 
 /// A setting that can't be used.
@@ -230,6 +233,7 @@ impl Loading {
 
     /// What only shows in the whole. A value that could not be read counts as its default here.
     fn check(&mut self) {
+        self.follow();
         let settings = &mut self.settings;
         settings.bounds.session_ttl = settings.server.session_ttl;
         let (dev, listen) = (settings.server.dev, settings.listen);
@@ -291,6 +295,7 @@ impl Loading {
         let key = match setting {
             Some(setting) => setting.key(),
             None if field == "engine/policies" => "channels".to_owned(),
+            None if field == "engine/session_ttl" => "websocket.session_ttl".to_owned(),
             None => field,
         };
         let source = self.source(&key);
@@ -343,6 +348,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Flag(flag) => f.write_str(flag),
+            Self::Follows(leader) => write!(f, "default, follows {leader}"),
         }
     }
 }

@@ -324,6 +324,74 @@ fn keys_for_tokens_must_go_with_the_algorithm() {
 }
 
 #[test]
+fn each_seed_setting_can_be_changed_alone() {
+    for (name, value, followers) in [
+        ("WEBSOCKET_PING_INTERVAL", "1", &[][..]),
+        ("WEBSOCKET_PONG_TIMEOUT", "600", &[]),
+        (
+            "WEBSOCKET_CONNECTION_TIMEOUT",
+            "1",
+            &["\naccess_timeout = 1  #"],
+        ),
+        ("WEBSOCKET_MAX_RECONNECT_ATTEMPTS", "1", &[]),
+        (
+            "WEBSOCKET_MAX_MESSAGE_SIZE",
+            "1048576",
+            &[
+                "\nsend_queue_bytes = 1052672  #",
+                "\nhttp_body_bytes = 1402198  #",
+            ],
+        ),
+        ("WEBSOCKET_MAX_MESSAGE_SIZE", "1024", &[]),
+        (
+            "WEBSOCKET_MAX_CONNECTIONS_PER_IP",
+            "5000",
+            &["\nmax_verified_connections_per_ip = 5000  #"],
+        ),
+        ("WEBSOCKET_RATE_LIMIT_WINDOW", "1", &[]),
+        ("WEBSOCKET_SEND_TIMEOUT", "60", &[]),
+        (
+            "WEBSOCKET_MESSAGES_BURST",
+            "8",
+            &["\nmax_inflight = 8  # default, follows websocket.messages_burst;"],
+        ),
+        (
+            "WEBSOCKET_MAX_INFLIGHT",
+            "500",
+            &["\nmessages_burst = 500  #"],
+        ),
+    ] {
+        let mut loaded = load(&sources(None, &[(name, value)], &[]), Settings::default())
+            .unwrap_or_else(|problems| panic!("{name}={value}: {problems:?}"));
+        let text = print(&mut loaded);
+        for follower in followers {
+            assert!(text.contains(follower), "{name}={value}: {text}");
+        }
+        assert_eq!(text.matches("follows").count(), followers.len(), "{name}");
+        let again = File::new("followed", &text);
+        let reloaded = load(&sources(Some(&again), &[], &[]), Settings::default()).unwrap();
+        assert_eq!(reloaded.settings.server, loaded.settings.server);
+    }
+}
+
+#[test]
+fn two_settings_that_contradict_each_other_are_a_problem() {
+    let flags = [
+        ("websocket.connection_timeout", "1"),
+        ("websocket.access_timeout", "2"),
+        ("websocket.max_message_size", "1048576"),
+        ("websocket.send_queue_bytes", "65536"),
+        ("websocket.session_ttl", "40d"),
+    ];
+    let found = problems(&sources(None, &[], &flags)).join("\n");
+    assert_eq!(found.lines().count(), 3, "{found}");
+    for key in ["access_timeout", "send_queue_bytes", "session_ttl"] {
+        let told = format!("websocket.{key} (--set): ");
+        assert!(found.contains(&told), "{found}");
+    }
+}
+
+#[test]
 fn files_and_keys_are_told_of_in_one_go_too() {
     let flags = [
         ("server.tls_certificate_file", "/nonexistent/a"),

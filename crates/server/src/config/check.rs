@@ -104,7 +104,7 @@ impl Config {
         problems.demand(
             self.verified_connections_per_ip_max >= self.connections_per_ip_max,
             "verified_connections_per_ip_max",
-            "must be at least connections_per_ip_max",
+            "must be at least the bound without a verified user",
         );
         problems.demand(
             (ADDRESSES_MIN..=SIZE_MAX).contains(&self.addresses_max),
@@ -133,14 +133,14 @@ impl Config {
         problems.demand(
             (frame..=SIZE_MAX).contains(&self.send_queue_bytes_max),
             "send_queue_bytes_max",
-            "must hold one message: message_bytes_max + 4096, and at most 2^30",
+            "must hold the largest message and 4,096 bytes more, and be at most 2^30",
         );
         // Base64 makes four characters of three bytes.
         let encoded = self.message_bytes_max.saturating_mul(4).div_ceil(3);
         problems.demand(
             self.http_body_bytes_max >= encoded.saturating_add(FRAME_OVERHEAD_BYTES),
             "http_body_bytes_max",
-            "must hold one message in base64: message_bytes_max × 4/3 + 4096",
+            "must hold the largest message in base64 and 4,096 bytes more",
         );
         problems.demand(
             self.messages_burst_max as usize >= self.inflight_max,
