@@ -389,8 +389,10 @@ async fn plain_mode_carries_data_as_it_is() {
     );
     publish(&server, "b", "{\"x\":1}".into()).await;
     assert_eq!(client.frame().await, Ok("{\"x\":1}".to_owned()));
-    client.send_raw(MessageKind::Text, b"raw").await;
-    assert_eq!(client.frame().await, Ok("raw".to_owned()));
+    for raw in ["raw", "[\"ping\",17]"] {
+        client.send_raw(MessageKind::Text, raw.as_bytes()).await;
+        assert_eq!(client.frame().await, Ok(raw.to_owned()));
+    }
     client.send_raw(MessageKind::Binary, &[1, 2]).await;
     assert_eq!(client.frame().await, Ok("[1, 2]".to_owned()));
 }

@@ -153,6 +153,15 @@ impl<'a> Objects<'a> {
                 }));
             }
         };
+        // serde would take an array for a struct, its elements for the fields in their order.
+        if !raw.get().starts_with('{') {
+            let error = ErrorInfo::new(Code::Malformed).with_message("a message is a JSON object");
+            return Some(Err(DecodeError {
+                to: None,
+                error,
+                ends_frame: false,
+            }));
+        }
         let head = match serde_json::from_str::<Head<'a>>(raw.get()) {
             Ok(head) => head,
             Err(error) => {

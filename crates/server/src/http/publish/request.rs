@@ -68,7 +68,7 @@ pub(super) struct BytesQuery {
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow, default)]
-    messages: Option<Vec<Self>>,
+    messages: Option<Vec<&'a RawValue>>,
     #[serde(borrow, default)]
     channel: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -135,8 +135,7 @@ pub(super) fn parse(form: Form, body: Bytes, orders_max: usize) -> Result<Parsed
 }
 
 fn parse_json(body: &[u8], key: Option<Arc<str>>, orders_max: usize) -> Result<Parsed, ApiError> {
-    let mut whole: Item<'_> = serde_json::from_slice(body)
-        .map_err(|error| malformed(format!("The body is not valid: {error}.")))?;
+    let mut whole = item(body, "The body")?;
     let mut orders = Vec::new();
     let Some(messages) = whole.messages.take() else {
         let one = whole.channel.is_some();
@@ -152,7 +151,8 @@ fn parse_json(body: &[u8], key: Option<Arc<str>>, orders_max: usize) -> Result<P
             "messages stands alone: channel, data, key and tag belong in it.",
         ));
     }
-    for (index, item) in messages.into_iter().enumerate() {
+    for (index, raw) in messages.into_iter().enumerate() {
+        let item = item(raw.get().as_bytes(), &format!("messages[{index}]"))?;
         let own = item.key.as_deref().map(key_text).transpose()?.map(Key::Own);
         let of_batch = || key.clone().map(|text| Key::OfBatch { text, index });
         let key = own.or_else(of_batch);
@@ -165,6 +165,17 @@ fn parse_json(body: &[u8], key: Option<Arc<str>>, orders_max: usize) -> Result<P
         return Err(malformed("messages is empty."));
     }
     Ok(Parsed::Many(orders))
+}
+
+fn item<'a>(text: &'a [u8], place: &str) -> Result<Item<'a>, ApiError> {
+    // serde would take an array for a struct, its elements for the fields in their order.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(malformed(format!(
+            "{place} is not valid: it must be an object."
+        )));
+    }
+    serde_json::from_slice(text)
+        .map_err(|error| malformed(format!("{place} is not valid: {error}.")))
 }
 
 fn read_item(
