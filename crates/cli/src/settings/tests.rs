@@ -324,7 +324,7 @@ fn keys_for_tokens_must_go_with_the_algorithm() {
 }
 
 #[test]
-fn each_seed_setting_can_be_changed_alone() {
+fn each_setting_can_be_changed_alone() {
     for (name, value, followers) in [
         ("WEBSOCKET_PING_INTERVAL", "1", &[][..]),
         ("WEBSOCKET_PONG_TIMEOUT", "600", &[]),
