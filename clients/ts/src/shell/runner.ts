@@ -50,6 +50,8 @@ export class Runner {
   #end: LinkEnd | undefined
   #feeding = false
   #timer: unknown
+  /** A late timer looks again soon: what is fed meanwhile must not put that off. */
+  #looksAgain = false
   #failedUpgrades = 0
 
   constructor(machine: Machine, environment: Environment, host: Host) {
@@ -191,6 +193,7 @@ export class Runner {
   }
 
   #schedule(): void {
+    if (this.#looksAgain) return
     this.#environment.clearTimeout(this.#timer)
     const due = this.machine.nextTimeout()
     if (due === undefined) return
@@ -205,7 +208,9 @@ export class Runner {
     const lateMs = (this.#environment.now() - due) / 1000
     if (lateMs < 0) return this.#schedule()
     if (lateMs < LATE_MS) return this.feed({ type: 'timeout' })
+    this.#looksAgain = true
     this.#timer = this.#environment.setTimeout(() => {
+      this.#looksAgain = false
       const next = this.machine.nextTimeout()
       if (next !== undefined && next <= this.#environment.now()) this.feed({ type: 'timeout' })
       else this.#schedule()

@@ -321,6 +321,21 @@ describe('recovery', () => {
     await time.advance(1000)
     expect([ws.state, server.dialled.length]).toEqual(['open', 1])
   })
+
+  test('a timer that is late judges soon, however busy the application is', async () => {
+    let behind = 0
+    const base = time.environment(server)
+    const ws = bowline({ environment: { now: () => base.now!() + behind } })
+    await time.advance(1)
+    server.silent = true
+    behind = 45_000_000
+    // The stall ends, nothing came, and the application goes on publishing.
+    for (let ms = 0; ms < 500; ms += 10) {
+      ends([ws.publish('a', ms)])
+      await time.advance(10)
+    }
+    expect(ws.statistics.classes).toMatchObject({ timeout: 1 })
+  })
 })
 
 describe('a Bowline server', () => {
