@@ -230,8 +230,9 @@ fn refine(parameters: &mut Value, path: &str) {
                 "minimum": schema["minimum"].as_u64().unwrap_or(0),
                 "maximum": (1_u64 << 53) - 1,
             }),
+            // Spaces may stand inside of it: RFC 9110, 5.5.
             ("Idempotency-Key", _) => json!({
-                "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$",
+                "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][\\t -~]*$",
             }),
             _ => text(),
         };
