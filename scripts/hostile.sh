@@ -15,6 +15,8 @@ profile="${BOWLINE_PROFILE:-dev}"
 folder="$profile"
 [[ "$profile" == dev ]] && folder=debug
 
+source scripts/tools.sh
+install_tools strace:strace
 cargo build --locked --profile "$profile" -p bowline-cli -p bowline-harness
 cargo build --locked --profile "$profile" -p bowline --example misbehaving
 scenario=hostile

@@ -250,12 +250,19 @@ allow = [\"subscribe\", \"publish\", \"history\", \"presence\"]
             config,
             environment: Vec::new(),
             public_key: (!self.is_dev()).then(|| API_KEY.to_owned()),
-            prefix: Vec::new(),
+            prefix: match self {
+                Self::Hasty => SLOW_DISK.split(' ').map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
             ip: None,
         };
         Ok(Server::start(spec).await?)
     }
 }
 
+/// A disk that is sure to take longer than a timeout of 1 ms. The tracer stands aside (`-D`), so that
+/// the server is the process that was started.
+const SLOW_DISK: &str = "strace -D -f -qq -o /dev/null -e trace=fdatasync \
+                         -e inject=fdatasync:delay_enter=100000";
 const MEMORY: &str = "kind = \"memory\"\n";
 const STRICT: &str = "loopback_exempt = false\n";

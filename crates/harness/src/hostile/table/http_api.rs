@@ -509,16 +509,6 @@ pub(super) const CASES: &[Case] = &[
         "the disk takes too long",
         Hasty,
         &[
-            Times(
-                4,
-                &[
-                    Dial,
-                    Post(
-                        "/api/publish HTTP/1.1\nHost: {{host}}\nX-API-Key: {{key}}\nContent-Type: application/json\n",
-                        r#"{"messages":[{{{"channel":"public:slow","data":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},*999}}{"channel":"public:slow","data":1}]}"#,
-                    ),
-                ],
-            ),
             Dial,
             Post(
                 "/api/publish HTTP/1.1\nHost: {{host}}\nX-API-Key: {{key}}\nContent-Type: application/json\n",
