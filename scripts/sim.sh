@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the simulation.
 #
-#   scripts/sim.sh                      a short form: the regression seeds, then a swarm of 30 s
+#   scripts/sim.sh                      a short form: the regression seeds, then the first 300 seeds
 #   scripts/sim.sh --seed N             one seed with its trace
 #   scripts/sim.sh --minutes M          a swarm on all cores
 #   scripts/sim.sh --toward COUNT       consecutive seeds in batches until COUNT are clean on this
@@ -36,7 +36,7 @@ toward() {
 }
 
 case ${1:-} in
-    "") regressions; "$sim" --seed "${SIM_SEED:-1}" --minutes 0.5 ;;
+    "") regressions; "$sim" --seed "${SIM_SEED:-1}" --seeds 300 ;;
     --toward) toward "$2" ;;
     *) "$sim" "$@" ;;
 esac

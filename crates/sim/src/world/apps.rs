@@ -122,6 +122,11 @@ impl World {
         for (number, outcome) in answers.unwrap_or_default() {
             let published = &mut self.published[number];
             match outcome {
+                // A repetition that had its effect before a crash: without history nothing tells
+                // whether the effect was still seen by anybody.
+                Ok(stored) if stored.duplicate && stored.position.is_none() => {
+                    published.end = Some(Ended::Unknown);
+                }
                 Ok(_) => published.end = Some(Ended::Acked),
                 Err(_) if published.keyed => self.plan_in(REPEAT_MS, Event::Repeat(number)),
                 Err(AppendError::FateUnknown) => published.end = Some(Ended::Unknown),
