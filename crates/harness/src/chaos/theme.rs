@@ -151,7 +151,7 @@ impl Theme {
             Self::Kinds => Owed {
                 recovered: pick(short, (2_000, 200)),
                 strikes: strikes::owed(short).0,
-                in_flight: pick(short, (1_000, 50)),
+                in_flight: pick(short, (1_000, 10)),
                 ..Owed::default()
             },
             Self::Pairs => Owed {
