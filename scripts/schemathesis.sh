@@ -59,6 +59,8 @@ trap 'stop; rm -rf "$work"' EXIT
 
 # Starts a server on a free port with these arguments, and sets `url`.
 start() {
+    # The server before wrote its address there; what it says must not be taken for this one's.
+    : >"$work/out"
     "$server" serve --listen 127.0.0.1:0 --set engine.kind=memory --log-level error "$@" \
         >"$work/out" 2>"$work/err" &
     pid=$!
