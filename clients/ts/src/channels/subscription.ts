@@ -8,7 +8,7 @@
 
 import type { Gap, Publication, Recovery } from '../codec/messages.ts'
 import type { Position } from '../position/position.ts'
-import { quiet, SocketError } from '../socket/events.ts'
+import { deferred, SocketError } from '../socket/events.ts'
 
 /** What a reader of a channel sees, in order. */
 export type Delivery =
@@ -29,23 +29,18 @@ export interface SubscriptionHost {
   left(subscription: Subscription): void
 }
 
-interface Settle {
-  resolve(recovery: Recovery): void
-  reject(error: SocketError): void
-}
-
 /** A channel, to be read with `for await`. Leaving the loop unsubscribes. */
 export class Subscription implements AsyncIterable<Publication>, AsyncDisposable {
   /** The channel. */
   readonly channel: string
   /** Settled with the first outcome of the subscription. */
   readonly ready: Promise<Recovery>
+  readonly #outcome = deferred<Recovery>()
   readonly #host: SubscriptionHost
   readonly #max: number
   readonly #listener: ((delivery: Delivery) => void) | undefined
   #queue: Delivery[] = []
   #waiting: ((delivery: Delivery | undefined) => void) | undefined
-  readonly #settle: Settle
   #over = false
   #paused = false
   #finished = false
@@ -60,13 +55,7 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     this.channel = channel
     this.#max = max
     this.#host = host
-    let settle!: Settle
-    this.ready = quiet(
-      new Promise((resolve, reject) => {
-        settle = { resolve, reject }
-      }),
-    )
-    this.#settle = settle
+    this.ready = this.#outcome.promise
   }
 
   /** Publications, gaps and everything else that concerns the channel, in order. */
@@ -99,7 +88,7 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     this.#over = true
     this.#queue = []
     this.#waiting?.(undefined)
-    this.#settle.reject(new SocketError('closed', 'The subscription has ended.'))
+    this.#outcome.reject(new SocketError('closed'))
     this.#host.left(this)
   }
 
@@ -110,8 +99,8 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   /** The client hands an item over. */
   push(delivery: Delivery): void {
     if (this.#over) return
-    if (delivery.type === 'subscribed') this.#settle.resolve(delivery.recovery)
-    if (delivery.type === 'refused' && !delivery.error.retry) this.#settle.reject(delivery.error)
+    if (delivery.type === 'subscribed') this.#outcome.resolve(delivery.recovery)
+    if (delivery.type === 'refused' && !delivery.error.retry) this.#outcome.reject(delivery.error)
     if (this.#listener) {
       this.#listener(delivery)
       this.#tell(delivery)
@@ -125,13 +114,13 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
 
   /** The channel was subscribed to before by another reader, with this answer. */
   join(answer: Delivery | undefined): void {
-    if (answer?.type === 'subscribed') this.#settle.resolve(answer.recovery)
+    if (answer?.type === 'subscribed') this.#outcome.resolve(answer.recovery)
   }
 
   /** Nothing follows what is queued. */
   finish(): void {
     this.#finished = true
-    this.#settle.reject(new SocketError('closed', 'The subscription has ended.'))
+    this.#outcome.reject(new SocketError('closed'))
     this.#waiting?.(undefined)
   }
 

@@ -19,7 +19,7 @@ export interface ErrorInfo {
   message: string
   /** Whether the same request may succeed later, unchanged. */
   retry: boolean
-  retry_after_ms?: number
+  retry_after_ms?: number | undefined
 }
 
 /** Where a subscription stands, and whether anything is missing before it. */

@@ -8,27 +8,27 @@ type Listener = ((event: Event) => void) | { handleEvent(event: Event): void }
 
 /** A target for runtimes that have none (React Native): listeners in order, `once`, no phases. */
 class SmallTarget {
-  #listeners = new Map<string, { listener: Listener; once: boolean }[]>()
+  /** By type: each listener, and whether it is called once. */
+  #listeners = new Map<string, Map<Listener, boolean>>()
 
   addEventListener(
     type: string,
     listener: Listener | null,
     options?: { once?: boolean } | boolean,
   ) {
-    const all = this.#listeners.get(type) ?? []
-    if (!listener || all.some((known) => known.listener === listener)) return
-    const once = typeof options === 'object' && options.once === true
-    this.#listeners.set(type, [...all, { listener, once }])
+    const all = this.#listeners.get(type) ?? new Map<Listener, boolean>()
+    this.#listeners.set(type, all)
+    if (!listener || all.has(listener)) return
+    all.set(listener, typeof options === 'object' && options.once === true)
   }
 
   removeEventListener(type: string, listener: Listener | null) {
-    const kept = this.#listeners.get(type)?.filter((known) => known.listener !== listener)
-    if (kept) this.#listeners.set(type, kept)
+    this.#listeners.get(type)?.delete(listener as Listener)
   }
 
   dispatchEvent(event: Event): boolean {
     Object.assign(event, { target: this, currentTarget: this })
-    for (const { listener, once } of this.#listeners.get(event.type) ?? []) {
+    for (const [listener, once] of [...(this.#listeners.get(event.type) ?? [])]) {
       if (once) this.removeEventListener(event.type, listener)
       try {
         if (typeof listener === 'function') listener.call(this, event)
@@ -50,39 +50,31 @@ export const Target = (globalThis.EventTarget ?? SmallTarget) as new () => Event
 /** Makes an event with these fields, of the platform's class where it has one. */
 export function makeEvent(type: string, fields: object = {}): Event {
   const { Event, MessageEvent, CloseEvent } = globalThis
-  const Special = type === 'message' ? MessageEvent : type === 'close' ? CloseEvent : undefined
-  const event = Special
-    ? new Special(type, fields as never)
-    : Event
-      ? new Event(type)
-      : ({ type } as Event)
+  const special = { message: MessageEvent, close: CloseEvent }[type] as typeof Event | undefined
+  const Class = special ?? Event
+  const event = Class ? new Class(type, fields) : ({ type } as Event)
   for (const [name, value] of Object.entries(fields)) {
     if (!(name in event)) Object.defineProperty(event, name, { value, enumerable: true })
   }
   return event
 }
 
-/** The handlers of `on…` attributes: each takes its place among the listeners when first set. */
-export class Handlers {
-  readonly #target: EventTarget
-  readonly #handlers = new Map<string, unknown>()
-  readonly #added = new Set<string>()
-
-  constructor(target: EventTarget) {
-    this.#target = target
-  }
-
-  read(type: string): never {
-    return (this.#handlers.get(type) ?? null) as never
-  }
-
-  write(type: string, handler: unknown): void {
-    this.#handlers.set(type, typeof handler === 'function' ? handler : null)
-    if (this.#added.has(type)) return
-    this.#added.add(type)
-    this.#target.addEventListener(type, (event) => {
-      const call = this.#handlers.get(type)
-      if (typeof call === 'function') call.call(this.#target, event)
-    })
-  }
+/** Gives a class an attribute `on…`: it takes its place among the listeners when first set. */
+export function defineHandler(target: EventTarget, type: string): void {
+  const handlers = new WeakMap<EventTarget, unknown>()
+  Object.defineProperty(target, `on${type}`, {
+    enumerable: true,
+    configurable: true,
+    get(this: EventTarget) {
+      return handlers.get(this) ?? null
+    },
+    set(this: EventTarget, handler: unknown) {
+      if (!handlers.has(this)) {
+        this.addEventListener(type, (event) => {
+          ;(handlers.get(this) as ((event: Event) => void) | null)?.call(this, event)
+        })
+      }
+      handlers.set(this, typeof handler === 'function' ? handler : null)
+    },
+  })
 }

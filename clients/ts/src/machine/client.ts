@@ -4,7 +4,14 @@
  * Owns the answers to what happens on links. When to dial is the dialer's decision.
  */
 
-import type { ErrorInfo, Publication, Recovery, ServerMessage, Welcome } from '../codec/messages.ts'
+import type {
+  ClientMessage,
+  ErrorInfo,
+  Publication,
+  Recovery,
+  ServerMessage,
+  Welcome,
+} from '../codec/messages.ts'
 import { type Item, Outbox, type Resolved } from '../outbox/outbox.ts'
 import type { From } from '../position/position.ts'
 import { Subscriptions } from '../subscriptions/subscriptions.ts'
@@ -79,19 +86,15 @@ export class Client extends Dialer<ClientOptions> {
     this.#givenUp.clear()
     if (this.active) this.#fenced = true
     else this.moveTo('handshaking')
-    this.output({
-      type: 'write',
+    this.#write(link, {
+      type: 'hello',
+      token: this.token,
+      session: this.session,
       link,
-      message: {
-        type: 'hello',
-        token: this.token,
-        session: this.session,
-        link,
-        first: this.outbox.first(),
-        next: this.outbox.next,
-        subscribe: this.subscriptions.hello(),
-        client: this.options.client,
-      },
+      first: this.outbox.first(),
+      next: this.outbox.next,
+      subscribe: this.subscriptions.hello(),
+      client: this.options.client,
     })
   }
 
@@ -102,7 +105,7 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected override bye(link: number): void {
-    this.output({ type: 'write', link, message: { type: 'bye' } })
+    this.#write(link, { type: 'bye' })
   }
 
   protected override ended(): void {
@@ -110,11 +113,11 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected override ping(link: number, ts: number): void {
-    this.output({ type: 'write', link, message: { type: 'ping', ts: String(ts) } })
+    this.#write(link, { type: 'ping', ts: String(ts) })
   }
 
   protected override refresh(link: number, token: string): void {
-    this.output({ type: 'write', link, message: { type: 'refresh', token } })
+    this.#write(link, { type: 'refresh', token })
   }
 
   protected override replaced(): void {
@@ -137,16 +140,19 @@ export class Client extends Dialer<ClientOptions> {
       const asked = this.subscriptions.ask(this.now, this.#nextId)
       if (!asked) break
       const [channel, position] = asked
-      const message = { type: 'subscribe', id: this.#nextId++, channel, position } as const
-      this.output({ type: 'write', link, message })
+      this.#write(link, { type: 'subscribe', id: this.#nextId++, channel, position })
     }
     if (this.#fenced) return
     // Bounded by the outbox: each is written once.
     for (;;) {
       const message = this.outbox.write(this.now, this.#inflightMax)
       if (!message) break
-      this.output({ type: 'write', link, message })
+      this.#write(link, message)
     }
+  }
+
+  #write(link: number, message: ClientMessage): void {
+    this.output({ type: 'write', link, message })
   }
 
   #subscribe(channel: string, from: From): void {
@@ -166,9 +172,7 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #writeUnsubscribe(channel: string): void {
-    if (!this.active) return
-    const message = { type: 'unsubscribe', channel } as const
-    this.output({ type: 'write', link: this.active.link, message })
+    if (this.active) this.#write(this.active.link, { type: 'unsubscribe', channel })
   }
 
   #queue(key: number, item: Item): void {
@@ -190,7 +194,8 @@ export class Client extends Dialer<ClientOptions> {
     }
     const id = this.#nextId++
     this.#requests.set(id, key)
-    this.output({ type: 'write', link: this.active.link, message: requestMessage(id, request) })
+    const { type, ...fields } = request
+    this.#write(this.active.link, { type, id, ...fields } as ClientMessage)
   }
 
   #resetSession(): void {
@@ -219,7 +224,7 @@ export class Client extends Dialer<ClientOptions> {
         this.backoff.proved()
         return this.#report(this.outbox.acked(message.seq, false))
       case 'ping':
-        return this.output({ type: 'write', link, message: { type: 'pong', ts: message.ts } })
+        return this.#write(link, { type: 'pong', ts: message.ts })
       case 'pong':
         if (probe && message.ts === String(probe.ts)) this.health.measured(this.now - probe.sentAt)
         break
@@ -260,7 +265,7 @@ export class Client extends Dialer<ClientOptions> {
 
   #welcomed(welcome: Welcome): void {
     if (this.active) {
-      this.output({ type: 'close_link', link: this.active.link, code: CLOSE_NORMAL })
+      this.closeLink(this.active.link, CLOSE_NORMAL)
       this.#failRequests()
     }
     const pongTimeout = welcome.pong_timeout_ms * 1000
@@ -372,28 +377,5 @@ function ownError(code: 'not_connected' | 'too_many_requests' | 'connection_lost
 }
 
 function errorOf({ code, message = '', retry = false, retry_after_ms }: ErrorInfo): ErrorInfo {
-  return retry_after_ms === undefined
-    ? { code, message, retry }
-    : { code, message, retry, retry_after_ms }
-}
-
-function requestMessage(id: number, request: Request) {
-  switch (request.type) {
-    case 'history':
-      return {
-        type: 'history',
-        id,
-        channel: request.channel,
-        after: request.after,
-        limit: request.limit,
-      } as const
-    case 'presence':
-      return { type: 'presence', id, channel: request.channel, limit: request.limit } as const
-    case 'volatile':
-      return { type: 'publish', id, channel: request.channel, data: request.data } as const
-    case 'call':
-      return { type: 'send', id, data: request.data, method: request.method } as const
-    case 'refresh':
-      return { type: 'refresh', id, token: request.token } as const
-  }
+  return { code, message, retry, retry_after_ms }
 }

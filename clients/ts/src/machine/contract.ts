@@ -77,7 +77,7 @@ export interface ClientOptions extends DialerOptions, OutboxConfig {
 /** What the environment says: reasons to look at the link, never proofs. */
 export type Hint = 'wake' | 'visible' | 'hidden' | 'online' | 'offline' | 'network_change'
 
-/** A request without a number: answered on this link or not at all. */
+/** A request without a number, as it goes on the wire: answered on this link or not at all. */
 export type Request =
   | {
       type: 'history'
@@ -86,8 +86,9 @@ export type Request =
       limit?: number | undefined
     }
   | { type: 'presence'; channel: string; limit?: number | undefined }
-  | { type: 'volatile'; channel: string; data: Item['data'] }
-  | { type: 'call'; data: Item['data']; method?: string | undefined }
+  /** Volatile: at most once. */
+  | { type: 'publish'; channel: string; data: Item['data'] }
+  | { type: 'send'; data: Item['data']; method?: string | undefined }
   | { type: 'refresh'; token: string }
 
 /** What the shell tells the machine. */
@@ -149,6 +150,11 @@ export type State =
   /** Ended for good. */
   | 'closed'
 
+/** Whether a client in this state has a link that can be used. */
+export function isOpen(state: State): boolean {
+  return state === 'open' || state === 'probing'
+}
+
 /** What the application is told. */
 export type Event =
   | { event: 'state'; state: State }
@@ -182,7 +188,7 @@ export type Output =
   /** Ask the application for a token; answer with `token` or `token_failed`. */
   | { type: 'authorize' }
   /** Dial; answer with `opened` or `failed`. The shell checks that `url` may get the token. */
-  | { type: 'dial'; link: number; url?: string }
+  | { type: 'dial'; link: number; url?: string | undefined }
   | { type: 'write'; link: number; message: ClientMessage }
   /** Write whatever this server takes for a ping. */
   | { type: 'ping'; link: number }

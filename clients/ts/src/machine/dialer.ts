@@ -104,8 +104,8 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   /** When `timeout` is due. */
   nextTimeout(): number | undefined {
     if (this.state === 'closed') return undefined
-    const due = this.timers().filter((at) => at !== undefined && at < Number.MAX_SAFE_INTEGER)
-    return due.length ? Math.min(...(due as number[])) : undefined
+    const due = Math.min(...this.timers().map((at) => at ?? Number.POSITIVE_INFINITY))
+    return due < Number.MAX_SAFE_INTEGER ? due : undefined
   }
 
   /** Whether this link is still wanted. */
@@ -176,6 +176,10 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     this.#out.push(output)
   }
 
+  protected closeLink(link: number, code = CLOSE_GOING_AWAY): void {
+    this.output({ type: 'close_link', link, code })
+  }
+
   protected emit(event: Event): void {
     this.output({ type: 'event', ...event })
   }
@@ -231,7 +235,7 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   protected timeout(): void {
     const { dialing } = this
     if (dialing && dialing.deadline <= this.now) {
-      this.output({ type: 'close_link', link: dialing.link, code: CLOSE_GOING_AWAY })
+      this.closeLink(dialing.link)
       this.failed(dialing.link, { kind: 'handshake_timeout' })
     }
     this.#checkSilence()
@@ -254,7 +258,7 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   protected redial(): void {
     const { dialing } = this
     this.dialing = undefined
-    if (dialing) this.output({ type: 'close_link', link: dialing.link, code: CLOSE_GOING_AWAY })
+    if (dialing) this.closeLink(dialing.link)
     this.start()
   }
 
@@ -282,17 +286,15 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     const url = this.redialUrl
     this.redialUrl = undefined
     if (!this.active) this.moveTo('connecting')
-    this.output(url === undefined ? { type: 'dial', link } : { type: 'dial', link, url })
+    this.output({ type: 'dial', link, url })
   }
 
   #close(bye: boolean): void {
     if (bye && this.active) this.bye(this.active.link)
-    const links = [this.dialing?.link, this.active?.link]
-    this.dialing = undefined
-    this.active = undefined
-    for (const link of links) {
-      if (link !== undefined) this.output({ type: 'close_link', link, code: CLOSE_NORMAL })
+    for (const link of [this.dialing, this.active]) {
+      if (link) this.closeLink(link.link, CLOSE_NORMAL)
     }
+    this.dialing = this.active = undefined
     this.unlink()
     this.ended()
     this.redialAt = undefined
@@ -350,7 +352,7 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   #thawed(): void {
     const link = this.dialing?.link ?? this.active?.link
     if (link === undefined) return
-    this.output({ type: 'close_link', link, code: CLOSE_GOING_AWAY })
+    this.closeLink(link)
     this.#hidden = false
     this.failed(link, { kind: 'close', code: 1006, reason: '' })
     // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
@@ -366,7 +368,7 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
       active.receivedAt + active.silenceMax <= this.now ||
       this.health.missedProbes >= MISSED_PROBES_MAX
     ) {
-      this.output({ type: 'close_link', link: active.link, code: CLOSE_GOING_AWAY })
+      this.closeLink(active.link)
       this.failed(active.link, { kind: 'silence' })
     } else if (missed) this.probe()
   }

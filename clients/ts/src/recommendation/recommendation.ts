@@ -6,7 +6,7 @@
 
 import type { ErrorClass, Verdict } from '../classify/classify.ts'
 import type { Action } from '../codes/table.ts'
-import type { State } from '../machine/contract.ts'
+import { isOpen, type State } from '../machine/contract.ts'
 
 /** Title and detail. */
 export type Words = readonly [title: string, detail: string]
@@ -68,7 +68,7 @@ export function recommend(
     action,
     ...(retryAt !== undefined && { retryAt }),
   })
-  if (state === 'open' || state === 'probing') return poor ? say(catalogue.slow, 'wait') : undefined
+  if (isOpen(state)) return poor ? say(catalogue.slow, 'wait') : undefined
   if (state === 'idle' || state === 'closed') return undefined
   if (state === 'offline') return say(catalogue.offline, 'wait')
   if (!verdict) return undefined

@@ -16,21 +16,25 @@ const SILENT = [400, 404, 405, 426]
 export async function askWhy(environment: Environment, url: string): Promise<Evidence> {
   const { fetch } = environment
   if (!fetch) return { kind: 'opaque' }
-  const target = url.replace(/^ws/, 'http').replace(/#.*/, '')
+  // Where there is none, the deadline of the dial ends the wait.
+  const abort = globalThis.AbortController && new AbortController()
+  const timer = environment.setTimeout(() => abort?.abort(), ASK_TIMEOUT_MS)
+  const target = url.replace(/^ws/, 'http')
+  const signal = abort?.signal ?? null
   const ask = (mode: RequestMode) =>
-    withTimeout(environment, (signal) =>
-      fetch(target, { mode, signal, cache: 'no-store', credentials: 'omit', redirect: 'follow' }),
-    )
+    fetch(target, { mode, signal, cache: 'no-store', credentials: 'omit' })
   try {
-    return await judge(await ask('cors'))
-  } catch {
-    // Nobody is there, or one who does not speak to pages of other origins.
-  }
-  try {
+    try {
+      return await judge(await ask('cors'))
+    } catch {
+      // Nobody is there, or one who does not speak to pages of other origins.
+    }
     await ask('no-cors')
     return { kind: 'opaque' }
   } catch {
     return { kind: 'unreachable' }
+  } finally {
+    environment.clearTimeout(timer)
   }
 }
 
@@ -47,25 +51,5 @@ async function judge(response: Response): Promise<Evidence> {
     status,
     ...(typeof body?.code === 'string' && { code: body.code }),
     ...(Number.isFinite(adviceMs) && { retry_after_ms: adviceMs as number }),
-  }
-}
-
-async function withTimeout<T>(
-  environment: Environment,
-  call: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const { AbortController } = globalThis
-  const abort = AbortController && new AbortController()
-  let timer: unknown
-  const timeout = new Promise<never>((_, reject) => {
-    timer = environment.setTimeout(() => {
-      abort?.abort()
-      reject(new Error('timeout'))
-    }, ASK_TIMEOUT_MS)
-  })
-  try {
-    return await Promise.race([call(abort?.signal as AbortSignal), timeout])
-  } finally {
-    environment.clearTimeout(timer)
   }
 }

@@ -32,7 +32,8 @@ export interface Host {
   accepts(link: Link): boolean
   frame(link: number, data: unknown): void
   output(output: Output, runner: Runner): void
-  event(event: Event): void
+  /** `end`: how the link ended that this tells of; none where it was given up for dead. */
+  event(event: Event, end: LinkEnd | undefined): void
   /** A link is over that the application closed. */
   ended(end: LinkEnd | undefined): void
 }
@@ -82,13 +83,6 @@ export class Runner {
     return this.#links.get(number)
   }
 
-  /** How the link ended that is being told of; none where it was given up for dead. */
-  takeEnd(): LinkEnd | undefined {
-    const end = this.#end
-    this.#end = undefined
-    return end
-  }
-
   /** The newest link. */
   newest(): Link | undefined {
     return [...this.#links.values()].at(-1)
@@ -119,8 +113,11 @@ export class Runner {
         }
         break
       case 'event':
-        if (output.event === 'link_closed') this.#links.delete(output.link)
-        this.#host.event(output)
+        this.#host.event(output, this.#end)
+        if (output.event === 'link_closed') {
+          this.#links.delete(output.link)
+          this.#end = undefined
+        }
         break
       default:
         this.#host.output(output, this)

@@ -47,23 +47,38 @@ export class SocketError extends Error {
   /** A code of the protocol's table, or one of the client's own. */
   readonly code: string
   /** Whether the same may succeed later. */
-  readonly retry: boolean
+  readonly retry: boolean = false
   /** Of a message: whether it may have been stored. */
   readonly fate: Fate | undefined
   /** The server's advice, in milliseconds. */
   readonly retryAfterMs: number | undefined
 
+  /** Without a message of the server's it is the code in words. */
   constructor(
     code: string,
-    message: string,
+    message = code.replaceAll('_', ' '),
     more: { retry?: boolean; fate?: Fate; retryAfterMs?: number | undefined } = {},
   ) {
     super(message)
     this.code = code
-    this.retry = more.retry ?? false
-    this.fate = more.fate
-    this.retryAfterMs = more.retryAfterMs
+    Object.assign(this, more)
   }
+}
+
+/** A promise that is settled from outside, and whose rejection nobody need wait for. */
+export interface Deferred<T> {
+  promise: Promise<T>
+  resolve(value: T): void
+  reject(error: SocketError): void
+}
+
+/** Makes one. */
+export function deferred<T>(): Deferred<T> {
+  let settle!: Omit<Deferred<T>, 'promise'>
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  return { promise: quiet(promise), ...settle }
 }
 
 /** A promise whose rejection nobody need wait for. */

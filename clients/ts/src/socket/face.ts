@@ -10,15 +10,21 @@ import type { Verdict } from '../classify/classify.ts'
 import { utf8Length } from '../codec/bytes.ts'
 import type { Action } from '../codes/table.ts'
 import { detectEnvironment, type Environment } from '../environment/environment.ts'
-import { Handlers, makeEvent, Target } from '../events/target.ts'
+import { defineHandler, makeEvent, Target } from '../events/target.ts'
 import type { Level } from '../health/health.ts'
-import type { Machine, Event as MachineEvent, Output, State } from '../machine/contract.ts'
+import {
+  isOpen,
+  type Machine,
+  type Event as MachineEvent,
+  type Output,
+  type State,
+} from '../machine/contract.ts'
 import { english } from '../recommendation/en.ts'
 import { type Catalogue, type Recommendation, recommend } from '../recommendation/recommendation.ts'
 import type { Link, LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
-import { quiet, SocketError, type SocketEventMap } from './events.ts'
+import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
 import type { SocketOptions, TokenReason, UrlSource } from './options.ts'
 
 type Data = string | ArrayBufferLike | Blob | ArrayBufferView<ArrayBufferLike>
@@ -63,10 +69,8 @@ export interface HealthReport {
 }
 
 /** A message that waits for a link. */
-interface Waiting {
+interface Waiting extends Deferred<void> {
   data: Data
-  sent: () => void
-  dropped: (error: SocketError) => void
 }
 
 const WAITING_MAX = 1000
@@ -82,6 +86,15 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   readonly CLOSING = 2
   readonly CLOSED = 3
 
+  declare onopen: OnEvent<'open'>
+  declare onmessage: OnEvent<'message'>
+  declare onerror: OnEvent<'error'>
+  declare onclose: OnEvent<'close'>
+
+  static {
+    for (const type of ['open', 'message', 'error', 'close']) defineHandler(Face.prototype, type)
+  }
+
   #binaryType: BinaryType = 'blob'
   protected readonly options: SocketOptions
   protected readonly environment: Environment
@@ -89,7 +102,6 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   protected token: string | undefined
   readonly #source: UrlSource
   readonly #protocols: string[]
-  readonly #handlers = new Handlers(this)
   readonly #recorder: Recorder
   readonly #waiting: Waiting[] = []
   #url = ''
@@ -128,33 +140,24 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** As of a WebSocket; while it reconnects it is `CONNECTING`. */
   get readyState(): 0 | 1 | 2 | 3 {
-    if (this.#over) return 3
-    switch (this.#state) {
-      case 'open':
-      case 'probing':
-        return 1
-      case 'closed':
-        return 2
-      case 'idle':
-      case 'blocked':
-        return 3
-      default:
-        return 0
-    }
+    const state = this.#state
+    if (this.#over || state === 'idle' || state === 'blocked') return 3
+    if (isOpen(state)) return 1
+    return state === 'closed' ? 2 : 0
   }
 
   /** Bytes that the platform has not sent, and those that wait for a link. */
   get bufferedAmount(): number {
     const waiting = this.#waiting.reduce((sum, { data }) => sum + sizeOf(data), 0)
-    return waiting + (this.runner.newest()?.socket.bufferedAmount ?? 0)
+    return waiting + (this.#newest?.bufferedAmount ?? 0)
   }
 
   get protocol(): string {
-    return this.runner.newest()?.socket.protocol ?? ''
+    return this.#newest?.protocol ?? ''
   }
 
   get extensions(): string {
-    return this.runner.newest()?.socket.extensions ?? ''
+    return this.#newest?.extensions ?? ''
   }
 
   get binaryType(): BinaryType {
@@ -164,33 +167,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   set binaryType(type: BinaryType) {
     if (type !== 'blob' && type !== 'arraybuffer') return
     this.#binaryType = type
-    const socket = this.runner.newest()?.socket
-    if (socket) socket.binaryType = this.linkBinaryType()
-  }
-
-  get onopen(): OnEvent<'open'> {
-    return this.#handlers.read('open')
-  }
-  set onopen(handler: OnEvent<'open'>) {
-    this.#handlers.write('open', handler)
-  }
-  get onmessage(): OnEvent<'message'> {
-    return this.#handlers.read('message')
-  }
-  set onmessage(handler: OnEvent<'message'>) {
-    this.#handlers.write('message', handler)
-  }
-  get onerror(): OnEvent<'error'> {
-    return this.#handlers.read('error')
-  }
-  set onerror(handler: OnEvent<'error'>) {
-    this.#handlers.write('error', handler)
-  }
-  get onclose(): OnEvent<'close'> {
-    return this.#handlers.read('close')
-  }
-  set onclose(handler: OnEvent<'close'>) {
-    this.#handlers.write('close', handler)
+    if (this.#newest) this.#newest.binaryType = this.linkBinaryType()
   }
 
   /** The state of the connection. */
@@ -254,25 +231,25 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.#opens === 0 &&
       this.options.maxEnqueuedMessages === 0
     ) {
-      throw domError('InvalidStateError', 'There is no link yet, and nothing may wait for one.')
+      throw domError('InvalidStateError', 'There is no link yet.')
     }
     const link = this.readyState === 1 ? this.runner.newest() : undefined
     if (link) {
       link.send(data)
       return Promise.resolve()
     }
-    return quiet(
-      new Promise<void>((sent, dropped) => {
-        if (this.readyState >= 2) dropped(new SocketError('closed', 'The socket is closed.'))
-        else this.#enqueue({ data, sent, dropped })
-      }),
-    )
+    const waiting = { data, ...deferred<void>() }
+    const full = this.#waiting.length >= (this.options.maxEnqueuedMessages ?? WAITING_MAX)
+    const closed = this.readyState >= 2
+    if (closed || full) waiting.reject(refused(closed ? 'closed' : 'outbox_full'))
+    else this.#waiting.push(waiting)
+    return waiting.promise
   }
 
   /** Closes for good, as a WebSocket does, but never waits for a dead network. */
   close(code?: number, reason = ''): void {
     if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
-      throw domError('InvalidAccessError', `${code} is not a code that a client may close with.`)
+      throw domError('InvalidAccessError', 'A client closes with 1000, or 3000 to 4999.')
     }
     if (utf8Length(reason) > 123) throw domError('SyntaxError', 'The reason is too long.')
     if (this.#state === 'closed') return
@@ -394,6 +371,11 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.runner.feed({ type: 'connect' })
   }
 
+  /** The newest link's socket. */
+  get #newest(): WebSocket | undefined {
+    return this.runner.newest()?.socket
+  }
+
   #host(): Host {
     const self = this
     return {
@@ -406,7 +388,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       accepts: (link) => this.accepts(link),
       frame: (link, data) => this.frame(link, data),
       output: (output) => this.output(output),
-      event: (event) => this.#event(event),
+      event: (event, end) => this.#event(event, end),
       ended: (end) => this.#ended(end),
     }
   }
@@ -427,15 +409,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return this.token
   }
 
-  #enqueue(waiting: Waiting): void {
-    if (this.#waiting.length >= (this.options.maxEnqueuedMessages ?? WAITING_MAX)) {
-      waiting.dropped(
-        new SocketError('outbox_full', 'Too many messages wait.', { fate: 'refused' }),
-      )
-    } else this.#waiting.push(waiting)
-  }
-
-  #event(event: MachineEvent): void {
+  #event(event: MachineEvent, end: LinkEnd | undefined): void {
     this.#recorder.record(event)
     // biome-ignore lint/suspicious/noConsole: it was asked for.
     if (this.options.debug) console.debug('[bowline]', event)
@@ -446,7 +420,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     } else if (event.event === 'link_closed') {
       this.#verdict = event.verdict
       if (event.verdict.class === 'auth') this.#tokenReason = 'refused'
-      this.#unsaid = { end: this.runner.takeEnd(), event }
+      this.#unsaid = { end, event }
     } else this.handle(event)
     this.#advise()
   }
@@ -456,7 +430,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     const unsaid = this.#unsaid
     this.#unsaid = undefined
     // A replacement that failed leaves the client open, and the application knows its own close.
-    if (!unsaid || current === 'open' || current === 'probing' || current === 'closed') return
+    if (!unsaid || isOpen(current) || current === 'closed') return
     const { end, event } = unsaid
     if (end?.errored ?? true) this.emit('error', event)
     this.emit('close', end ?? { code: 1006, reason: '', wasClean: false })
@@ -464,20 +438,17 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   #moved(current: State): void {
     const previous = this.#state
-    const { backoff, redialAt } = this.runner.machine
-    const retryIn =
-      redialAt === undefined ? undefined : Math.max(0, (redialAt - this.environment.now()) / 1000)
+    const retryIn = this.#retryIn()
     this.#state = current
     this.#linkClosed(current)
     this.emit('statechange', { previous, current, reason: this.#verdict, retryIn })
     if (current === 'connecting') this.emit('connecting')
     if (current === 'waiting' || current === 'dormant') {
-      const attempt = backoff.failures
+      const attempt = this.runner.machine.backoff.failures
       this.emit('reconnecting', { attempt, delay: retryIn ?? 0, class: this.#verdict?.class })
     }
     if (current === 'open' && previous !== 'probing') this.#opened()
-    const open = current === 'open' || current === 'probing'
-    if (!open && this.#opens > 0 && !this.#lost) {
+    if (!isOpen(current) && this.#opens > 0 && !this.#lost) {
       this.#lost = true
       if (current !== 'closed') this.emit('lostconnection', { status: 'lost' })
     }
@@ -491,9 +462,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#verdict = undefined
     this.#lost = this.#failed = false
     const again = this.#opens++ > 0
-    for (const { data, sent } of this.#waiting.splice(0)) {
+    for (const { data, resolve } of this.#waiting.splice(0)) {
       this.runner.newest()?.send(data as string)
-      sent()
+      resolve()
     }
     this.emit('open')
     if (!again) return
@@ -505,9 +476,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     const wasOpen = end?.opened ?? false
     this.#over = true
     this.#unlisten()
-    for (const { dropped } of this.#waiting.splice(0)) {
-      dropped(new SocketError('closed', 'The socket was closed.', { fate: 'refused' }))
-    }
+    for (const { reject } of this.#waiting.splice(0)) reject(refused('closed'))
     const told = end ?? { code: 1006, reason: '', wasClean: false }
     this.environment.setTimeout(() => {
       if (!wasOpen && this.#opens === 0) this.emit('error')
@@ -516,16 +485,21 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     }, 0)
   }
 
-  #advise(): void {
+  /** Milliseconds until the next dial. */
+  #retryIn(): number | undefined {
     const { redialAt } = this.runner.machine
-    const inMs = redialAt === undefined ? 0 : (redialAt - this.environment.now()) / 1000
+    return redialAt && Math.max(0, (redialAt - this.environment.now()) / 1000)
+  }
+
+  #advise(): void {
+    const inMs = this.#retryIn()
     const next = recommend(
       {
         state: this.#state,
         verdict: this.#verdict,
         // Past failures don't make the link slow that is open now.
         poor: ['poor', 'dead'].includes(this.runner.machine.health.level(0)),
-        retryAt: redialAt === undefined ? undefined : Math.round(this.environment.wallMs() + inMs),
+        retryAt: inMs === undefined ? inMs : Math.round(this.environment.wallMs() + inMs),
       },
       this.options.catalogue ?? this.catalogue(),
       (code) => this.actionOf(code),
@@ -545,15 +519,19 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
 /** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
 function absolute(url: string | URL): string {
-  let parsed: URL
+  let text = ''
   try {
-    parsed = new URL(String(url), globalThis.location?.href)
+    const { href } = new URL(String(url), globalThis.location?.href)
+    text = href.replace(/^http/, 'ws').replace(/#.*/, '')
   } catch {
-    throw domError('SyntaxError', 'The URL is not valid.')
+    // Told below.
   }
-  const text = parsed.href.replace(/^http/, 'ws').replace(/#.*/, '')
-  if (!/^wss?:/.test(text)) throw domError('SyntaxError', 'The URL must begin with ws: or wss:.')
-  return text
+  if (/^wss?:/.test(text)) return text
+  throw domError('SyntaxError', 'This is no URL of a WebSocket.')
+}
+
+function refused(code: string): SocketError {
+  return new SocketError(code, undefined, { fate: 'refused' })
 }
 
 function domError(name: string, message: string): Error {

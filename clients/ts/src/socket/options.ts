@@ -71,18 +71,23 @@ export interface SocketOptions {
 /** The options of a machine for any server. */
 export function dialerOptions(options: SocketOptions): DialerOptions {
   const attemptsMax = options.maxReconnectAttempts ?? options.maxRetries
-  const { strategy } = options
-  const usual = dialerDefaults()
-  return {
-    ...usual,
-    backoffMinMs: options.minReconnectionDelay ?? usual.backoffMinMs,
-    backoffMaxMs: options.maxReconnectionDelay ?? usual.backoffMaxMs,
-    growFactor: options.reconnectionDelayGrowFactor ?? usual.growFactor,
-    minUptimeMs: options.minUptime ?? usual.minUptimeMs,
-    connectTimeoutMs: options.connectionTimeout ?? usual.connectTimeoutMs,
+  return replaced(dialerDefaults(), {
+    backoffMinMs: options.minReconnectionDelay,
+    backoffMaxMs: options.maxReconnectionDelay,
+    growFactor: options.reconnectionDelayGrowFactor,
+    minUptimeMs: options.minUptime,
+    connectTimeoutMs: options.connectionTimeout,
     attemptsMax,
     authorize: options.getToken !== undefined,
-    dialHidden: options.dialHidden ?? false,
-    strategy: attemptsMax === 0 ? () => 'block' : strategy,
+    dialHidden: options.dialHidden,
+    strategy: attemptsMax === 0 ? () => 'block' : options.strategy,
+  })
+}
+
+/** Defaults, replaced by what is wanted otherwise. */
+export function replaced<T>(defaults: T, wanted: { [K in keyof T]?: T[K] | undefined }): T {
+  for (const [name, value] of Object.entries(wanted)) {
+    if (value !== undefined) Object.assign(defaults as object, { [name]: value })
   }
+  return defaults
 }

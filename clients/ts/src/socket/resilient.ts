@@ -5,7 +5,7 @@
  */
 
 import { Channels } from '../channels/channels.ts'
-import type { Subscription } from '../channels/subscription.ts'
+import type { Delivery, Subscription } from '../channels/subscription.ts'
 import { decode } from '../codec/decode.ts'
 import { encode } from '../codec/encode.ts'
 import type { ErrorInfo } from '../codec/messages.ts'
@@ -19,7 +19,7 @@ import { english } from '../recommendation/en.ts'
 import type { Catalogue } from '../recommendation/recommendation.ts'
 import type { Link } from '../shell/link.ts'
 import { Keeper } from '../storage/keeper.ts'
-import { quiet, SocketError } from './events.ts'
+import { type Deferred, deferred, quiet, SocketError } from './events.ts'
 import { Face } from './face.ts'
 import type { UrlSource } from './options.ts'
 import { plainMachine } from './plain.ts'
@@ -47,15 +47,10 @@ export interface Sent extends Promise<void> {
 }
 
 interface Waiter {
-  stored(error?: SocketError): void
-  replied(error: SocketError | undefined, data?: unknown): void
+  stored: Deferred<void>
+  reply: Deferred<unknown>
   isSend: boolean
   end: 'acked' | 'dropped' | undefined
-}
-
-interface Asker {
-  resolve(data: unknown): void
-  reject(error: SocketError): void
 }
 
 /** The client. */
@@ -69,7 +64,7 @@ export class ResilientWebSocket extends Face {
   /** Bounded by the machine's outbox and its replies. */
   readonly #waiters = new Map<number, Waiter>()
   /** Bounded by the machine's requests. */
-  readonly #askers = new Map<number, Asker>()
+  readonly #askers = new Map<number, Deferred<unknown>>()
   #resumed = false
 
   constructor(url: UrlSource, protocols: string | string[] = [], options: ResilientOptions = {}) {
@@ -100,7 +95,7 @@ export class ResilientWebSocket extends Face {
     if (!this.#bowline) return sent(super.send(data), 0, NO_REPLY)
     const item = { data: payloadOf(data), method: options.method }
     if (!options.volatile) return this.#queue(item)
-    return this.#volatile({ type: 'call', ...item })
+    return this.#volatile({ type: 'send', ...item })
   }
 
   /** Publishes to a channel: with exactly one effect, in the order of calls, now or later. */
@@ -109,9 +104,9 @@ export class ResilientWebSocket extends Face {
     data: unknown,
     options: { tag?: string; volatile?: boolean } = {},
   ): Sent {
-    const item = { channel, data: payloadOf(data), tag: options.tag }
-    if (!options.volatile) return this.#queue(item)
-    return this.#volatile({ type: 'volatile', channel, data: item.data })
+    const item = { channel, data: payloadOf(data) }
+    if (!options.volatile) return this.#queue({ ...item, tag: options.tag })
+    return this.#volatile({ type: 'publish', ...item })
   }
 
   /** Sends a message to the application and waits for its answer. */
@@ -251,15 +246,11 @@ export class ResilientWebSocket extends Face {
       case 'welcome':
         this.#resumed = event.resumed
         return this.emit('welcome', event)
-      case 'message': {
-        const { type: _, event: type, ...publication } = event as typeof event & { type: unknown }
-        this.#open().push(publication.channel, { type, ...publication })
-        return this.emit(type, { ...publication, origin: new URL(this.url).origin })
-      }
+      case 'message':
       case 'gap': {
-        const { type: _, event: type, ...gap } = event as typeof event & { type: unknown }
-        this.#open().push(gap.channel, { type, ...gap })
-        return this.emit(type, gap)
+        const { type: _, event: type, ...fields } = event as typeof event & { type: unknown }
+        this.#open().push(fields.channel, { type, ...fields } as Delivery)
+        return this.emit(type, { ...fields, origin: new URL(this.url).origin })
       }
       case 'subscribed': {
         const {
@@ -267,9 +258,7 @@ export class ResilientWebSocket extends Face {
           event: type,
           channel,
           ...recovery
-        } = event as typeof event & {
-          type: unknown
-        }
+        } = event as typeof event & { type: unknown }
         this.#open().push(channel, { type, recovery })
         return this.emit(type, { channel, ...recovery })
       }
@@ -312,20 +301,8 @@ export class ResilientWebSocket extends Face {
   #queue(item: Item): Sent {
     this.#open()
     const key = ++this.#keys
-    let replied!: Waiter['replied']
-    const reply = quiet(
-      new Promise<unknown>((resolve, reject) => {
-        replied = (error, data) => (error ? reject(error) : resolve(data))
-      }),
-    )
-    let waiter!: Waiter
-    const stored = quiet(
-      new Promise<void>((resolve, reject) => {
-        const settle = (error?: SocketError) => (error ? reject(error) : resolve())
-        const isSend = item.channel === undefined
-        waiter = { stored: settle, replied, isSend, end: undefined }
-      }),
-    )
+    const isSend = item.channel === undefined
+    const waiter: Waiter = { stored: deferred(), reply: deferred(), isSend, end: undefined }
     this.#waiters.set(key, waiter)
     this.#defer(() => {
       this.runner.feed({ type: 'queue', key, item })
@@ -333,7 +310,13 @@ export class ResilientWebSocket extends Face {
     })
     const written = () =>
       this.#client?.outbox.entries.some((entry) => entry.key === key && entry.seq !== undefined)
-    return sent(stored, key, reply, () => waiter.end ?? (written() ? 'sent' : 'queued'))
+    const { stored, reply } = waiter
+    return sent(
+      stored.promise,
+      key,
+      reply.promise,
+      () => waiter.end ?? (written() ? 'sent' : 'queued'),
+    )
   }
 
   #volatile(request: Request): Sent {
@@ -344,11 +327,10 @@ export class ResilientWebSocket extends Face {
   #ask(request: Request): Promise<unknown> {
     this.#open()
     const key = ++this.#keys
-    const answer = new Promise<unknown>((resolve, reject) => {
-      this.#askers.set(key, { resolve, reject })
-    })
+    const answer = deferred<unknown>()
+    this.#askers.set(key, answer)
     this.runner.feed({ type: 'request', key, request })
-    return quiet(answer)
+    return answer.promise
   }
 
   /** Tells those who wait for a message or a request. */
@@ -366,23 +348,23 @@ export class ResilientWebSocket extends Face {
     if (event.event === 'acked') {
       if (waiter) waiter.end = 'acked'
       if (!waiter?.isSend) this.#waiters.delete(key)
-      waiter?.stored()
+      waiter?.stored.resolve()
       this.emit('ack', { key })
     } else if (event.event === 'dropped') {
       const { fate, reason } = event
-      const error = new SocketError(reason, `The message was dropped: ${reason}.`, { fate })
+      const error = new SocketError(reason, undefined, { fate })
       this.#waiters.delete(key)
       if (waiter) waiter.end = 'dropped'
-      waiter?.stored(error)
-      waiter?.replied(error)
+      waiter?.stored.reject(error)
+      waiter?.reply.reject(error)
       this.emit('drop', { key, fate, reason })
     } else if (event.event === 'reply') {
-      waiter?.replied(undefined, event.data)
+      waiter?.reply.resolve(event.data)
       if (waiter?.end) this.#waiters.delete(key)
       else if (waiter) waiter.isSend = false
     } else {
       this.#waiters.delete(key)
-      waiter?.replied(new SocketError('reply_lost', 'It is stored; its answer was lost.'))
+      waiter?.reply.reject(new SocketError('reply_lost'))
     }
   }
 
@@ -393,9 +375,8 @@ export class ResilientWebSocket extends Face {
   }
 }
 
-const NO_REPLY = /* @__PURE__ */ quiet(
-  Promise.reject(new SocketError('not_supported', 'Only a Bowline server answers.')),
-)
+/** Only a Bowline server answers. */
+const NO_REPLY = /* @__PURE__ */ quiet(Promise.reject(new SocketError('not_supported')))
 
 /** A promise with a message's name, answer and progress; what has no ack is `sent` at once. */
 function sent(

@@ -11,7 +11,7 @@ import { Client } from '../machine/client.ts'
 import { clientDefaults } from '../machine/options.ts'
 import type { From, Position } from '../position/position.ts'
 import type { Store } from '../storage/store.ts'
-import { dialerOptions, type SocketOptions } from './options.ts'
+import { dialerOptions, replaced, type SocketOptions } from './options.ts'
 
 /** Options for Bowline's servers, beside those for any. */
 export interface ResilientOptions extends SocketOptions {
@@ -70,21 +70,22 @@ export function createClient(
   options: ResilientOptions,
   session: string | undefined,
 ): Client {
-  const { outbox = {}, resendUnknown = false, resendStored = false } = options
-  const usual = clientDefaults()
-  return new Client(seed, {
-    ...usual,
-    ...dialerOptions(options),
-    classOf: (code) => codeRow(code)?.class,
-    outboxMessagesMax: outbox.messagesMax ?? usual.outboxMessagesMax,
-    outboxBytesMax: outbox.bytesMax ?? usual.outboxBytesMax,
-    outboxAgeMaxMs: outbox.ageMaxMs ?? usual.outboxAgeMaxMs,
-    outboxDrops: outbox.drops ?? 'newest',
-    resendUnknown,
-    resendStored,
-    session,
-    client: options.client ?? { name: '@bowline/client' },
-  })
+  const { outbox = {}, client = { name: '@bowline/client' } } = options
+  return new Client(
+    seed,
+    replaced(clientDefaults(), {
+      ...dialerOptions(options),
+      classOf: (code) => codeRow(code)?.class,
+      outboxMessagesMax: outbox.messagesMax,
+      outboxBytesMax: outbox.bytesMax,
+      outboxAgeMaxMs: outbox.ageMaxMs,
+      outboxDrops: outbox.drops,
+      resendUnknown: options.resendUnknown,
+      resendStored: options.resendStored,
+      session,
+      client,
+    }),
+  )
 }
 
 /** 128 random bits as text: whoever knows them can take the session over. */

@@ -5,7 +5,7 @@
  */
 
 import type { Verdict } from '../classify/classify.ts'
-import type { Event, State } from '../machine/contract.ts'
+import { type Event, isOpen, type State } from '../machine/contract.ts'
 
 /** Events that the log holds. */
 const LOG_MAX = 500
@@ -86,7 +86,7 @@ export class Recorder {
 
   #moved(at: number, state: State): void {
     this.#startedAt ??= at
-    const open = state === 'open' || state === 'probing'
+    const open = isOpen(state)
     if (open && this.#openedAt === undefined) {
       this.#opens++
       this.#openedAt = at

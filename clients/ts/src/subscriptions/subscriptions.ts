@@ -203,16 +203,6 @@ export class Subscriptions {
     return earliest
   }
 
-  /** The position behind the last message that was handed on. */
-  cursor(channel: string): Position | undefined {
-    return this.#all.get(channel)?.cursor
-  }
-
-  /** Whether the channel is subscribed to, or wanted. */
-  has(channel: string): boolean {
-    return this.#all.has(channel)
-  }
-
   /** How many there are. */
   get size(): number {
     return this.#all.size

@@ -18,16 +18,19 @@ describe('without EventTarget', () => {
     for (const name of ['EventTarget', 'Event', 'MessageEvent', 'CloseEvent']) {
       vi.stubGlobal(name, undefined)
     }
-    const { Handlers, makeEvent, Target } = await import('../../src/events/target.ts')
-    const target = new Target()
+    const { defineHandler, makeEvent, Target } = await import('../../src/events/target.ts')
+    class WithHandler extends Target {
+      declare onx: unknown
+    }
+    defineHandler(WithHandler.prototype, 'x')
+    const target = new WithHandler()
     const log: unknown[] = []
     const removed = () => log.push('removed')
-    const handlers = new Handlers(target)
     target.addEventListener('x', () => log.push('first'), { once: true })
     target.addEventListener('x', () => {
       throw new Error('a mistake')
     })
-    handlers.write('x', (event: Event) => log.push(['handler', event.target === target]))
+    target.onx = (event: Event) => log.push(['handler', event.target === target])
     target.addEventListener('x', removed)
     target.addEventListener('x', removed)
     target.removeEventListener('x', removed)
@@ -37,8 +40,8 @@ describe('without EventTarget', () => {
     target.dispatchEvent(makeEvent('x', { more: 1 }))
     expect(log).toEqual(['first', ['handler', true], 'x'])
     expect(() => vi.runAllTimers()).toThrow('a mistake')
-    handlers.write('x', 'no function')
-    expect(handlers.read('x')).toBeNull()
+    target.onx = 'no function'
+    expect(target.onx).toBeNull()
     expect(makeEvent('message', { data: 7 })).toMatchObject({ type: 'message', data: 7 })
     log.length = 0
     target.dispatchEvent(makeEvent('x'))
