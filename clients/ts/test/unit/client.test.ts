@@ -268,10 +268,13 @@ describe('recovery', () => {
 
   test('a heartbeat finds a dead link, and any byte is a sign of life', async () => {
     const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 1000, timeoutMs: 500 } })
+    const log = logOf(ws)
     await time.advance(1100)
     expect([ws.state, server.link?.received]).toEqual(['probing', [{ raw: 'ping' }]])
     server.link?.onmessage?.({ data: 'anything' })
     expect(ws.state).toBe('open')
+    // The link that answered is the one that was open: nothing is told but the states.
+    expect(log).toEqual(['→open', 'open', '→probing', '→open'])
     server.silent = true
     await time.advance(2200)
     expect(ws.statistics.classes).toEqual({ timeout: 1 })
@@ -306,6 +309,24 @@ describe('recovery', () => {
       { kind: 'unreachable' },
     ])
     expect(asked[0]).toEqual(['https://test/ws?a=b', 'cors'])
+  })
+
+  test('a question that nobody answers is given up', async () => {
+    server.refuses = true
+    const modes: unknown[] = []
+    const fetch = (_: unknown, init: RequestInit) =>
+      new Promise((_, reject) => {
+        modes.push(init.mode)
+        if (init.signal?.aborted) reject(init.signal.reason)
+        init.signal?.addEventListener('abort', () => reject(init.signal?.reason))
+      })
+    const ws = plain({ environment: { fetch: fetch as never } })
+    // The first failure waits for less than a second, the question for four.
+    await time.advance(3900)
+    expect([ws.state, modes]).toEqual(['connecting', ['cors']])
+    await time.advance(1200)
+    expect(modes.slice(0, 2)).toEqual(['cors', 'no-cors'])
+    expect(ws.statistics.classes).toEqual({ network: 2 })
   })
 
   test('a timer that is late lets messages through before it judges', async () => {
@@ -362,6 +383,16 @@ describe('a Bowline server', () => {
     await time.advance(1)
     expect(early).toEqual([expect.objectContaining({ code: 'not_connected', retry: true })])
     expect(late).toEqual(Array(3).fill(expect.objectContaining({ code: 'connection_lost' })))
+  })
+
+  test('no more than a hundred requests wait for their answers', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.silent = true
+    const found = ends(Array.from({ length: 101 }, () => ws.history('a')))
+    await time.advance(1)
+    expect(found.filter((end) => end !== undefined)).toHaveLength(1)
+    expect(found.at(-1)).toMatchObject({ code: 'too_many_requests', retry: true })
   })
 
   test('promises tell what became of a message', async () => {
