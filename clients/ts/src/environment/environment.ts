@@ -14,8 +14,11 @@ import { platformHints } from './hints.ts'
 // biome-ignore lint/suspicious/noExplicitAny: types of other packages can't be named here.
 export type WebSocketConstructor = new (url: string, protocols?: string | string[]) => any
 
-/** A hint, or `thawed`: the page comes back from a cache, and its links are gone. */
-export type EnvironmentHint = Hint | 'thawed'
+/**
+ * A hint, or `frozen`: the page may go into a cache, and browsers keep none that has a link; or
+ * `thawed`: it comes back from there, and its links are gone.
+ */
+export type EnvironmentHint = Hint | 'frozen' | 'thawed'
 
 /** The surroundings of a client. */
 export interface Environment {

@@ -27,9 +27,12 @@ export function platformHints(listener: (hint: EnvironmentHint) => void): () => 
   listen(document, 'resume', () => listener('wake'))
   for (const type of ['online', 'offline'] as const) listen(globalThis, type, () => listener(type))
   listen(globalThis, 'focus', () => listener('wake'))
-  listen(globalThis, 'pageshow', (event) => {
-    if ((event as PageTransitionEvent).persisted) listener('thawed')
-  })
+  const hints = { pagehide: 'frozen', pageshow: 'thawed' } as const
+  for (const [type, hint] of Object.entries(hints)) {
+    listen(globalThis, type, (event) => {
+      if ((event as PageTransitionEvent).persisted) listener(hint)
+    })
+  }
   const connection = (navigator as { connection?: EventTarget } | undefined)?.connection
   listen(connection, 'change', () => listener('network_change'))
   if (document?.visibilityState === 'hidden') listener('hidden')

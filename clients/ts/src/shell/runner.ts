@@ -88,6 +88,11 @@ export class Runner {
     return [...this.#links.values()].at(-1)
   }
 
+  /** Closes all links; the machine learns of it when the page comes back. */
+  letGo(): void {
+    for (const link of this.#links.values()) link.abandon()
+  }
+
   /** Closes all links as the application asked, and tells when the newest is over. */
   end(code: number | undefined, reason: string, bye: boolean): void {
     const last = this.newest()
@@ -112,13 +117,15 @@ export class Runner {
           this.#links.delete(output.link)
         }
         break
-      case 'event':
-        this.#host.event(output, this.#end)
-        if (output.event === 'link_closed') {
-          this.#links.delete(output.link)
+      case 'event': {
+        const { type, ...event } = output
+        this.#host.event(event, this.#end)
+        if (event.event === 'link_closed') {
+          this.#links.delete(event.link)
           this.#end = undefined
         }
         break
+      }
       default:
         this.#host.output(output, this)
     }

@@ -298,7 +298,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#state = 'idle'
     this.#verdict = undefined
     this.#unlisten = this.environment.hints((hint) => {
-      this.runner.feed(hint === 'thawed' ? { type: 'thawed' } : { type: 'hint', hint })
+      if (hint === 'frozen') this.runner.letGo()
+      else this.runner.feed(hint === 'thawed' ? { type: 'thawed' } : { type: 'hint', hint })
     })
   }
 

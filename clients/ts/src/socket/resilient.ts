@@ -248,17 +248,13 @@ export class ResilientWebSocket extends Face {
         return this.emit('welcome', event)
       case 'message':
       case 'gap': {
-        const { type: _, event: type, ...fields } = event as typeof event & { type: unknown }
-        this.#open().push(fields.channel, { type, ...fields } as Delivery)
-        return this.emit(type, { ...fields, origin: new URL(this.url).origin })
+        const { event: type, ...fields } = event
+        this.#open().push(event.channel, { type, ...fields } as Delivery)
+        const { origin } = new URL(this.url)
+        return this.emit(type, type === 'message' ? { ...fields, origin } : fields)
       }
       case 'subscribed': {
-        const {
-          type: _,
-          event: type,
-          channel,
-          ...recovery
-        } = event as typeof event & { type: unknown }
+        const { event: type, channel, ...recovery } = event
         this.#open().push(channel, { type, recovery })
         return this.emit(type, { channel, ...recovery })
       }

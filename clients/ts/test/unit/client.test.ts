@@ -255,6 +255,29 @@ describe('recovery', () => {
     expect([ws.state, server.dialled.length]).toEqual(['open', 2])
   })
 
+  test('a page that goes into a cache lets its link go, and nothing is lost', async () => {
+    const ws = bowline()
+    const log = logOf(ws)
+    await time.advance(1)
+    server.hint('frozen')
+    const [sent] = ends([ws.publish('a', 1)])
+    await time.advance(5)
+    expect([server.links.size, sent]).toEqual([0, undefined])
+    log.length = 0
+    const later = ends([ws.publish('a', 2)])
+    server.hint('thawed')
+    await time.advance(1)
+    expect([ws.outboxLength, later, server.dialled.length]).toEqual([0, ['done'], 2])
+    expect(log.filter((line) => !line.startsWith('→'))).toEqual([
+      'error',
+      'close',
+      'lostconnection lost',
+      'open',
+      'reconnected',
+      'lostconnection restored',
+    ])
+  })
+
   test('an application may decide otherwise', async () => {
     const strategy = vi.fn(() => 'block' as const)
     const ws = plain({ strategy })

@@ -110,9 +110,10 @@ describe('hints', () => {
     document.dispatchEvent(new Event('visibilitychange'))
     document.dispatchEvent(new Event('resume'))
     connection.dispatchEvent(new Event('change'))
-    for (const type of ['offline', 'online', 'focus', 'pageshow'])
+    for (const type of ['offline', 'online', 'focus', 'pagehide', 'pageshow'])
       page.dispatchEvent(new Event(type))
-    page.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }))
+    for (const type of ['pagehide', 'pageshow'])
+      page.dispatchEvent(Object.assign(new Event(type), { persisted: true }))
     const told = [
       'hidden',
       'visible',
@@ -121,6 +122,7 @@ describe('hints', () => {
       'offline',
       'online',
       'wake',
+      'frozen',
       'thawed',
     ]
     expect(hints).toEqual(told)
