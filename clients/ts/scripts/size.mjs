@@ -1,5 +1,5 @@
-// Bundles what the README's recipes import, and holds the sizes (min+gzip) to their bounds. Where a
-// size is still above its goal, it is held to what it is, so that it only ever shrinks.
+// Bundles what the README's recipes import, and holds the sizes (min+gzip) to their bounds: what they
+// are today and at most 2 % more, whether or not that is within the goal, so that none grows unseen.
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
@@ -11,18 +11,19 @@ const SIZES = [
     name: 'outbox and resume',
     contents: "import { connect } from './dist/index.js'; globalThis.x = connect",
     goal: 9.0,
-    bound: 19.4,
+    bound: 19.0,
   },
-  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 9.8 },
+  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 9.6 },
   {
     name: './react',
     contents: "export * from './dist/react.js'",
     goal: 1.0,
+    bound: 0.46,
     external: ['react', './index.js'],
   },
-  { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2 },
-  { name: './element', contents: "export * from './dist/element.js'", goal: 2.0 },
-  { name: './ru', contents: "export * from './dist/ru.js'", goal: 2.0 },
+  { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2, bound: 0.84 },
+  { name: './element', contents: "export * from './dist/element.js'", goal: 2.0, bound: 1.56 },
+  { name: './ru', contents: "export * from './dist/ru.js'", goal: 2.0, bound: 1.63 },
 ]
 
 /** kB, min+gzip, as a bundler makes it of this text. */
@@ -43,14 +44,14 @@ export async function measure(contents, resolveDir, external = []) {
 if (import.meta.url === `file://${process.argv[1]}`) {
   const folder = new URL('..', import.meta.url).pathname
   let failed = false
-  for (const { name, contents, goal, bound = goal, external } of SIZES) {
+  for (const { name, contents, goal, bound, external } of SIZES) {
     const size = await measure(contents, folder, external)
     const over = size > bound
     failed ||= over
     const met = size > goal ? `, above its goal of ${goal.toFixed(1)} kB` : ''
     const verdict = over ? ' TOO BIG' : ''
     console.log(
-      `${name.padEnd(18)} ${size.toFixed(2)} kB, at most ${bound.toFixed(1)} kB${met}${verdict}`,
+      `${name.padEnd(18)} ${size.toFixed(2)} kB, at most ${bound.toFixed(2)} kB${met}${verdict}`,
     )
   }
   process.exitCode = failed ? 1 : 0

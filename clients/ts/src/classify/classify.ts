@@ -45,9 +45,9 @@ export type ClassOf = (code: string) => ErrorClass | undefined
 export function classify(evidence: Evidence, classOf: ClassOf): Verdict {
   switch (evidence.kind) {
     case 'close':
-      return classifyClose(evidence.code, evidence.reason, classOf)
+      return judge(readReason(evidence.reason), classOfClose(evidence.code), classOf)
     case 'http':
-      return named(evidence, classOf) ?? unnamed(evidence, classifyStatus(evidence.status))
+      return judge(evidence, classOfStatus(evidence.status), classOf)
     case 'unreachable':
       return verdict('network', 'likely')
     case 'not_websocket':
@@ -79,27 +79,23 @@ interface Said {
   retry_after_ms?: unknown
 }
 
-function classifyClose(code: number, reason: string, classOf: ClassOf): Verdict {
-  const said = readReason(reason)
-  return named(said, classOf) ?? unnamed(said, judgeClose(code))
+/** The class that a close code speaks for, if any. */
+function classOfClose(code: number): ErrorClass | undefined {
+  if (code >= 4400 && code <= 4599) return classOfStatus(code - 4000)
+  if ([1000, 1001, 1011, 1012, 1013, 1014].includes(code)) return 'server'
+  if ([1002, 1003, 1007, 1009, 1010].includes(code)) return 'protocol'
+  return code === 1008 ? 'policy' : undefined
 }
 
-function judgeClose(code: number): Verdict {
-  if (code >= 4400 && code <= 4599) return classifyStatus(code - 4000)
-  if ([1000, 1001, 1011, 1012, 1013, 1014].includes(code)) return verdict('server', 'likely')
-  if ([1002, 1003, 1007, 1009, 1010].includes(code)) return verdict('protocol', 'likely')
-  return code === 1008 ? verdict('policy', 'likely') : verdict('network')
-}
-
-function classifyStatus(status: number): Verdict {
-  const known: Record<number, ErrorClass> = { 408: 'timeout', 429: 'rate_limit', 504: 'timeout' }
-  if ([401, 407].includes(status)) return verdict('auth', 'likely')
-  if ([403, 409, 413, 422, 451].includes(status)) return verdict('policy', 'likely')
-  const class_ = known[status]
-  if (class_) return verdict(class_, 'likely')
-  if (status >= 400 && status < 500) return verdict('protocol', 'likely')
+/** The class that an HTTP status speaks for, if any. */
+function classOfStatus(status: number): ErrorClass | undefined {
+  if ([401, 407].includes(status)) return 'auth'
+  if ([403, 409, 413, 422, 451].includes(status)) return 'policy'
+  if ([408, 504].includes(status)) return 'timeout'
+  if (status === 429) return 'rate_limit'
+  if (status >= 400 && status < 500) return 'protocol'
   // A redirect or a page instead of an upgrade: a captive portal, mostly.
-  return status >= 500 && status < 600 ? verdict('server', 'likely') : verdict('network')
+  return status >= 500 && status < 600 ? 'server' : undefined
 }
 
 function readReason(reason: string): Said {
@@ -111,15 +107,13 @@ function readReason(reason: string): Said {
   }
 }
 
-function named(said: Said, classOf: ClassOf): Verdict | undefined {
-  const code = said.code
-  const class_ = typeof code === 'string' ? classOf(code) : undefined
-  return class_ && { class: class_, confidence: 'certain', code: code as string, ...advice(said) }
-}
-
-/** Judged by its number; the name is one that the table does not have. */
-function unnamed(said: Said, judged: Verdict): Verdict {
+/** By the name that was said, where the table has it, else by the number. */
+function judge(said: Said, byNumber: ErrorClass | undefined, classOf: ClassOf): Verdict {
   const code = typeof said.code === 'string' ? { code: said.code } : {}
+  const byName = code.code === undefined ? undefined : classOf(code.code)
+  const judged = byName
+    ? verdict(byName, 'certain')
+    : verdict(byNumber ?? 'network', byNumber && 'likely')
   return { ...judged, ...code, ...advice(said) }
 }
 

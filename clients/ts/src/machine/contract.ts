@@ -27,7 +27,7 @@ export interface DialerOptions extends BackoffConfig {
   /** How long the application may take to bring a token. Default 30 s. */
   authorizeTimeoutMs: number
   /** Failed attempts in a row until dormant; without it what the server says, and 10 before that. */
-  attemptsMax: number | undefined
+  attemptsMax?: number | undefined
   /** Whether the application is asked for a token before the first dial and after `auth` failures. */
   authorize: boolean
   /** Whether a hidden page dials as a visible one does. */
@@ -35,7 +35,7 @@ export interface DialerOptions extends BackoffConfig {
   /** The class of a code by its name. */
   classOf: ClassOf
   /** The application's own strategy in place of the default one. */
-  strategy: ((verdict: Verdict, usual: Strategy) => Strategy) | undefined
+  strategy?: ((verdict: Verdict, usual: Strategy) => Strategy) | undefined
   /** The highest link number used. */
   link: number
 }
@@ -69,9 +69,9 @@ export interface ClientOptions extends DialerOptions, OutboxConfig {
   /** Send again what only `welcome.acked` confirms; the server refuses the duplicates. */
   resendStored: boolean
   /** The session's secret id, of at least 128 random bits; without it the server draws one. */
-  session: string | undefined
+  session?: string | undefined
   /** Told to the server. */
-  client: { name: string; version?: string } | undefined
+  client?: { name: string; version?: string } | undefined
 }
 
 /** What the environment says: reasons to look at the link, never proofs. */

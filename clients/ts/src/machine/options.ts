@@ -11,11 +11,9 @@ export function dialerDefaults(): DialerOptions {
     growFactor: 2,
     connectTimeoutMs: 10_000,
     authorizeTimeoutMs: 30_000,
-    attemptsMax: undefined,
     authorize: false,
     dialHidden: false,
     classOf: () => undefined,
-    strategy: undefined,
     link: 0,
   }
 }
@@ -32,7 +30,5 @@ export function clientDefaults(): ClientOptions {
     requestsMax: 100,
     resendUnknown: false,
     resendStored: false,
-    session: undefined,
-    client: undefined,
   }
 }

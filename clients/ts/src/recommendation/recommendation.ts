@@ -35,15 +35,11 @@ export interface Recommendation {
   retryAt?: number
 }
 
-/** The actions of the classes, where no code has one of its own. */
-const ACTIONS: Record<ErrorClass, Action> = {
+/** The actions of the classes that do not pass by waiting, where no code has one of its own. */
+const ACTIONS: Partial<Record<ErrorClass, Action>> = {
   auth: 'login',
-  network: 'wait',
-  server: 'wait',
-  rate_limit: 'wait',
   policy: 'contact',
   protocol: 'reload',
-  timeout: 'wait',
 }
 
 /** The situation of a client. */
@@ -76,7 +72,7 @@ export function recommend(
   const code = verdict.code ?? ''
   const own: Words = [title, catalogue.codes?.(code) ?? detail]
   if (state === 'dormant') return say(catalogue.dormant, 'retry')
-  const action = actionOf(code) ?? ACTIONS[verdict.class]
+  const action = actionOf(code) ?? ACTIONS[verdict.class] ?? 'wait'
   // What is tried again needs nobody, whatever the code says of a final refusal.
   return say(own, state === 'blocked' ? (action === 'wait' ? 'retry' : action) : 'wait')
 }

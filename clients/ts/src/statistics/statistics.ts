@@ -41,8 +41,8 @@ export interface Statistics {
 export class Recorder {
   readonly #wallMs: () => number
   readonly #log: LogEntry[] = []
-  readonly #classes = new Map<string, number>()
-  readonly #codes = new Map<string, number>()
+  readonly #classes: Record<string, number> = Object.create(null)
+  readonly #codes: Record<string, number> = Object.create(null)
   readonly #reconnectMs: number[] = []
   readonly #quality: { at: number; level: string }[] = []
   #opens = 0
@@ -71,8 +71,8 @@ export class Recorder {
     const up = this.#upMs + (this.#openedAt === undefined ? 0 : now - this.#openedAt)
     return {
       opens: this.#opens,
-      classes: Object.fromEntries(this.#classes),
-      codes: Object.fromEntries(this.#codes),
+      classes: { ...this.#classes },
+      codes: { ...this.#codes },
       uptime: this.#startedAt === undefined ? 0 : up / Math.max(1, now - this.#startedAt),
       reconnectMs: [...this.#reconnectMs],
       quality: [...this.#quality],
@@ -102,7 +102,8 @@ export class Recorder {
   #failed({ class: class_, code }: Verdict): void {
     count(this.#classes, class_)
     if (code === undefined) return
-    count(this.#codes, this.#codes.has(code) || this.#codes.size < CODES_MAX ? code : 'other')
+    const known = code in this.#codes || Object.keys(this.#codes).length < CODES_MAX
+    count(this.#codes, known ? code : 'other')
   }
 }
 
@@ -111,6 +112,6 @@ function push<T>(list: T[], item: T, max: number): void {
   if (list.length > max) list.shift()
 }
 
-function count(counts: Map<string, number>, name: string): void {
-  counts.set(name, (counts.get(name) ?? 0) + 1)
+function count(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1
 }
