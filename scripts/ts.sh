@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Checks and tests the TypeScript client: `scripts/ts.sh`. Needs Node 20 or later and npm.
+# BOWLINE=path/to/bowline takes a server that is built already.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root/clients/ts"
@@ -28,8 +29,9 @@ source "$root/scripts/tools.sh"
 install_tools chromium:chromium
 command -v chromium >/dev/null ||
     echo "ts: NOT RUN: the tests in a browser, because there is no chromium and it can't be installed."
-# The tests talk to the real server.
-cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline-cli
+# The tests talk to the real server: that of BOWLINE, or the one that is built here.
+[[ -n "${BOWLINE:-}" ]] ||
+    cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline-cli
 # Statement coverage of the unit tests is held to the bound in vitest.config.ts.
 npm run --silent coverage -- --coverage.reporter=text-summary
 npm test -- --project e2e --project browser

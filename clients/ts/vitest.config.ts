@@ -5,7 +5,7 @@ export default defineConfig({
     coverage: {
       include: ['src/**'],
       reporter: ['text', 'json-summary'],
-      thresholds: { statements: 95 },
+      thresholds: { statements: 97 },
     },
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.{ts,tsx}'] } },

@@ -97,10 +97,12 @@ const MUTATIONS = [
   ],
   ['storage/keeper', 'if (relies || this.#saving)', 'if (this.#saving)'],
   ['storage/keeper', 'if (this.#restoring) return', 'if (false) return'],
+  ['storage/keeper', 'put.push({', 'if (seq) put.push({'],
   ['channels/channels', '!readers?.delete(reader) || readers.size', '!readers?.delete(reader)'],
   ['channels/subscription', 'this.#queue.length >= this.#max && !this.#paused', 'false'],
   ['environment/hints', "slept && globalThis.document?.visibilityState !== 'hidden'", 'slept'],
   ['socket/face', "current === 'open' && previous !== 'probing'", "current === 'open'"],
+  ['socket/face', "if (hint === 'frozen')", 'if (false)'],
   ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
   ['socket/resilient', 'link.socket.protocol === SUBPROTOCOL', 'true'],
   [
@@ -140,6 +142,7 @@ function pass() {
     'client',
     'judgements',
     'surroundings',
+    'troubles',
     'platform',
     'vectors',
   ]) {

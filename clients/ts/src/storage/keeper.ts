@@ -106,7 +106,8 @@ export class Keeper {
     this.#flush()
     const forget = [...this.#saved.keys()]
     const head = { session: undefined, link: 0, next: 1 }
-    void this.#store.save({ head, forget }).finally(() => this.#store.release())
+    const saved = this.#store.save({ head, forget }).catch(() => {})
+    void saved.then(() => this.#store.release())
   }
 
   #later(): void {
