@@ -26,6 +26,8 @@ pub(super) struct Actor {
     /// What a process saves: session and highest link.
     pub(super) session: Box<str>,
     pub(super) highest_link: u64,
+    /// The session that it shares with another client.
+    pub(super) shared_session: Option<Box<str>>,
     timer: Option<u64>,
     pub(super) frozen_until: Option<u64>,
     pub(super) slow_until: Option<u64>,
@@ -76,6 +78,7 @@ impl World {
             links: BTreeMap::new(),
             session,
             highest_link,
+            shared_session: None,
             timer: None,
             frozen_until: None,
             slow_until: None,
@@ -253,7 +256,15 @@ impl World {
                 self.violate("silent-gap", format!("c{client}: {}", error.message));
             }
             Told::Unsubscribed { channel, .. } => self.unfollow(client, &channel),
-            Told::Acked { key } => self.end(client, key, Ended::Acked),
+            Told::Acked { key } => {
+                let actor = &self.actors[client];
+                // Where two clients number in one session, the ack may be for the other's.
+                let ended = match actor.shared_session.as_ref() == Some(&actor.session) {
+                    true => Ended::Unknown,
+                    false => Ended::Acked,
+                };
+                self.end(client, key, ended);
+            }
             Told::Dropped { key, fate, reason } => self.dropped(client, key, fate, &reason),
             _ => {}
         }

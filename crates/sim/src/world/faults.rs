@@ -223,9 +223,11 @@ impl World {
         let (saved, channels) = self.saved(client);
         let user = self.actors[client].user;
         let slow_until = self.actors[client].slow_until;
+        let shared_session = self.actors[client].shared_session.clone();
         let next = self.begin(user, Some(saved), &channels);
         let mut actor = self.actors.pop().expect("it has just begun");
         actor.slow_until = slow_until;
+        actor.shared_session = shared_session;
         // The new process takes the place of the old one, and its first events come to that place.
         for event in self.agenda.values_mut() {
             if let Event::Connect(to) | Event::Timer(to) | Event::Token(to) = event
@@ -246,7 +248,11 @@ impl World {
         }
         let (saved, channels) = self.saved(client);
         let user = self.actors[client].user;
-        self.begin(user, Some(saved), &channels);
+        let shared = saved.0.clone();
+        let clone = self.begin(user, Some(saved), &channels);
+        for client in [client, clone] {
+            self.actors[client].shared_session = Some(shared.clone());
+        }
         self.counters.clones += 1;
         true
     }
