@@ -9,6 +9,9 @@ step() { printf '\n== %s\n' "$*"; }
 step "Rust tests"
 cargo test --workspace --locked
 
+step "Interleavings of broadcast, rise, takeover and unsubscribe"
+cargo test --locked -p bowline --lib --features interleavings interleavings
+
 step "Clients for Windows and macOS"
 for target in x86_64-pc-windows-gnu x86_64-apple-darwin; do
     rustup target add "$target"

@@ -11,10 +11,7 @@
 use std::{
     borrow::Borrow,
     cmp::Ordering,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{self, AtomicBool},
-    },
+    sync::{Arc, Weak, atomic},
 };
 
 use bowline_proto::{
@@ -22,7 +19,13 @@ use bowline_proto::{
     server::{Incoming, Tail},
 };
 
-use crate::{frames::Shared, link::Link, pages::Pages, sync::lock, tails::TailBudget};
+use crate::{
+    frames::Shared,
+    link::Link,
+    pages::Pages,
+    sync::{AtomicBool, Mutex, lock},
+    tails::TailBudget,
+};
 
 /// After so many writes a broadcast gives the thread to others: at 5 µs each, 1.3 ms.
 pub(crate) const TURN_WRITES_MAX: usize = 256;

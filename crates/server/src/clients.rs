@@ -3,14 +3,11 @@
 //! Owns one copy of each for all connections that share it: mostly there are few, and each
 //! connection would hold two strings. Must not know connections.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_proto::message::ClientInfo;
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// So many programs are remembered; those of later ones stand once per connection.
 const SHARED_MAX: usize = 256;

@@ -11,7 +11,7 @@ pub(crate) enum Entropy {
     System,
     /// A simulation's, which a seed repeats: SplitMix64.
     #[cfg(feature = "simulation")]
-    Seeded(std::sync::Mutex<u64>),
+    Seeded(crate::sync::Mutex<u64>),
 }
 
 impl Entropy {

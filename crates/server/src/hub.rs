@@ -6,14 +6,20 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use bowline_engine::Listener;
 use bowline_proto::{Publication, Time};
 use tokio::runtime::Handle;
 
-use crate::{channel::Channel, clock::Clock, link::Link, sync::lock, tails::TailBudget};
+use crate::{
+    channel::Channel,
+    clock::Clock,
+    link::Link,
+    sync::{Mutex, lock},
+    tails::TailBudget,
+};
 
 /// Locks of the map: publishers of different channels rarely meet on the same one.
 const SHARDS: usize = 16;

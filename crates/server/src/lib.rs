@@ -20,6 +20,8 @@ mod handler;
 mod history;
 mod http;
 mod hub;
+#[cfg(all(test, feature = "interleavings"))]
+mod interleavings;
 mod limits;
 mod link;
 mod node;

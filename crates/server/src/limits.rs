@@ -15,15 +15,15 @@ mod admission;
 mod proxies;
 mod report;
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bowline_proto::{Code, Time, message::ErrorInfo};
 
-use crate::{clock::Clock, config::Config, sync::lock};
+use crate::{
+    clock::Clock,
+    config::Config,
+    sync::{Mutex, lock},
+};
 pub(crate) use address::AddressKey;
 use addresses::{Address, Addresses};
 use admission::Admission;

@@ -7,10 +7,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -38,7 +35,7 @@ use crate::{
     pages::EncodedPage,
     socket::Socket,
     stats::{Counters, RecentErrors},
-    sync::lock,
+    sync::{AtomicBool, Mutex, lock},
 };
 
 /// One connection, as the rest of the server sees it.

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -21,8 +21,17 @@ use tokio::{
 
 pub(crate) use crate::stats::count;
 use crate::{
-    access::AccessControl, clients::Clients, clock::Clock, config::Config, entropy::Entropy,
-    handler::MessageHandler, hub::Hub, limits::Limits, link::Link, stats::Counters, sync::lock,
+    access::AccessControl,
+    clients::Clients,
+    clock::Clock,
+    config::Config,
+    entropy::Entropy,
+    handler::MessageHandler,
+    hub::Hub,
+    limits::Limits,
+    link::Link,
+    stats::Counters,
+    sync::{Mutex, lock},
 };
 
 /// One server process's shared parts.

@@ -3,15 +3,15 @@
 //! Owns the readings of one channel that are on their way, so that a herd that comes back from one
 //! position costs one read and one encoding. Must not know who reads, nor how a log is kept.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_proto::{Position, server::PageView};
 use tokio::sync::OnceCell;
 
-use crate::{frames::Shared, sync::lock};
+use crate::{
+    frames::Shared,
+    sync::{Mutex, lock},
+};
 
 /// A page as it is written to subscribers.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             readings: Mutex::new(BTreeMap::new()),
         }

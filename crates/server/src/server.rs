@@ -134,7 +134,7 @@ impl ServerBuilder {
     /// Draws its random bits from a seed, which a simulation repeats.
     #[cfg(feature = "simulation")]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.entropy = Entropy::Seeded(std::sync::Mutex::new(seed));
+        self.entropy = Entropy::Seeded(crate::sync::Mutex::new(seed));
         self
     }
 

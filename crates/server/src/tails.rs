@@ -10,12 +10,15 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, Weak,
+        Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use crate::{channel::Channel, sync::lock};
+use crate::{
+    channel::Channel,
+    sync::{Mutex, lock},
+};
 
 /// Entries that are looked at for each that is added, so that channels that are gone leave the list
 /// faster than others come.
@@ -36,7 +39,7 @@ pub(crate) struct TailBudget {
 }
 
 impl TailBudget {
-    pub(crate) const fn new(count_max: usize, channel_bytes_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(count_max: usize, channel_bytes_max: usize, bytes_max: usize) -> Self {
         Self {
             count_max,
             channel_bytes_max,

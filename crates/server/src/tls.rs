@@ -3,10 +3,7 @@
 //! Owns their reading and their exchange while the server runs. Must not know files, sockets or
 //! signals: whoever embeds the server brings PEM, and replaces it when it is renewed.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, sync::Arc};
 
 use rustls::{
     ServerConfig,
@@ -14,7 +11,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// The most certificates of a chain: a leaf and two or three above it are usual.
 const CHAIN_MAX: usize = 16;

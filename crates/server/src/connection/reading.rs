@@ -24,8 +24,11 @@ const READ_BYTES: usize = 16 * 1024;
 /// (RFC 6455, 5.5.3), so that a flood of pings makes none of pongs.
 const PONGS_PER_READ_MAX: usize = 16;
 
-thread_local! {
+crate::sync::thread_local! {
     static BUFFER: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
+}
+
+thread_local! {
     /// About 56 KB once a compressed message came.
     static INFLATER: RefCell<Inflater> = const { RefCell::new(Inflater::new()) };
 }
@@ -237,8 +240,9 @@ impl Reading {
         }
         loop {
             self.link.socket.readable().await.map_err(|_| End::Broken)?;
-            let outcome =
-                BUFFER.with_borrow_mut(|buffer| match self.link.try_read(&mut **buffer) {
+            let outcome = BUFFER.with(|buffer| {
+                let buffer = &mut **buffer.borrow_mut();
+                match self.link.try_read(buffer) {
                     Ok(0) => Some(Err(End::Broken)),
                     Ok(read) => {
                         self.decode(&mut buffer[..read]);
@@ -246,7 +250,8 @@ impl Reading {
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => None,
                     Err(_) => Some(Err(End::Broken)),
-                });
+                }
+            });
             if let Some(outcome) = outcome {
                 return outcome;
             }

@@ -6,7 +6,6 @@
 use std::{
     io::{Error, ErrorKind, IoSlice, Read, Result, Write},
     net::Shutdown,
-    sync::Mutex,
     task::{Context, Poll},
 };
 
@@ -14,7 +13,7 @@ use rustls::ServerConnection;
 use tokio::net::TcpStream;
 
 use super::Flushed;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// The most plaintext that is encrypted ahead of the socket: two records. It bounds what a peer
 /// that reads slowly costs beyond its link's own queue.

@@ -5,16 +5,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bowline_proto::{Code, message::ErrorInfo};
 
 use super::histogram::Histogram;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {

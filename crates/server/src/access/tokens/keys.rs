@@ -6,12 +6,7 @@
 mod fetch;
 mod remote;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    str::FromStr,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use bowline_proto::Code;
 use jsonwebtoken::{
@@ -19,7 +14,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 pub use fetch::FetchError;
 pub use remote::JwksSource;
 use remote::Remote;

@@ -4,10 +4,7 @@
 //! Owns the policy of one issuer's URL, which is fixed by the configuration: `jku`, `x5u` and `iss` of
 //! tokens lead nowhere. Must not know HTTP.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync, task::JoinHandle, time::Instant};
 
@@ -15,7 +12,7 @@ use super::{
     KeySet,
     fetch::{FetchError, Location},
 };
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Where the keys of an issuer are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
