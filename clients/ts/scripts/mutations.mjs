@@ -130,9 +130,10 @@ for (const part of [
 symlinkSync(join(root, 'node_modules'), join(place, 'node_modules'))
 cpSync(join(root, '../../vectors'), join(copy, 'vectors'), { recursive: true })
 
-/** Whether the unit tests pass. */
-function pass() {
-  const command = ['vitest', 'run', '--project', 'unit', '--bail', '1', '--reporter', 'dot']
+/** What becomes of the unit tests. */
+function outcome() {
+  const vitest = join(place, 'node_modules/vitest/vitest.mjs')
+  const command = [vitest, 'run', '--project', 'unit', '--bail', '1', '--reporter', 'dot']
   // One process for all, since starting them is most of the time.
   command.push('--pool', 'threads', '--no-isolate', '--no-file-parallelism')
   // The others look at the element, the hooks and IndexedDB, and none of these is mutated.
@@ -148,24 +149,31 @@ function pass() {
   ]) {
     command.push(`test/unit/${name}.test.ts`)
   }
-  const { status } = spawnSync('npx', command, { cwd: place, stdio: 'ignore', timeout: 120_000 })
-  return status === 0
+  // A mutant may turn for ever: then nothing of it may be left.
+  const { status, error } = spawnSync(process.execPath, command, {
+    cwd: place,
+    stdio: 'ignore',
+    timeout: 120_000,
+    killSignal: 'SIGKILL',
+  })
+  if (error) return 'hung    '
+  return status === 0 ? 'SURVIVED' : 'caught  '
 }
 
 let survived = 0
 let caught = 0
 try {
-  if (!pass()) throw new Error('The tests fail without any mutation.')
+  if (outcome() !== 'SURVIVED') throw new Error('The tests fail without any mutation.')
   for (const [name, right, wrong] of MUTATIONS.filter(([name]) => new RegExp(wanted).test(name))) {
     const path = join(place, `src/${name}.ts`)
     const text = readFileSync(path, 'utf8')
     const [before, after, more] = text.split(right)
     if (after === undefined || more !== undefined) throw new Error(`${name}: not once: ${right}`)
     writeFileSync(path, before + wrong + after)
-    const alive = pass()
+    const found = outcome()
     writeFileSync(path, text)
-    alive ? survived++ : caught++
-    console.log(`${alive ? 'SURVIVED' : 'caught  '} ${name}: ${right} → ${wrong}`)
+    found === 'SURVIVED' ? survived++ : caught++
+    console.log(`${found} ${name}: ${right} → ${wrong}`)
   }
 } finally {
   rmSync(copy, { recursive: true, force: true })
