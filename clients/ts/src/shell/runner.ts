@@ -31,7 +31,7 @@ export interface Host {
   /** Whether the link may be used, now that it is open. */
   accepts(link: Link): boolean
   frame(link: number, data: unknown): void
-  output(output: Output, runner: Runner): void
+  output(output: Output): void
   /** `end`: how the link ended that this tells of; none where it was given up for dead. */
   event(event: Event, end: LinkEnd | undefined): void
   /** A link is over that the application closed. */
@@ -94,10 +94,10 @@ export class Runner {
   }
 
   /** Closes all links as the application asked, and tells when the newest is over. */
-  end(code: number | undefined, reason: string, bye: boolean): void {
+  end(code: number | undefined, reason: string): void {
     const last = this.newest()
     this.#closing = last
-    this.feed({ type: 'close', bye })
+    this.feed({ type: 'close', bye: true })
     this.#links.clear()
     if (last) last.close(code, reason)
     else this.#host.ended(undefined)
@@ -127,7 +127,7 @@ export class Runner {
         break
       }
       default:
-        this.#host.output(output, this)
+        this.#host.output(output)
     }
   }
 

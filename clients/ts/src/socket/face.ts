@@ -253,7 +253,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     }
     if (utf8Length(reason) > 123) throw domError('SyntaxError', 'The reason is too long.')
     if (this.#state === 'closed') return
-    this.runner.end(code, reason, true)
+    this.runner.end(code, reason)
   }
 
   /** Closes, and tells when the links are gone. */
