@@ -741,6 +741,19 @@ describe('a store', () => {
     expect(store.kept).toMatchObject({ next: 3, link: 1, messages: [] })
   })
 
+  test('has what was never written, too', async () => {
+    server.refuses = true
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    for (const data of [1, 2]) void ws.publish('a', data)
+    await time.advance(10)
+    const messages = [1, 2].map((data) => ({
+      seq: undefined,
+      item: { channel: 'a', data: String(data) },
+    }))
+    expect(store.kept).toMatchObject({ next: 1, messages })
+  })
+
   test('brings back session, numbers, messages and positions', async () => {
     const store = new MemoryStore()
     const ws = bowline({ store })
