@@ -128,7 +128,8 @@ export class Keeper {
     await this.#store.save(change).catch(() => {})
     this.#saving = false
     for (const write of writes) write()
-    if (this.#writes.length) void this.#save()
+    // What has come meanwhile.
+    void this.#save()
   }
 
   #flush(): void {
