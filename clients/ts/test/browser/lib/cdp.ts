@@ -74,6 +74,6 @@ export class RawPage {
     this.#socket.close()
     this.#child.kill()
     await gone
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 })
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 30 })
   }
 }
