@@ -212,11 +212,9 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let acceptor = Acceptor::new(
-            self.node.clone(),
-            self.http.complete(self.router()),
-            self.tls.clone(),
-        );
+        let routes = upgrade::router(self.node.clone()).merge(self.http.plain_routes());
+        let routes = self.http.complete(routes);
+        let acceptor = Acceptor::new(self.node.clone(), routes, self.tls.clone());
         tokio::pin!(shutdown);
         loop {
             tokio::select! {

@@ -33,6 +33,9 @@ impl Frame {
     }
 }
 
+/// Room for what a subscription of `welcome` says, so that it is not moved while it grows.
+const INNER_BYTES: usize = 128;
+
 /// Writes one JSON object, field by field; absent fields leave no trace.
 struct Object {
     text: Vec<u8>,
@@ -53,8 +56,10 @@ impl Object {
 
     /// An object inside another, without a type.
     fn inner() -> Self {
+        let mut text = Vec::with_capacity(INNER_BYTES);
+        text.push(b'{');
         Self {
-            text: vec![b'{'],
+            text,
             payload: None,
         }
     }
