@@ -245,7 +245,12 @@ impl Channel {
 
     /// Adds a member.
     pub(crate) fn add(&self, link: &Arc<Link>) {
-        lock(&self.state).members.push(link.clone());
+        let members = &mut lock(&self.state).members;
+        if members.is_empty() {
+            // A personal channel rarely has a second one, and there is one for each user.
+            members.reserve_exact(1);
+        }
+        members.push(link.clone());
     }
 
     /// Removes a member; true if none is left.

@@ -5,6 +5,7 @@
 //! connection, with a closing handshake. Decisions are made by `bowline_proto::server`.
 
 mod closing;
+mod desk;
 mod grants;
 mod hello;
 mod plain;
@@ -13,12 +14,19 @@ mod requests;
 mod upstream;
 mod writing;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bowline_engine::BoxFuture;
 use bowline_proto::{Code, codec::close_reason, message::ErrorInfo, server::Upstream};
 use bowline_ws::{CloseCode, CloseFrame, Decoder, Limits, Role};
 use futures_util::FutureExt;
+use tokio::time::Sleep;
 
 use crate::{
     bucket::Bucket,
@@ -27,8 +35,11 @@ use crate::{
     node::{Node, count},
     stats::Disconnects,
 };
+use desk::Service;
 pub(crate) use plain::PlainRequest;
 use reading::Reading;
+use upstream::Pipeline;
+use writing::Writing;
 
 /// How a connection ends.
 #[derive(Debug)]
@@ -97,12 +108,14 @@ const POLICY: u16 = 1008;
 struct Peer {
     upstream: Upstream,
     bucket: Bucket,
+    pipeline: Pipeline,
 }
 
-/// A connection whose client is welcomed.
+/// A connection whose client is welcomed: what it keeps while nothing happens.
 pub(crate) struct Connection {
     reading: Reading,
-    peer: Peer,
+    service: Service,
+    writing: Writing,
 }
 
 /// What a connection is before its client is known: on the heap, so that nothing of it stays in
@@ -114,7 +127,17 @@ pub(crate) async fn serve(opening: Opening) {
     let Some(mut connection) = opening.await else {
         return;
     };
-    let served = AssertUnwindSafe(connection.run()).catch_unwind().await;
+    // This future is memory in every idle connection. So its halves are polled by hand, and what
+    // runs only now and then is on the heap.
+    let mut timer = pin!(writing::timer(&connection.reading.node));
+    let run = poll_fn(|cx| connection.poll(cx, timer.as_mut()));
+    let served = match AssertUnwindSafe(run).catch_unwind().await {
+        Ok(end) => {
+            let close = Box::pin(connection.reading.close(end));
+            AssertUnwindSafe(close).catch_unwind().await
+        }
+        Err(panic) => Err(panic),
+    };
     if served.is_err() {
         panicked(&connection.reading.node, connection.reading.link.id);
     }
@@ -134,15 +157,19 @@ pub(crate) async fn open(
     received: Vec<u8>,
     plain: PlainRequest,
 ) -> Option<Connection> {
-    let mut reading = Reading::new(node.clone(), link.clone(), received);
+    let mut reading = Reading::new(node.clone(), link.clone());
     let opened = tokio::select! {
         biased;
         // The writing half first: what is owed goes out before more is taken in.
         end = writing::run(&node, &link) => Err(end),
-        opened = reading.open(plain) => opened,
+        opened = reading.open(received, plain) => opened,
     };
     match opened {
-        Ok(peer) => Some(Connection { reading, peer }),
+        Ok(peer) => Some(Connection {
+            reading,
+            service: Service::Idle(peer),
+            writing: Writing::default(),
+        }),
         Err(end) => {
             reading.close(end).await;
             None
@@ -151,16 +178,29 @@ pub(crate) async fn open(
 }
 
 impl Connection {
-    async fn run(&mut self) {
-        let (node, link) = (self.reading.node.clone(), self.reading.link.clone());
-        let end = tokio::select! {
-            biased;
-            end = writing::run(&node, &link) => end,
-            end = self.reading.run(&mut self.peer) => end,
-        };
-        // What runs once is boxed, here and below: else its state is memory in every idle
-        // connection.
-        Box::pin(self.reading.close(end)).await;
+    /// Both halves, the writing one first; ready once one of them has ended.
+    fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<End> {
+        let Self {
+            reading,
+            service,
+            writing,
+        } = self;
+        match writing.poll(cx, timer, &reading.node, &reading.link) {
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => reading.poll(cx, service),
+        }
+    }
+}
+
+impl Peer {
+    /// Whose numbers go on behind `stored`.
+    fn new(node: &Node, stored: u64) -> Self {
+        let config = &node.config;
+        Self {
+            upstream: Upstream::new(stored, config.inflight_max as u64),
+            bucket: Bucket::full(config.messages_burst_max, node.clock.now()),
+            pipeline: Pipeline::default(),
+        }
     }
 }
 
@@ -174,25 +214,19 @@ pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
     closing::run(node, link, &mut decoder, End::info(error)).await;
 }
 
-/// Takes a connection out of everything it is in, however its task ends.
-struct Guard {
-    node: Arc<Node>,
-    link: Arc<Link>,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        for channel in self.link.unsubscribe_all() {
-            self.node.hub.leave(&channel, &self.link);
-        }
-        if let Some(session) = self.link.session() {
-            crate::sync::lock(&self.node.sessions).release(&session, self.link.id);
-        }
-        self.node.forget(&self.link);
-    }
-}
-
 /// Whether this is the mode in which JSON messages are spoken.
 fn speaks_bowline(link: &Link) -> bool {
     link.mode == Mode::Bowline
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // tokio keeps about 104 bytes beside a future, and rounds up to a multiple of 128.
+        let task = size_of_val(&serve(Box::pin(async { None })));
+        assert!(task <= 512 - 104, "{task} bytes");
+    }
 }

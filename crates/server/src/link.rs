@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use crate::{
     access::Identity,
     channel::{Channel, Handle},
+    clock::Clock,
     config::Config,
     expiry::{Due, Expiry},
     frames::{Compression, Mode, Shared, server_frame},
@@ -486,6 +487,21 @@ impl Link {
     /// Whether the queue is over its bound, so that no request should be taken that adds to it.
     pub(crate) fn is_full(&self) -> bool {
         lock(&self.inner).outbox.bytes() > self.queue_bytes_max
+    }
+
+    /// Ready once the queue is within its bound, which it may wait for the socket.
+    ///
+    /// # Errors
+    /// The socket has failed.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>, clock: Clock) -> Poll<io::Result<()>> {
+        while self.is_full() {
+            ready!(self.socket.poll_writable(cx))?;
+            self.flush(clock.now());
+            if self.is_broken() {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// How many bytes wait for the socket.

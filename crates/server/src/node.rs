@@ -21,7 +21,7 @@ use tokio::{
 
 pub(crate) use crate::stats::count;
 use crate::{
-    access::AccessControl,
+    access::{AccessControl, Identity},
     clients::Clients,
     clock::Clock,
     config::Config,
@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) handler: Option<Arc<dyn MessageHandler>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Clock,
+    /// Who all are of whom nothing is known, once for all of them.
+    anonymous: Arc<Identity>,
     /// Which programs clients say that they are.
     pub(crate) clients: Clients,
     pub(crate) entropy: Entropy,
@@ -85,6 +87,7 @@ impl Node {
             handler,
             hub,
             clock,
+            anonymous: Arc::new(Identity::anonymous()),
             clients: Clients::default(),
             entropy,
             limits,
@@ -96,6 +99,15 @@ impl Node {
             next_link: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             counters: Arc::default(),
+        }
+    }
+
+    /// The identity, as connections keep it.
+    pub(crate) fn shared(&self, identity: Identity) -> Arc<Identity> {
+        if identity == *self.anonymous {
+            self.anonymous.clone()
+        } else {
+            Arc::new(identity)
         }
     }
 

@@ -95,16 +95,20 @@ impl Socket {
         }
     }
 
-    /// Waits until there may be something to read. One task at a time may wait: the socket keeps
-    /// one waker for this, so that the wait itself needs no memory in the connection's task.
+    /// Waits until there may be something to read.
     pub(crate) async fn readable(&self) -> Result<()> {
-        poll_fn(|cx| match self {
+        poll_fn(|cx| self.poll_readable(cx)).await
+    }
+
+    /// Ready where there may be something to read. One task at a time may wait: the socket keeps
+    /// one waker for this, so that the wait itself needs no memory in the connection's task.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
             Self::Tcp(socket) => socket.poll_read_ready(cx),
             Self::Tls(socket) => socket.poll_readable(cx),
             #[cfg(feature = "simulation")]
             Self::Simulated(stream) => stream.poll_readable(cx),
-        })
-        .await
+        }
     }
 
     /// Waits until it may take something; the same holds.

@@ -11,7 +11,7 @@ use bowline_proto::{
 };
 use tokio::time::sleep;
 
-use super::{End, hello, reading::Reading, speaks_bowline, writing::READ_RETRY};
+use super::{End, desk::Desk, hello, speaks_bowline, writing::READ_RETRY};
 use crate::{
     access::{Identity, Operation, Role},
     channel::Channel,
@@ -21,9 +21,9 @@ use crate::{
 
 /// Takes a new token of the same user, and ends what it no longer grants; `Ok(Err)` is a refusal
 /// after which the old token still holds.
-pub(super) async fn refresh(reading: &Reading, token: &str) -> Result<Result<(), ErrorInfo>, End> {
-    let (node, link) = (&reading.node, &reading.link);
-    let before = reading.identity();
+pub(super) async fn refresh(desk: &Desk, token: &str) -> Result<Result<(), ErrorInfo>, End> {
+    let (node, link) = (&desk.node, &desk.link);
+    let before = desk.identity();
     let identity = hello::judge(node, link, Some(token)).await?;
     if identity.user != before.user {
         return Err(End::code(Code::Forbidden));
@@ -31,7 +31,7 @@ pub(super) async fn refresh(reading: &Reading, token: &str) -> Result<Result<(),
     if proves_nothing(&identity) {
         return Ok(Err(Code::NotSupported.into()));
     }
-    let identity = Arc::new(identity);
+    let identity = node.shared(identity);
     link.identify(identity.clone(), node.clock.now());
     for channel in link.channels() {
         let granted = hello::permit(node, &identity, Operation::Subscribe, &channel).await;

@@ -9,14 +9,13 @@ use bowline_proto::{
     Code,
     message::{ErrorInfo, Hello, ServerMessage, SessionReason, Welcome},
     recovery::{From, Recovery, RecoveryReason, recover},
-    server::{Claim, Resumption, Subscription, Upstream, resume_session},
+    server::{Claim, Resumption, Subscription, resume_session},
 };
 use tokio::time::timeout;
 
 use super::{End, Peer};
 use crate::{
     access::{Credentials, Entrance, Identity, Operation, personal_channel},
-    bucket::Bucket,
     channel::Channel,
     link::{Ending, Link},
     node::{Node, count, session_key},
@@ -88,10 +87,7 @@ pub(super) async fn answer(node: &Node, link: &Arc<Link>, mut hello: Hello) -> R
     node.counters
         .handshakes
         .observe(node.clock.now() - link.opened);
-    Ok(Peer {
-        upstream: Upstream::new(opened.acked, node.config.inflight_max as u64),
-        bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
-    })
+    Ok(Peer::new(node, opened.acked))
 }
 
 /// The connection whose session, and so whose place within the limits, this one takes over.
@@ -107,7 +103,7 @@ pub(super) async fn authenticate(
     link: &Link,
     token: Option<&str>,
 ) -> Result<Arc<Identity>, End> {
-    let identity = Arc::new(judge(node, link, token).await?);
+    let identity = node.shared(judge(node, link, token).await?);
     link.identify(identity.clone(), node.clock.now());
     Ok(identity)
 }

@@ -5,21 +5,20 @@
 
 use std::sync::Arc;
 
-use bowline_proto::{Code, recovery::From, server::Upstream};
+use bowline_proto::{Code, recovery::From};
 use bowline_ws::{MessageKind, encode_message};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    End, Peer, hello,
+    End, Peer,
+    desk::Desk,
+    hello,
     reading::Reading,
-    upstream::{Item, Origin, Pipeline, Work},
+    upstream::{Item, Origin, Work},
 };
-use crate::{
-    bucket::Bucket,
-    handler::{Incoming, Payload},
-};
+use crate::handler::{Incoming, Payload};
 
 /// What the URL of a plain connection asks for.
 #[derive(Debug)]
@@ -72,19 +71,13 @@ impl Reading {
         self.link.pass.welcomed();
         let took = node.clock.now() - self.link.opened;
         node.counters.handshakes.observe(took);
-        Ok(Peer {
-            upstream: Upstream::new(0, 0),
-            bucket: Bucket::full(node.config.messages_burst_max, node.clock.now()),
-        })
+        Ok(Peer::new(&node, 0))
     }
+}
 
+impl Desk {
     /// Answers a ping; hands anything else to the application and its answer to the client.
-    pub(super) fn take_plain(
-        &mut self,
-        text: bool,
-        data: Bytes,
-        pipeline: &mut Pipeline,
-    ) -> Result<(), End> {
+    pub(super) fn take_plain(&mut self, text: bool, data: Bytes) -> Result<(), End> {
         if text && data.len() <= PING_BYTES_MAX && self.answer_ping(&data) {
             return Ok(());
         }
@@ -92,7 +85,7 @@ impl Reading {
             return Ok(());
         }
         // There is no message to refuse with, so whoever outruns the application is closed.
-        if pipeline.len() >= self.node.config.inflight_max {
+        if self.peer.pipeline.len() >= self.node.config.inflight_max {
             return Err(End::code(Code::RateLimited));
         }
         let (kind, payload) = if text {
@@ -112,7 +105,7 @@ impl Reading {
             origin: Origin::Raw(kind),
             work: Work::Handle(incoming),
         };
-        pipeline.push(&self.node, &self.link, item);
+        self.peer.pipeline.push(&self.node, &self.link, item);
         Ok(())
     }
 

@@ -3,7 +3,14 @@
 //! Owns the read buffer and the inflater, which belong to the thread and not to the connection, and the order of
 //! requests. While an append is on its way it goes on reading.
 
-use std::{cell::RefCell, io::ErrorKind, sync::Arc};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::poll_fn,
+    io::ErrorKind,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bowline_proto::{
     Code, Time,
@@ -14,8 +21,8 @@ use bowline_ws::{Closing, ControlPayload, Decoder, Event, Inflater, Limits, Role
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
-use super::{End, Guard, Peer, PlainRequest, speaks_bowline, upstream::Pipeline};
-use crate::{access::Identity, link::Link, node::Node};
+use super::{End, Peer, PlainRequest, desk::Service, speaks_bowline};
+use crate::{link::Link, node::Node, sync::lock};
 
 /// The size of each thread's read buffer: a batch of small messages, or a good part of a large one.
 const READ_BYTES: usize = 16 * 1024;
@@ -45,19 +52,17 @@ fn frame_limits(node: &Node) -> Limits {
     }
 }
 
-/// The state of the reading half.
+/// The state of the reading half. Its end takes the connection out of everything it is in, however its
+/// task ends.
 pub(super) struct Reading {
     pub(super) node: Arc<Node>,
     pub(super) link: Arc<Link>,
     decoder: Decoder,
-    /// What came with the handshake.
-    received: Vec<u8>,
     /// What was read and is not served yet.
     arrived: Vec<Arrived>,
-    /// Held for its end.
-    _guard: Guard,
-    /// How the connection ends, once what came before has been served.
-    ending: Option<End>,
+    /// How the connection ends, once what came before has been served; most never know, so it is
+    /// on the heap.
+    ending: Option<Box<End>>,
 }
 
 /// What one read has brought.
@@ -69,50 +74,47 @@ pub(super) enum Arrived {
 }
 
 impl Reading {
-    pub(super) fn new(node: Arc<Node>, link: Arc<Link>, received: Vec<u8>) -> Self {
+    pub(super) fn new(node: Arc<Node>, link: Arc<Link>) -> Self {
         let mut limits = frame_limits(&node);
         if speaks_bowline(&link) {
             limits.message_bytes_max = limits.message_bytes_max.max(node.config.hello_bytes_max);
         }
         let decoder = Decoder::new(Role::Server, limits).with_extensions(link.extensions);
-        let guard = Guard {
-            node: node.clone(),
-            link: link.clone(),
-        };
         Self {
             node,
             link,
             decoder,
-            received,
             arrived: Vec::new(),
-            _guard: guard,
             ending: None,
         }
     }
 
-    /// Who the client is.
-    pub(super) fn identity(&self) -> Arc<Identity> {
-        let identity = self.link.identity();
-        identity.expect("requests are served only once the client is known")
-    }
-
-    /// Finds out who the client is, within the time that a handshake has.
-    pub(super) async fn open(&mut self, plain: PlainRequest) -> Result<Peer, End> {
+    /// Finds out who the client is, within the time that a handshake has; bytes may have come with it.
+    pub(super) async fn open(
+        &mut self,
+        mut received: Vec<u8>,
+        plain: PlainRequest,
+    ) -> Result<Peer, End> {
         let deadline = plain.deadline;
         let opened = if speaks_bowline(&self.link) {
+            self.decode(&mut received);
             timeout_at(deadline, self.hello()).await
         } else {
-            timeout_at(deadline, self.begin_plain(plain)).await
+            let begun = timeout_at(deadline, self.begin_plain(plain)).await;
+            if let Ok(Ok(_)) = begun {
+                self.decode(&mut received);
+            }
+            begun
         };
         let opened = opened.unwrap_or_else(|_| Err(End::code(Code::HelloTimeout)));
         opened.map_err(|end| self.end(end))
     }
 
-    /// Runs until the connection must end.
-    pub(super) async fn run(&mut self, peer: &mut Peer) -> End {
-        match self.serve(peer).await {
+    /// Reads and serves; ready once the connection must end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, service: &mut Service) -> Poll<End> {
+        match ready!(self.poll_serve(cx, service)) {
             Ok(never) => match never {},
-            Err(end) => self.end(end),
+            Err(end) => Poll::Ready(self.end(end)),
         }
     }
 
@@ -132,59 +134,55 @@ impl Reading {
     fn end(&self, end: End) -> End {
         match end {
             // The peer's close frame has come already, behind what makes this side close.
-            End::Close(frame) if matches!(self.ending, Some(End::Answer(_))) => {
+            End::Close(frame) if matches!(self.ending.as_deref(), Some(End::Answer(_))) => {
                 End::Answer(Some(frame))
             }
             end => end,
         }
     }
 
-    async fn serve(&mut self, peer: &mut Peer) -> Result<std::convert::Infallible, End> {
-        let mut pipeline = Pipeline::default();
+    fn poll_serve(
+        &mut self,
+        cx: &mut Context<'_>,
+        service: &mut Service,
+    ) -> Poll<Result<Infallible, End>> {
         loop {
-            if !self.arrived.is_empty() {
-                Box::pin(self.take_all(peer, &mut pipeline)).await?;
-            }
-            if let Some(end) = self.ending.take() {
-                // What was accepted is stored and answered, as far as the peer still reads.
-                while pipeline.is_running() {
-                    let done = pipeline.done().await;
-                    pipeline.settle(&self.node, &self.link, peer, done);
+            let peer = match service {
+                Service::Busy(serving) => {
+                    let (peer, outcome) = ready!(serving.as_mut().poll(cx));
+                    *service = Service::Idle(peer);
+                    outcome?;
+                    continue;
                 }
-                return Err(end);
+                Service::Idle(peer) => peer,
+            };
+            if !self.arrived.is_empty() {
+                // Taken whole, so that an idle connection keeps no buffer.
+                let arrived = std::mem::take(&mut self.arrived);
+                service.begin(&self.node, &self.link, arrived);
+                continue;
             }
-            self.room().await?;
-            tokio::select! {
-                biased;
-                // An append or a handler has finished: its ack goes first, and the next starts.
-                done = pipeline.done() => pipeline.settle(&self.node, &self.link, peer, done),
+            if self.ending.is_none() {
+                let room = self.link.poll_room(cx, self.node.clock);
+                ready!(room).map_err(|_| End::Broken)?;
+            }
+            // An append or a handler has finished: its ack goes first, and the next starts.
+            if let Poll::Ready(done) = peer.pipeline.poll_done(cx) {
+                let (pipeline, upstream) = (&mut peer.pipeline, &mut peer.upstream);
+                pipeline.settle(&self.node, &self.link, upstream, done);
+                continue;
+            }
+            match self.ending.take() {
                 // The peer has sent something.
-                outcome = self.read() => outcome?,
+                None => ready!(self.poll_read(cx))?,
+                // What was accepted is stored and answered, as far as the peer still reads.
+                Some(end) if peer.pipeline.is_running() => {
+                    self.ending = Some(end);
+                    return Poll::Pending;
+                }
+                Some(end) => return Poll::Ready(Err(*end)),
             }
         }
-    }
-
-    /// Serves what has arrived.
-    async fn take_all(&mut self, peer: &mut Peer, pipeline: &mut Pipeline) -> Result<(), End> {
-        // Taken whole, so that an idle connection keeps no buffer.
-        for message in std::mem::take(&mut self.arrived) {
-            // Requests add to the queue, so none is taken while it is over its bound.
-            self.room().await?;
-            self.take(message, peer, pipeline).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits while the queue is over its bound.
-    async fn room(&self) -> Result<(), End> {
-        while self.link.is_full() {
-            self.link.socket.writable().await.map_err(|_| End::Broken)?;
-            self.link.flush(self.node.clock.now());
-            if self.link.is_broken() {
-                return Err(End::Broken);
-            }
-        }
-        Ok(())
     }
 
     /// Waits for the first message and answers it.
@@ -200,13 +198,13 @@ impl Reading {
         };
         while self.arrived.is_empty() {
             if let Some(end) = self.ending.take() {
-                return Err(end);
+                return Err(*end);
             }
-            self.read().await?;
             let buffered = self.decoder.buffered_bytes();
             if place.is_none() && buffered > frame_limits(&node).message_bytes_max {
                 place = Some(large()?);
             }
+            poll_fn(|cx| self.poll_read(cx)).await?;
         }
         let first = self.arrived.remove(0);
         // Where nothing came with it, as mostly, no buffer is kept.
@@ -220,7 +218,8 @@ impl Reading {
                 let answer = super::hello::answer(&node, &self.link, *hello);
                 let peer = answer.await?;
                 if place.is_some() {
-                    self.room().await?;
+                    let room = poll_fn(|cx| self.link.poll_room(cx, node.clock)).await;
+                    room.map_err(|_| End::Broken)?;
                 }
                 Ok(peer)
             }
@@ -231,15 +230,10 @@ impl Reading {
         }
     }
 
-    /// Waits for bytes and decodes what they complete.
-    async fn read(&mut self) -> Result<(), End> {
-        if !self.received.is_empty() {
-            let mut received = std::mem::take(&mut self.received);
-            self.decode(&mut received);
-            return Ok(());
-        }
+    /// Reads bytes, once there are some, and decodes what they complete.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
-            self.link.socket.readable().await.map_err(|_| End::Broken)?;
+            ready!(self.link.socket.poll_readable(cx)).map_err(|_| End::Broken)?;
             let outcome = BUFFER.with(|buffer| {
                 let buffer = &mut **buffer.borrow_mut();
                 match self.link.try_read(buffer) {
@@ -253,12 +247,15 @@ impl Reading {
                 }
             });
             if let Some(outcome) = outcome {
-                return outcome;
+                return Poll::Ready(outcome);
             }
         }
     }
 
     fn decode(&mut self, mut input: &mut [u8]) {
+        if input.is_empty() {
+            return;
+        }
         let now = self.node.clock.now();
         let (bytes, waiting) = (input.len(), self.arrived.len());
         self.decode_events(&mut input, now);
@@ -287,11 +284,12 @@ impl Reading {
                 Ok(Some(Event::Pong(payload))) => self.pong(&payload),
                 Ok(Some(Event::Close(frame))) => {
                     let answer = closing.received(frame.as_ref());
-                    self.ending = Some(answer.map_or(End::Broken, End::Answer));
+                    self.ending = Some(Box::new(answer.map_or(End::Broken, End::Answer)));
                 }
                 Err(error) => {
                     tracing::debug!(connection = self.link.id, %error, "RFC 6455 is violated");
-                    self.ending = Some(closing.fail(&error).map_or(End::Broken, End::Fail));
+                    let end = closing.fail(&error).map_or(End::Broken, End::Fail);
+                    self.ending = Some(Box::new(end));
                 }
             }
         }
@@ -321,29 +319,16 @@ impl Reading {
             self.link.ponged(sent, self.node.clock.now());
         }
     }
+}
 
-    async fn take(
-        &mut self,
-        arrived: Arrived,
-        peer: &mut Peer,
-        pipeline: &mut Pipeline,
-    ) -> Result<(), End> {
-        let config = &self.node.config;
-        let now = self.node.clock.now();
-        let (rate, burst) = (config.messages_per_second, config.messages_burst_max);
-        let limited = peer.bucket.take(rate, burst, now).err();
-        let limited = limited.map(|ms| ErrorInfo::new(Code::RateLimited).with_retry_after_ms(ms));
-        match arrived {
-            // There is no message to refuse with, so a flood ends the connection.
-            Arrived::Plain { .. } if limited.is_some() => Err(End::code(Code::RateLimited)),
-            Arrived::Plain { text, data } => self.take_plain(text, data, pipeline),
-            Arrived::Message(Ok(message)) => {
-                super::requests::take(self, message, limited, peer, pipeline).await
-            }
-            Arrived::Message(Err(DecodeError { to, error, .. })) => {
-                super::requests::refuse(self, to, limited.unwrap_or(error), peer);
-                Ok(())
-            }
+impl Drop for Reading {
+    fn drop(&mut self) {
+        for channel in self.link.unsubscribe_all() {
+            self.node.hub.leave(&channel, &self.link);
         }
+        if let Some(session) = self.link.session() {
+            lock(&self.node.sessions).release(&session, self.link.id);
+        }
+        self.node.forget(&self.link);
     }
 }

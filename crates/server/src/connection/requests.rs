@@ -17,9 +17,10 @@ use bowline_proto::{
 use bowline_ws::{CloseCode, CloseFrame};
 
 use super::{
-    End, Peer, hello,
-    reading::Reading,
-    upstream::{Item, Origin, Pipeline, Work, answer},
+    End,
+    desk::Desk,
+    hello,
+    upstream::{Item, Origin, Work, answer},
 };
 use crate::{
     access::{Identity, Operation},
@@ -35,13 +36,11 @@ const VOLATILE_RETRY_MS: u64 = 100;
 
 /// Serves one message.
 pub(super) async fn take(
-    reading: &mut Reading,
+    desk: &mut Desk,
     message: ClientMessage,
     limited: Option<ErrorInfo>,
-    peer: &mut Peer,
-    pipeline: &mut Pipeline,
 ) -> Result<(), End> {
-    let node = reading.node.clone();
+    let node = desk.node.clone();
     let now = || node.clock.now();
     // A numbered message is refused by its number; pongs are answers and cost nothing.
     let error = match (limited.clone(), &message) {
@@ -51,7 +50,7 @@ pub(super) async fn take(
         (limited, _) => limited,
     };
     if let Some(error) = error {
-        reading.link.send(
+        desk.link.send(
             &ServerMessage::Error {
                 to: message.id().map(Subject::Id),
                 error,
@@ -63,57 +62,49 @@ pub(super) async fn take(
     match message {
         ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
         ClientMessage::Bye => {
-            if let Some(key) = reading.link.session() {
+            if let Some(key) = desk.link.session() {
                 let _ = node.engine.end_session(key).await;
             }
             return Err(End::Close(CloseFrame::new(CloseCode::NORMAL, "")));
         }
-        ClientMessage::Ping { ts } => reading.link.send(&ServerMessage::Pong { ts }, now()),
+        ClientMessage::Ping { ts } => desk.link.send(&ServerMessage::Pong { ts }, now()),
         ClientMessage::Pong { ts, .. } => {
             if let Some(sent) = ts.and_then(|ts| ts.as_json().parse().ok()) {
-                reading.link.ponged(Time::from_micros(sent), now());
+                desk.link.ponged(Time::from_micros(sent), now());
             }
         }
-        ClientMessage::Subscribe(request) => subscribe(reading, request).await,
-        ClientMessage::Unsubscribe { id, channel } => unsubscribe(reading, id, channel),
+        ClientMessage::Subscribe(request) => subscribe(desk, request).await,
+        ClientMessage::Unsubscribe { id, channel } => unsubscribe(desk, id, channel),
         ClientMessage::Refresh { id, token } => {
-            let refreshed = super::grants::refresh(reading, &token).await?;
-            reply(reading, id, refreshed.map(|()| Data::Json("{}".into())));
+            let refreshed = super::grants::refresh(desk, &token).await?;
+            reply(desk, id, refreshed.map(|()| Data::Json("{}".into())));
         }
         ClientMessage::History(request) => {
             let id = request.id.clone();
-            let outcome = history(&node, &reading.identity(), request).await;
-            reply(reading, id, outcome);
+            let outcome = history(&node, &desk.identity(), request).await;
+            reply(desk, id, outcome);
         }
         ClientMessage::Presence { id, channel, limit } => {
-            let outcome = presence(&node, &reading.identity(), &channel, limit).await;
-            reply(reading, id, outcome);
+            let outcome = presence(&node, &desk.identity(), &channel, limit).await;
+            reply(desk, id, outcome);
         }
-        ClientMessage::Publish(publish) => {
-            take_publish(reading, publish, limited, peer, pipeline).await
-        }
-        ClientMessage::Send(send) => take_send(reading, send, limited, peer, pipeline),
+        ClientMessage::Publish(publish) => take_publish(desk, publish, limited).await,
+        ClientMessage::Send(send) => take_send(desk, send, limited),
         ClientMessage::Skip { seq } => {
-            if peer.upstream.skip(seq) == Intake::Accept {
+            if desk.peer.upstream.skip(seq) == Intake::Accept {
                 let item = Item {
                     origin: Origin::Seq(seq),
                     work: Work::Store(Effect::Advance),
                 };
-                pipeline.push(&node, &reading.link, item);
+                desk.peer.pipeline.push(&node, &desk.link, item);
             }
-            answer(&node, &reading.link, peer);
+            answer(&node, &desk.link, &mut desk.peer.upstream);
         }
     }
     Ok(())
 }
 
-async fn take_publish(
-    reading: &Reading,
-    publish: Publish,
-    limited: Option<ErrorInfo>,
-    peer: &mut Peer,
-    pipeline: &mut Pipeline,
-) {
+async fn take_publish(desk: &mut Desk, publish: Publish, limited: Option<ErrorInfo>) {
     let Publish {
         seq,
         id,
@@ -121,10 +112,10 @@ async fn take_publish(
         data,
         tag,
     } = publish;
-    let identity = reading.identity();
+    let identity = desk.identity();
     let refused = match limited {
         Some(limited) => Some(limited),
-        None => check_publish(&reading.node, &identity, &channel, &data)
+        None => check_publish(&desk.node, &identity, &channel, &data)
             .await
             .err(),
     };
@@ -136,53 +127,33 @@ async fn take_publish(
         tag,
         key: None,
     };
-    accept(
-        reading,
-        peer,
-        pipeline,
-        origin(seq, id),
-        Work::Store(effect),
-        refused,
-    );
+    accept(desk, origin(seq, id), Work::Store(effect), refused);
 }
 
-fn take_send(
-    reading: &Reading,
-    send: Send,
-    limited: Option<ErrorInfo>,
-    peer: &mut Peer,
-    pipeline: &mut Pipeline,
-) {
-    let refused = limited.or_else(|| check_send(&reading.node, &send.data).err());
+fn take_send(desk: &mut Desk, send: Send, limited: Option<ErrorInfo>) {
+    let refused = limited.or_else(|| check_send(&desk.node, &send.data).err());
     let incoming = Incoming {
-        session: reading.link.session(),
+        session: desk.link.session(),
         seq: send.seq,
-        user: reading.link.user(),
+        user: desk.link.user(),
         method: send.method.map(Arc::from),
         payload: Payload::Data(send.data),
     };
     let origin = origin(send.seq, send.id);
-    accept(
-        reading,
-        peer,
-        pipeline,
-        origin,
-        Work::Handle(incoming),
-        refused,
-    );
+    accept(desk, origin, Work::Handle(incoming), refused);
 }
 
 /// Answers a message that could not be read; a numbered one is refused by its number, so that what
 /// follows it is discarded until it comes again.
-pub(super) fn refuse(reading: &Reading, to: Option<Subject>, error: ErrorInfo, peer: &mut Peer) {
+pub(super) fn refuse(desk: &mut Desk, to: Option<Subject>, error: ErrorInfo) {
     match to {
         Some(Subject::Seq(seq)) if seq > 0 => {
-            peer.upstream.receive(seq, Some(error));
-            answer(&reading.node, &reading.link, peer);
+            desk.peer.upstream.receive(seq, Some(error));
+            answer(&desk.node, &desk.link, &mut desk.peer.upstream);
         }
         to => {
             let error = ServerMessage::Error { to, error };
-            reading.link.send(&error, reading.node.clock.now());
+            desk.link.send(&error, desk.node.clock.now());
         }
     }
 }
@@ -192,36 +163,30 @@ fn origin(seq: Option<u64>, id: Option<Echo>) -> Origin {
 }
 
 /// Lets the session's numbers decide, and starts what is accepted.
-fn accept(
-    reading: &Reading,
-    peer: &mut Peer,
-    pipeline: &mut Pipeline,
-    origin: Origin,
-    work: Work,
-    refused: Option<ErrorInfo>,
-) {
-    let node = &reading.node;
+fn accept(desk: &mut Desk, origin: Origin, work: Work, refused: Option<ErrorInfo>) {
+    let Desk { node, link, peer } = desk;
+    let (upstream, pipeline) = (&mut peer.upstream, &mut peer.pipeline);
     match &origin {
-        Origin::Seq(seq) => match peer.upstream.receive(*seq, refused) {
-            Intake::Accept => pipeline.push(node, &reading.link, Item { origin, work }),
+        Origin::Seq(seq) => match upstream.receive(*seq, refused) {
+            Intake::Accept => pipeline.push(node, link, Item { origin, work }),
             Intake::Duplicate => count(&node.counters.upstream_duplicates, 1),
             Intake::Discard | Intake::Refused => {}
         },
-        Origin::Raw(_) => pipeline.push(node, &reading.link, Item { origin, work }),
+        Origin::Raw(_) => pipeline.push(node, link, Item { origin, work }),
         Origin::Volatile(id) => {
             let full = pipeline.len() >= node.config.inflight_max;
             let later = || ErrorInfo::new(Code::RateLimited).with_retry_after_ms(VOLATILE_RETRY_MS);
             match refused.or_else(|| full.then(later)) {
-                None => pipeline.push(node, &reading.link, Item { origin, work }),
+                None => pipeline.push(node, link, Item { origin, work }),
                 Some(error) => {
                     let to = id.clone().map(Subject::Id);
                     let error = ServerMessage::Error { to, error };
-                    reading.link.send(&error, node.clock.now());
+                    link.send(&error, node.clock.now());
                 }
             }
         }
     }
-    answer(node, &reading.link, peer);
+    answer(node, link, upstream);
 }
 
 async fn check_publish(
@@ -248,14 +213,14 @@ fn check_size(node: &Node, data: &Data) -> Result<(), ErrorInfo> {
     Ok(())
 }
 
-async fn subscribe(reading: &Reading, request: Subscribe) {
+async fn subscribe(desk: &Desk, request: Subscribe) {
     let Subscribe { id, channel, from } = request;
-    let (node, link) = (&reading.node, &reading.link);
+    let (node, link) = (&desk.node, &desk.link);
     let full = link.subscriptions(&channel).1 >= node.config.subscriptions_per_connection_max;
     let followed = if full {
         Err(Code::TooManySubscriptions.into())
     } else {
-        hello::follow(node, link, &reading.identity(), &channel, from).await
+        hello::follow(node, link, &desk.identity(), &channel, from).await
     };
     let now = node.clock.now();
     match followed {
@@ -279,10 +244,10 @@ async fn subscribe(reading: &Reading, request: Subscribe) {
     }
 }
 
-fn unsubscribe(reading: &Reading, id: Option<Echo>, channel: Arc<str>) {
-    let answer = match reading.link.unsubscribe(&channel) {
+fn unsubscribe(desk: &Desk, id: Option<Echo>, channel: Arc<str>) {
+    let answer = match desk.link.unsubscribe(&channel) {
         Some(joined) => {
-            reading.node.hub.leave(&joined, &reading.link);
+            desk.node.hub.leave(&joined, &desk.link);
             ServerMessage::Unsubscribed {
                 id,
                 channel,
@@ -291,10 +256,10 @@ fn unsubscribe(reading: &Reading, id: Option<Echo>, channel: Arc<str>) {
         }
         None => refusal(id, Code::NotSubscribed),
     };
-    reading.link.send(&answer, reading.node.clock.now());
+    desk.link.send(&answer, desk.node.clock.now());
 }
 
-fn reply(reading: &Reading, id: Option<Echo>, outcome: Result<Data, ErrorInfo>) {
+fn reply(desk: &Desk, id: Option<Echo>, outcome: Result<Data, ErrorInfo>) {
     let to = id.map(Subject::Id);
     let answer = match (outcome, to) {
         (Ok(data), Some(to)) => ServerMessage::Reply { to, data },
@@ -302,7 +267,7 @@ fn reply(reading: &Reading, id: Option<Echo>, outcome: Result<Data, ErrorInfo>) 
         (Ok(_), None) => return,
         (Err(error), to) => ServerMessage::Error { to, error },
     };
-    reading.link.send(&answer, reading.node.clock.now());
+    desk.link.send(&answer, desk.node.clock.now());
 }
 
 fn refusal(id: Option<Echo>, code: Code) -> ServerMessage {

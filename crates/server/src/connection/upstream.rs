@@ -4,13 +4,16 @@
 //! `bowline_proto::server::Pipeline`, and which numbers are taken, acked and refused by its
 //! `Upstream`.
 
-use std::{future::pending, sync::Arc};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bowline_engine::{Append, AppendError, Effect, Producer, SessionKey};
 use bowline_proto::{
     Code, Data, Position,
     message::{ErrorInfo, ServerMessage, Subject},
-    server,
+    server::{self, Upstream},
 };
 use bowline_ws::{MessageKind, encode_message};
 use bytes::Bytes;
@@ -20,7 +23,6 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Peer;
 use crate::{
     handler::{Incoming, MessageHandler, Reply},
     link::Link,
@@ -55,12 +57,18 @@ pub(super) enum Work {
 }
 
 type Outcome = Result<Option<Data>, ErrorInfo>;
+/// What came of each message of a run.
+pub(super) type Done = Vec<(Origin, Outcome)>;
 /// A task of its own: what was accepted is finished although its link ends.
-type Running = JoinHandle<Vec<(Origin, Outcome)>>;
+type Running = JoinHandle<Done>;
 
-/// The messages of one connection that were accepted and not yet answered.
+/// The messages of one connection that were accepted and not yet answered; without memory where there
+/// are none.
 #[derive(Default)]
-pub(super) struct Pipeline {
+pub(super) struct Pipeline(Option<Box<Accepted>>);
+
+#[derive(Default)]
+struct Accepted {
     order: server::Pipeline<Item>,
     running: Option<Running>,
 }
@@ -68,12 +76,13 @@ pub(super) struct Pipeline {
 impl Pipeline {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.0.as_ref().map_or(0, |accepted| accepted.order.len())
     }
 
     /// Whether an append or a handler is on its way.
     pub(super) fn is_running(&self) -> bool {
-        self.order.is_running()
+        let accepted = self.0.as_ref();
+        accepted.is_some_and(|accepted| accepted.order.is_running())
     }
 
     /// Adds a message and starts it if nothing runs.
@@ -83,20 +92,27 @@ impl Pipeline {
             Origin::Volatile(_) | Origin::Raw(_) => None,
         };
         let is_stored = matches!(item.work, Work::Store(_));
-        self.order.push(seq, is_stored, item);
-        self.start(node, link);
+        let accepted = self.0.get_or_insert_default();
+        accepted.order.push(seq, is_stored, item);
+        accepted.start(node, link);
     }
 
-    /// Waits for what runs; for ever while nothing does.
-    pub(super) async fn done(&mut self) -> Vec<(Origin, Outcome)> {
-        match &mut self.running {
-            Some(running) => match running.await {
-                Ok(done) => done,
-                Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+    /// Ready with what ran, once it is done.
+    pub(super) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let Some(accepted) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let Some(running) = &mut accepted.running else {
+            return Poll::Pending;
+        };
+        match ready!(running.poll_unpin(cx)) {
+            Ok(done) => Poll::Ready(done),
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            Err(_) => {
                 // The runtime shuts down.
-                Err(_) => pending().await,
-            },
-            None => pending().await,
+                accepted.running = None;
+                Poll::Pending
+            }
         }
     }
 
@@ -105,21 +121,30 @@ impl Pipeline {
         &mut self,
         node: &Arc<Node>,
         link: &Arc<Link>,
-        peer: &mut Peer,
-        done: Vec<(Origin, Outcome)>,
+        upstream: &mut Upstream,
+        done: Done,
     ) {
+        if let Some(accepted) = &mut self.0 {
+            accepted.settle(node, link, upstream, done);
+        }
+        self.0.take_if(|accepted| accepted.is_done());
+    }
+}
+
+impl Accepted {
+    fn settle(&mut self, node: &Arc<Node>, link: &Arc<Link>, upstream: &mut Upstream, done: Done) {
         self.running = None;
         self.order.finish();
         let now = node.clock.now();
         for (origin, outcome) in done {
             let (to, outcome) = match (origin, outcome) {
                 (Origin::Seq(seq), Ok(reply)) => {
-                    self.order.settle(&mut peer.upstream, seq, Ok(()));
+                    self.order.settle(upstream, seq, Ok(()));
                     let Some(data) = reply else { continue };
                     (Subject::Seq(seq), Ok(data))
                 }
                 (Origin::Seq(seq), Err(error)) => {
-                    self.order.settle(&mut peer.upstream, seq, Err(error));
+                    self.order.settle(upstream, seq, Err(error));
                     continue;
                 }
                 (Origin::Raw(kind), outcome) => {
@@ -150,8 +175,12 @@ impl Pipeline {
             };
             link.send(&answer, now);
         }
-        answer(node, link, peer);
+        answer(node, link, upstream);
         self.start(node, link);
+    }
+
+    fn is_done(&self) -> bool {
+        self.order.is_empty() && !self.order.is_running()
     }
 
     fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
@@ -174,11 +203,7 @@ impl Pipeline {
 }
 
 /// Does one run: stores its messages together, or hands its only one to the application.
-async fn perform(
-    node: Arc<Node>,
-    session: Option<SessionKey>,
-    run: Vec<Item>,
-) -> Vec<(Origin, Outcome)> {
+async fn perform(node: Arc<Node>, session: Option<SessionKey>, run: Vec<Item>) -> Done {
     let mut batch = Vec::new();
     let mut origins = Vec::new();
     for Item { origin, work } in run {
@@ -197,8 +222,8 @@ async fn perform(
 }
 
 /// Sends what the machine owes: `acked`, then `error`.
-pub(super) fn answer(node: &Node, link: &Link, peer: &mut Peer) {
-    let owed = peer.upstream.poll();
+pub(super) fn answer(node: &Node, link: &Link, upstream: &mut Upstream) {
+    let owed = upstream.poll();
     let now = node.clock.now();
     if let Some(seq) = owed.acked {
         link.send(&ServerMessage::Acked { seq }, now);
@@ -222,11 +247,7 @@ fn producer(session: Option<SessionKey>, origin: &Origin) -> Option<Producer> {
     }
 }
 
-async fn store(
-    node: Arc<Node>,
-    origins: Vec<Origin>,
-    batch: Vec<Append>,
-) -> Vec<(Origin, Outcome)> {
+async fn store(node: Arc<Node>, origins: Vec<Origin>, batch: Vec<Append>) -> Done {
     let outcomes = node.append(batch).await;
     origins
         .into_iter()
@@ -253,7 +274,7 @@ async fn handle(
     session: Option<SessionKey>,
     origin: Origin,
     incoming: Incoming,
-) -> Vec<(Origin, Outcome)> {
+) -> Done {
     let outcome = match &node.handler {
         None => Err(Code::NoHandler.into()),
         Some(handler) => match (call(&node, handler, incoming).await, &origin) {

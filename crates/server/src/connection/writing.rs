@@ -3,7 +3,13 @@
 //! Owns every wait for the socket to take bytes, and the reading of pages for subscriptions that
 //! are behind. A catch-up slot covers reading a page, not draining it.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bowline_engine::{BoxFuture, PageLimit};
 use bowline_proto::{
@@ -13,7 +19,7 @@ use bowline_proto::{
     server::{Beat, PageView},
 };
 use bowline_ws::{ControlPayload, encode_ping};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{End, grants, speaks_bowline};
 use crate::{
@@ -31,67 +37,114 @@ pub(super) const READ_RETRY: Duration = Duration::from_millis(200);
 /// The most publications in one page: each costs an allocation, however small it is.
 const PAGE_MESSAGES_MAX: usize = 512;
 
-/// Runs until the connection must end.
-pub(super) async fn run(node: &Node, link: &Arc<Link>) -> End {
-    // The page being read: while it is waited for, everything else goes on.
-    let mut page: Option<BoxFuture<'_, Result<(), End>>> = None;
-    let mut timer = pin!(sleep(node.config.ping_interval));
-    loop {
+/// What the writing half keeps between polls: little, since every idle connection has it.
+#[derive(Default)]
+pub(super) struct Writing {
+    /// The page being read: while it is waited for, everything else goes on.
+    page: Option<BoxFuture<'static, Result<(), End>>>,
+    /// Nothing has happened since the chores were looked at.
+    looked: bool,
+    /// Bytes wait for the socket.
+    blocked: bool,
+}
+
+/// The writing half alone, until the connection must end.
+pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> End {
+    let mut writing = Writing::default();
+    let mut timer = pin!(timer(node));
+    poll_fn(|cx| writing.poll(cx, timer.as_mut(), node, link)).await
+}
+
+/// What wakes the writing half for heartbeats and deadlines.
+pub(super) fn timer(node: &Node) -> Sleep {
+    sleep(node.config.ping_interval)
+}
+
+impl Writing {
+    /// Does what there is to do; ready once the connection must end.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        node: &Arc<Node>,
+        link: &Arc<Link>,
+    ) -> Poll<End> {
+        loop {
+            if !self.looked {
+                if let Err(end) = self.look(timer.as_mut(), node, link) {
+                    return Poll::Ready(end);
+                }
+                self.looked = true;
+            }
+            // Others queued bytes, left this link behind, or want it to end.
+            let mut ready = link.poll_woken(cx).is_ready();
+            // The socket takes bytes again.
+            let writable = self.blocked && link.socket.poll_writable(cx).is_ready();
+            // A page was read and queued.
+            let mut ended = None;
+            if let Some(reading) = &mut self.page
+                && let Poll::Ready(read) = reading.as_mut().poll(cx)
+            {
+                self.page = None;
+                ended = read.err();
+                ready = true;
+            }
+            // A heartbeat or the send timeout is due.
+            ready |= timer.as_mut().poll(cx).is_ready();
+            if !ready && !writable {
+                return Poll::Pending;
+            }
+            if writable {
+                link.flush(node.clock.now());
+            }
+            if let Some(end) = ended {
+                return Poll::Ready(end);
+            }
+            self.looked = false;
+        }
+    }
+
+    /// Looks at what is to be done, and sets the timer for what is to be done later.
+    ///
+    /// # Errors
+    /// The connection must end.
+    fn look(
+        &mut self,
+        mut timer: Pin<&mut Sleep>,
+        node: &Arc<Node>,
+        link: &Arc<Link>,
+    ) -> Result<(), End> {
         let chores = link.chores();
         if chores.broken {
-            return End::Broken;
+            return Err(End::Broken);
         }
         if let Some(ending) = chores.ending {
-            return ending.into();
+            return Err(ending.into());
         }
-        if page.is_none()
+        self.blocked = chores.blocked;
+        if self.page.is_none()
             && let Some((channel, after)) = chores.catch_up
         {
-            page = Some(Box::pin(catch_up(node, link, channel, after)));
+            // Most that begin have missed nothing: those need no page.
+            if !link.rise(&channel, node.clock.now()) {
+                let page = catch_up(node.clone(), link.clone(), channel, after);
+                self.page = Some(Box::pin(page));
+            }
         }
-        let due = match beat(node, link).and_then(|due| Ok(due.min(token(node, link, due)?))) {
-            Ok(due) => due,
-            Err(code) => return End::code(code),
-        };
+        let due = beat(node, link).and_then(|due| Ok(due.min(token(node, link, due)?)));
+        let due = due.map_err(End::code)?;
         let stuck = link
             .stuck_since()
             .map(|since| since + node.config.send_timeout);
         if stuck.is_some_and(|deadline| node.clock.now() >= deadline) {
-            return End::code(Code::SendTimeout);
+            return Err(End::code(Code::SendTimeout));
         }
         let due = stuck.map_or(due, |deadline| due.min(node.clock.instant(deadline)));
         // A timer that is early only looks again, so it is not set anew for every byte that comes.
         if due < timer.deadline() || timer.is_elapsed() {
             timer.as_mut().reset(due);
         }
-        let mut ended = None;
-        let writable = poll_fn(|cx| {
-            // Others queued bytes, left this link behind, or want it to end.
-            let mut ready = link.poll_woken(cx).is_ready();
-            // The socket takes bytes again.
-            let writable = chores.blocked && link.socket.poll_writable(cx).is_ready();
-            // A page was read and queued.
-            if let Some(reading) = &mut page
-                && let Poll::Ready(read) = reading.as_mut().poll(cx)
-            {
-                page = None;
-                ended = read.err();
-                ready = true;
-            }
-            // A heartbeat or the send timeout is due.
-            ready |= timer.as_mut().poll(cx).is_ready();
-            if ready || writable {
-                Poll::Ready(writable)
-            } else {
-                Poll::Pending
-            }
-        });
-        if writable.await {
-            link.flush(node.clock.now());
-        }
-        if let Some(end) = ended {
-            return end;
-        }
+        Ok(())
     }
 }
 
@@ -137,17 +190,14 @@ fn token(node: &Node, link: &Link, otherwise: Instant) -> Result<Instant, Code> 
     }
 }
 
-/// Goes live where that is possible, else reads a page for a subscription that is still granted.
+/// Reads a page for a subscription that is still granted.
 async fn catch_up(
-    node: &Node,
-    link: &Arc<Link>,
+    node: Arc<Node>,
+    link: Arc<Link>,
     channel: Arc<Channel>,
     after: u64,
 ) -> Result<(), End> {
-    let channel = &channel;
-    if link.rise(channel, node.clock.now()) {
-        return Ok(());
-    }
+    let (node, link, channel) = (&*node, &link, &channel);
     if !grants::hold(node, link, channel).await? {
         return Ok(());
     }
