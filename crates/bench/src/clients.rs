@@ -28,6 +28,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     histogram::Histogram,
     http::{HEAD_BYTES_MAX, head_end},
+    stream::{Dialect, Stream},
     who::{Signer, Who},
     wire::{CLOSE, Walker, hello, ping, pong, upgrade},
 };
@@ -71,7 +72,7 @@ enum Stage {
 
 #[derive(Debug)]
 struct Client {
-    stream: TcpStream,
+    stream: Stream,
     stage: Stage,
     walker: Walker,
     /// Publications since the last `clock`.
@@ -98,6 +99,7 @@ struct Farewell {
 struct Clients<'a> {
     options: &'a ClientOptions,
     signer: Option<Signer>,
+    dialect: Dialect,
     epoll: OwnedFd,
     clients: Vec<Client>,
     welcomed: usize,
@@ -113,6 +115,7 @@ pub(crate) fn run(options: &ClientOptions) -> io::Result<()> {
     let mut clients = Clients {
         options,
         signer: options.who.signer()?,
+        dialect: options.who.dialect()?,
         epoll: epoll::create(CreateFlags::CLOEXEC)?,
         clients: Vec::with_capacity(options.count),
         welcomed: 0,
@@ -166,12 +169,12 @@ impl Clients<'_> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             socket.bind(&SocketAddr::from((self.options.source, 0)).into())?;
             socket.connect(&self.options.addr.into())?;
-            let mut stream = TcpStream::from(socket);
-            stream.set_nodelay(true)?;
+            let mut stream = self.dialect.over(TcpStream::from(socket))?;
+            stream.socket().set_nodelay(true)?;
             stream.write_all(&upgrade(self.options.who.offers_deflate()))?;
-            stream.set_nonblocking(true)?;
+            stream.socket().set_nonblocking(true)?;
             let index = EventData::new_u64(self.clients.len() as u64);
-            epoll::add(&self.epoll, &stream, index, EventFlags::IN)?;
+            epoll::add(&self.epoll, stream.socket(), index, EventFlags::IN)?;
             self.clients.push(Client {
                 stream,
                 stage: Stage::Upgrading(Vec::new()),
@@ -238,8 +241,9 @@ impl Clients<'_> {
         let Some(farewell) = &mut self.farewell else {
             return Err(io::Error::other("the server ended a connection"));
         };
-        epoll::delete(&self.epoll, &self.clients[index].stream)?;
-        self.clients[index].stream.shutdown(Shutdown::Both).ok();
+        let socket = self.clients[index].stream.socket();
+        epoll::delete(&self.epoll, socket)?;
+        socket.shutdown(Shutdown::Both).ok();
         farewell.ended += 1;
         if farewell.ended == self.options.count {
             println!("gone {} {}", farewell.told, farewell.closed);

@@ -19,6 +19,7 @@ use crate::{
     process::{Process, open_files_max},
     server::{Scratch, ServerCommand},
     source,
+    stream::Dialect,
     who::Who,
 };
 
@@ -64,6 +65,7 @@ pub(crate) struct Fleet {
     address: SocketAddr,
     bytes: usize,
     who: Who,
+    dialect: Dialect,
     next_source: usize,
 }
 
@@ -81,6 +83,7 @@ impl Fleet {
             address,
             bytes,
             who,
+            dialect: who.dialect()?,
             next_source: 0,
         })
     }
@@ -209,7 +212,7 @@ impl Fleet {
     fn connect_publishers(&mut self, count: usize) -> io::Result<()> {
         assert!(count <= IN_FLIGHT_MAX, "the bound of publishers");
         while self.publishers.len() < count {
-            let publisher = Publisher::connect(self.address, self.bytes)?;
+            let publisher = Publisher::connect(self.address, self.bytes, &self.dialect)?;
             self.publishers.push(publisher);
         }
         Ok(())

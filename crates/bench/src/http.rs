@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::wire::CHANNEL;
+use crate::{
+    stream::{Dialect, Stream},
+    wire::CHANNEL,
+};
 
 /// A head that is longer is not one of ours.
 pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -44,13 +47,17 @@ pub(crate) fn message_length(bytes: &[u8]) -> Option<usize> {
 /// A connection that publishes, one publication in flight at a time.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    stream: TcpStream,
+    stream: Stream,
     request: Vec<u8>,
 }
 
 impl Publisher {
     /// Connects; each publication will carry `bytes` bytes of data.
-    pub(crate) fn connect(address: SocketAddr, bytes: usize) -> io::Result<Self> {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        bytes: usize,
+        dialect: &Dialect,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
@@ -62,7 +69,7 @@ impl Publisher {
             body.len()
         );
         Ok(Self {
-            stream,
+            stream: dialect.over(stream)?,
             request: request.into_bytes(),
         })
     }

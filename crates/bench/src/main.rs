@@ -17,6 +17,7 @@ mod probe;
 mod process;
 mod report;
 mod server;
+mod stream;
 mod suite;
 mod who;
 mod wire;
@@ -39,7 +40,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// RSS per idle connection: guests, and users with a session and their personal channel.
+    /// RSS per idle connection: guests, users with a session and their personal channel, and TLS.
     Idle(Options),
     /// CPU per connection, from accept to `welcome`.
     Accept(Options),

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     http::{HEAD_BYTES_MAX, Publisher, head_end},
+    stream::Dialect,
     wire::{hello, payload_length, upgrade},
 };
 
@@ -26,7 +27,7 @@ pub(crate) struct Sample {
 pub(crate) fn probe(address: SocketAddr, bytes: usize) -> io::Result<Sample> {
     let mut stream = join(address, true)?;
     let welcome = read_frame(&mut stream)?;
-    let mut publisher = Publisher::connect(address, bytes)?;
+    let mut publisher = Publisher::connect(address, bytes, &Dialect::Plain)?;
     publisher.send()?;
     publisher.answer()?;
     let message = read_frame(&mut stream)?;

@@ -54,8 +54,9 @@ impl ServerCommand {
     ) -> io::Result<Vec<String>> {
         let (dir, config) = (scratch.path("data"), scratch.path("bowline.toml"));
         let access = who.settings(&scratch.path("key.pem"))?;
+        let server = who.server_settings(&scratch.path("tls.key.pem"), &scratch.path("tls.pem"))?;
         let settings = format!(
-            "[access]\napi_keys = [\"{API_KEY}\"]\n{access}\
+            "{server}[access]\napi_keys = [\"{API_KEY}\"]\n{access}\
              [[access.anonymous]]\nchannels = \"{CHANNEL}\"\nallow = [\"subscribe\"]\n\
              [engine]\ndata_dir = \"{dir}\"\n"
         );

@@ -73,9 +73,9 @@ pub(crate) fn run(options: &Options, measurements: &[Measurement]) -> io::Result
 pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
     let count = suite.options.connections;
     let rest = Duration::from_secs(suite.options.rest);
-    for who in [Who::Guests, Who::Hs256] {
+    for who in [Who::Guests, Who::Hs256, Who::Tls] {
         let server = suite.idle_bytes(&suite.server, who, count, rest)?;
-        let bare = suite.idle_bytes(&suite.bare, who, count, SETTLE)?;
+        let bare = suite.idle_bytes(&suite.bare, who.bare(), count, SETTLE)?;
         let what = format!("idle: RSS per connection, {count}, {}", who.name());
         print_row(&what, "bytes", server, bare);
     }
@@ -86,7 +86,7 @@ pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
 pub(crate) fn accept(suite: &Suite<'_>) -> io::Result<()> {
     let samples = suite.options.samples.max(1);
     let count = (suite.options.connections / samples).max(1);
-    for who in [Who::Guests, Who::Deflate, Who::Hs256, Who::Es256] {
+    for who in [Who::Guests, Who::Deflate, Who::Tls, Who::Hs256, Who::Es256] {
         let what = format!(
             "accept: CPU to welcome, {samples} x {count}, {}",
             who.name()
@@ -109,7 +109,7 @@ pub(crate) fn fanout(suite: &Suite<'_>) -> io::Result<()> {
     let subscribers = *suite.options.subscribers.first().unwrap_or(&1_000);
     let bytes = COMPRESSED_BYTES;
     let larger = Suite::new(suite.options, suite.server.clone(), bytes)?;
-    for who in [Who::Guests, Who::Deflate] {
+    for who in [Who::Guests, Who::Deflate, Who::Tls] {
         let (server, bare) = larger.fanout(who, subscribers, 1)?;
         let what = format!("fanout: {bytes} bytes, {subscribers}, {}", who.name());
         print_row(&what, "us", server, bare);
@@ -263,6 +263,8 @@ impl<'a> Suite<'a> {
         let is_bare = command.program == self.bare.program;
         let mut fleet = self.start(command, who)?;
         let speak = |fleet: &mut Fleet| {
+            // Since the last time, which may be long ago, the server has ended what was idle.
+            fleet.renew_publishers(1)?;
             fleet.publish(1)?;
             // The bare loop answers no pings.
             if is_bare { Ok(()) } else { fleet.ping() }
@@ -311,7 +313,7 @@ impl<'a> Suite<'a> {
         measure: impl Fn(&mut Fleet) -> io::Result<f64>,
     ) -> io::Result<(f64, f64)> {
         let mut server = self.start(&self.server, who)?;
-        let mut bare = self.start(&self.bare, who)?;
+        let mut bare = self.start(&self.bare, who.bare())?;
         prepare(&mut server)?;
         prepare(&mut bare)?;
         let mut samples = (Vec::new(), Vec::new());

@@ -8,14 +8,17 @@ use clap::ValueEnum;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
-use crate::wire::CHANNEL;
+use crate::{stream::Dialect, wire::CHANNEL};
 
 /// The secret of HS256 tokens, in the server's settings and here.
 const SECRET: &str = "a secret of this benchmark alone, which opens nothing";
 
-/// A key pair for ES256, made for tests; it opens nothing.
+/// A key pair for ES256 and TLS, made for tests; it opens nothing.
 const ES256_PRIVATE: &str = include_str!("../keys/es256.pem");
 const ES256_PUBLIC: &str = include_str!("../keys/es256.pub.pem");
+
+/// The certificate of 127.0.0.1 over the same key.
+const TLS_CERTIFICATE: &str = include_str!("../keys/tls.pem");
 
 /// When the tokens end: 2100.
 const EXPIRY_S: u64 = 4_102_444_800;
@@ -27,6 +30,8 @@ pub(crate) enum Who {
     Guests,
     /// The same, with permessage-deflate agreed on.
     Deflate,
+    /// Guests over TLS.
+    Tls,
     /// A user of its own each by an HS256 token, with a session, one channel and the personal one.
     Hs256,
     /// The same by ES256.
@@ -45,6 +50,7 @@ impl Who {
         match self {
             Self::Guests => "guest, 1 channel",
             Self::Deflate => "guest, 1 channel, deflate",
+            Self::Tls => "guest, 1 channel, TLS",
             Self::Hs256 => "HS256 user, session, 2 channels",
             Self::Es256 => "ES256 user, session, 2 channels",
         }
@@ -55,6 +61,7 @@ impl Who {
         match self {
             Self::Guests => "guests",
             Self::Deflate => "deflate",
+            Self::Tls => "tls",
             Self::Hs256 => "hs256",
             Self::Es256 => "es256",
         }
@@ -65,11 +72,39 @@ impl Who {
         matches!(self, Self::Deflate)
     }
 
+    /// The same as far as the bare loop can serve them, which has no TLS.
+    pub(crate) const fn bare(self) -> Self {
+        match self {
+            Self::Tls => Self::Guests,
+            other => other,
+        }
+    }
+
+    /// How they speak to the server, and whoever publishes to them.
+    pub(crate) fn dialect(self) -> io::Result<Dialect> {
+        match self {
+            Self::Tls => Dialect::secure(TLS_CERTIFICATE.as_bytes()),
+            _ => Ok(Dialect::Plain),
+        }
+    }
+
+    /// What serves them, as lines of the server's settings; what is in files is written to those.
+    pub(crate) fn server_settings(self, key_file: &str, chain_file: &str) -> io::Result<String> {
+        if self != Self::Tls {
+            return Ok(String::new());
+        }
+        std::fs::write(key_file, ES256_PRIVATE)?;
+        std::fs::write(chain_file, TLS_CERTIFICATE)?;
+        Ok(format!(
+            "[server]\ntls_certificate_file = \"{chain_file}\"\ntls_key_file = \"{key_file}\"\n"
+        ))
+    }
+
     /// What verifies the tokens, as lines of the server's settings below `[access]`; the public key
     /// is written to `key_file`.
     pub(crate) fn settings(self, key_file: &str) -> io::Result<String> {
         Ok(match self {
-            Self::Guests | Self::Deflate => String::new(),
+            Self::Guests | Self::Deflate | Self::Tls => String::new(),
             Self::Hs256 => format!("jwt_secret = \"{SECRET}\"\n"),
             Self::Es256 => {
                 std::fs::write(key_file, ES256_PUBLIC)?;
@@ -81,7 +116,7 @@ impl Who {
     /// What signs their tokens; none for guests.
     pub(crate) fn signer(self) -> io::Result<Option<Signer>> {
         let (algorithm, key) = match self {
-            Self::Guests | Self::Deflate => return Ok(None),
+            Self::Guests | Self::Deflate | Self::Tls => return Ok(None),
             Self::Hs256 => (
                 Algorithm::HS256,
                 EncodingKey::from_secret(SECRET.as_bytes()),
