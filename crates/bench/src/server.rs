@@ -1,7 +1,7 @@
 //! The server under test and the bare loop, as commands.
 //!
 //! Owns how they are built and started: `bowline serve` as it ships, with nothing in its settings but who may
-//! come in, or whatever the command line says.
+//! come in and how fast, or whatever the command line says.
 
 use std::{
     fs, io,
@@ -12,6 +12,9 @@ use std::{
 };
 
 use crate::{http::API_KEY, who::Who, wire::CHANNEL};
+
+/// Clients here dial as fast as they are answered, which is faster than the default lets them in.
+const HANDSHAKES_PER_SECOND: u32 = 100_000;
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -58,6 +61,7 @@ impl ServerCommand {
         let settings = format!(
             "{server}[access]\napi_keys = [\"{API_KEY}\"]\n{access}\
              [[access.anonymous]]\nchannels = \"{CHANNEL}\"\nallow = [\"subscribe\"]\n\
+             [websocket]\nhandshakes_per_second = {HANDSHAKES_PER_SECOND}\n\
              [engine]\ndata_dir = \"{dir}\"\n"
         );
         fs::write(&config, settings)?;
