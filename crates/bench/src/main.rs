@@ -29,6 +29,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use who::Who;
 
 /// Measures a server beside a bare loop that accepts, upgrades and sends the same bytes.
 #[derive(Debug, Parser)]
@@ -72,6 +73,10 @@ struct Options {
     /// measured. Default: `bowline serve` with its defaults, built in release.
     #[arg(long)]
     server: Option<String>,
+    /// Rows of these kinds of clients alone, of those that have rows of their own: a server that speaks no
+    /// TLS has none of it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Who>,
     /// Connections of all but `fanout`, `latency` and `flat`.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
@@ -102,6 +107,14 @@ struct Options {
     /// Publications of `latency` and `unrelated`.
     #[arg(long, default_value_t = 200)]
     publications: u64,
+}
+
+impl Options {
+    /// Those of `all` that are asked for.
+    fn wanted<const N: usize>(&self, all: [Who; N]) -> impl Iterator<Item = Who> {
+        all.into_iter()
+            .filter(|who| self.only.is_empty() || self.only.contains(who))
+    }
 }
 
 fn main() -> ExitCode {

@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options, measurements: &[Measurement]) -> io::Result
 pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
     let count = suite.options.connections;
     let rest = Duration::from_secs(suite.options.rest);
-    for who in [Who::Guests, Who::Hs256, Who::Tls] {
+    for who in suite.options.wanted([Who::Guests, Who::Hs256, Who::Tls]) {
         let server = suite.idle_bytes(&suite.server, who, count, rest)?;
         let bare = suite.idle_bytes(&suite.bare, who.bare(), count, SETTLE)?;
         let what = format!("idle: RSS per connection, {count}, {}", who.name());
@@ -86,7 +86,8 @@ pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
 pub(crate) fn accept(suite: &Suite<'_>) -> io::Result<()> {
     let samples = suite.options.samples.max(1);
     let count = (suite.options.connections / samples).max(1);
-    for who in [Who::Guests, Who::Deflate, Who::Tls, Who::Hs256, Who::Es256] {
+    let all = [Who::Guests, Who::Deflate, Who::Tls, Who::Hs256, Who::Es256];
+    for who in suite.options.wanted(all) {
         let what = format!(
             "accept: CPU to welcome, {samples} x {count}, {}",
             who.name()
@@ -109,7 +110,7 @@ pub(crate) fn fanout(suite: &Suite<'_>) -> io::Result<()> {
     let subscribers = *suite.options.subscribers.first().unwrap_or(&1_000);
     let bytes = COMPRESSED_BYTES;
     let larger = Suite::new(suite.options, suite.server.clone(), bytes)?;
-    for who in [Who::Guests, Who::Deflate, Who::Tls] {
+    for who in suite.options.wanted([Who::Guests, Who::Deflate, Who::Tls]) {
         let (server, bare) = larger.fanout(who, subscribers, 1)?;
         let what = format!("fanout: {bytes} bytes, {subscribers}, {}", who.name());
         print_row(&what, "us", server, bare);

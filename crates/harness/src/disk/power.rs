@@ -6,8 +6,6 @@
 
 use std::{fs, time::Duration};
 
-use tokio::time::sleep;
-
 use super::{
     Polling, check,
     crew::{Crew, Track},
@@ -19,6 +17,7 @@ use crate::{
     process::Server,
     rng::Rng,
     scenario::{RunError, RunOptions},
+    tracer::{SyncFault, Tracer},
     verdict::Verdict,
 };
 
@@ -28,9 +27,11 @@ const ROUNDS_SHORT: u64 = 4;
 /// In which a log must be found out that was never synced.
 const LYING_ROUNDS: u64 = 20;
 const IMAGE_BYTES: u64 = 1 << 30;
-const FIRST_ACKS_DEADLINE: Duration = Duration::from_secs(20);
-/// From the first acks to the cut.
-const BUSY_MS: (u64, u64) = (100, 900);
+const ACKS_DEADLINE: Duration = Duration::from_secs(20);
+/// By then a round is cut: long before any publisher has said all that it has to say.
+const ACKED_MAX: usize = PUBLISHERS * 150;
+/// How late a sync is that the cut should come before, where that can be had.
+const SYNC_DELAY: Duration = Duration::from_millis(5);
 /// What a full run owes.
 const ACKED_FULL: u64 = 300_000;
 const DISCARDED_FULL: u64 = 200;
@@ -111,21 +112,30 @@ async fn rounds_of(
     let mut image = Image::create(&options.folder, IMAGE_BYTES, "loop").await?;
     let mut rng = Rng::new(options.seed);
     let mut totals = Totals::default();
+    let can_delay = Tracer::is_there().await;
     let mut server = serve(&options.server, &options.folder, environment).await?;
     let mut before = Vec::new();
     while totals.rounds < rounds && totals.found.violations.is_empty() {
         totals.rounds += 1;
         let crew = Crew::start(server.address(), totals.rounds, PUBLISHERS);
-        let busy = rng.millis(BUSY_MS.0, BUSY_MS.1);
-        wait_busy(&crew).await?;
-        sleep(busy).await;
+        wait_acked(&crew, rng.index(ACKED_MAX)).await?;
         totals.compactions += detail(&server, "compactions").await;
+        // Three of four cuts come when there is most to lose: between a write and its sync, which is
+        // late so that the cut falls before it.
+        let when_written = totals.rounds % 4 != 0;
+        let tracer = match (when_written && can_delay, server.id()) {
+            (true, Some(id)) => {
+                let late = SyncFault::Delay(SYNC_DELAY);
+                Some(Tracer::start(id, late, &options.folder).await?)
+            }
+            _ => None,
+        };
         let cutter = image.cutter().await?;
         crew.end();
-        // Three of four cuts come when there is most to lose.
-        cutter.cut(totals.rounds % 4 != 0).await?;
+        cutter.cut(when_written).await?;
         let bytes = image.log_bytes()?;
         server.kill().await?;
+        drop(tracer);
         let tracks = crew.tracks().await;
         totals.acked += tracks.iter().map(|track| track.acked() as u64).sum::<u64>();
         image.remount().await?;
@@ -154,10 +164,10 @@ async fn rounds_of(
     Ok(totals)
 }
 
-/// Until every second publisher can have been answered.
-async fn wait_busy(crew: &Crew) -> Result<(), RunError> {
-    let polling = Polling::new("the first acks", FIRST_ACKS_DEADLINE);
-    while crew.acked() < PUBLISHERS as u64 / 2 {
+/// Until so many were acked, and every second publisher can have been answered.
+async fn wait_acked(crew: &Crew, acked: usize) -> Result<(), RunError> {
+    let polling = Polling::new("enough acks", ACKS_DEADLINE);
+    while crew.acked() < acked.max(PUBLISHERS / 2) as u64 {
         polling.again().await?;
     }
     Ok(())
