@@ -10,6 +10,7 @@ mod stream;
 
 use std::{
     convert::Infallible,
+    future::ready,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -26,6 +27,7 @@ use axum::{
     response::IntoResponse,
 };
 use bowline_proto::{Code, message::ErrorInfo};
+use futures_util::future::Either;
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -44,10 +46,11 @@ use tokio::{
 
 use crate::{
     config::Config,
-    http::ApiError,
+    http::{ApiError, tally},
     limits::{client_address, is_trusted},
     node::Node,
     tls::Tls,
+    upgrade::enter_directly,
 };
 pub(crate) use stream::{Stream, Transport};
 
@@ -185,15 +188,18 @@ impl Acceptor {
                 Instant::now() + config.connection_timeout
             };
             let refused = check_head(config, request.headers(), request.uri().path_and_query());
+            let begun = Instant::now();
+            let at_once = match refused {
+                Ok(()) => enter_directly(&self.node, &mut request, peer, deadline),
+                Err(refused) => Some(refused.into_response()),
+            };
+            if let Some(mut answer) = at_once {
+                tally(&self.node, begun, &mut answer);
+                return Either::Left(ready(Ok::<Response<Body>, Infallible>(answer)));
+            }
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(Deadline(deadline));
-            let answer = refused.is_ok().then(|| routes.call(request));
-            async move {
-                match (answer, refused) {
-                    (Some(answer), _) => answer.await,
-                    (None, refused) => Ok::<Response<Body>, Infallible>(refused.into_response()),
-                }
-            }
+            Either::Right(routes.call(request))
         });
         let io = TokioIo::new(stream);
         let mut http = http1::Builder::new();

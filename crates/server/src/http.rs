@@ -98,7 +98,7 @@ impl HttpApi {
 
     /// Counts what its requests are answered, once however many of these a request passes.
     pub(crate) fn counted(&self, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(self.clone(), tally))
+        router.layer(middleware::from_fn_with_state(self.clone(), measure))
     }
 
     fn guarded(&self, router: Router) -> Router {
@@ -129,20 +129,24 @@ async fn guard(State(api): State<HttpApi>, request: Request, next: Next) -> Resp
 #[derive(Clone, Copy)]
 struct Measured;
 
-async fn tally(State(api): State<HttpApi>, mut request: Request, next: Next) -> Response {
+async fn measure(State(api): State<HttpApi>, mut request: Request, next: Next) -> Response {
     let is_inner = request.extensions_mut().insert(Measured).is_some();
     let begun = Instant::now();
     let mut response = next.run(request).await;
-    if is_inner {
-        return response;
-    }
-    if let Some(code) = response.extensions_mut().remove::<Code>() {
-        api.node.counters.errors.add(code);
-    }
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        api.node.counters.http_requests.since(begun);
+    if !is_inner {
+        tally(&api.node, begun, &mut response);
     }
     response
+}
+
+/// Counts an answer, once, with the time that it took.
+pub(crate) fn tally(node: &Node, begun: Instant, response: &mut Response) {
+    if let Some(code) = response.extensions_mut().remove::<Code>() {
+        node.counters.errors.add(code);
+    }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        node.counters.http_requests.since(begun);
+    }
 }
 
 #[cfg(test)]

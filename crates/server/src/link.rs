@@ -32,7 +32,7 @@ use crate::{
     frames::{Compression, Mode, Shared, server_frame},
     limits::Pass,
     node::Node,
-    outbox::Outbox,
+    outbox::{Outbox, Written},
     pages::EncodedPage,
     socket::Socket,
     stats::{Counters, RecentErrors},
@@ -281,13 +281,19 @@ impl Link {
         };
         inner.counts.catchups_started += u32::from(delivery.fell);
         if delivery.count > 0 {
-            let items = tail
+            let mut items = tail
                 .from(delivery.first)
                 .take(delivery.count)
                 .map(|(shared, _)| shared);
             let form = (self.mode, self.compression);
-            inner.queue(form, channel, &delivery, items, None);
-            inner.flush(&self.socket, now);
+            if (delivery.count, delivery.missed) == (1, None)
+                && let Some(shared) = items.next()
+            {
+                inner.write(shared.frame(self.mode, self.compression), &self.socket, now);
+            } else {
+                inner.queue(form, channel, &delivery, items, None);
+                inner.flush(&self.socket, now);
+            }
         }
         delivery.fell || inner.is_blocked(&self.socket) || inner.broken
     }
@@ -643,8 +649,19 @@ impl Inner {
         !self.outbox.is_empty() || socket.holds_bytes()
     }
 
+    fn write(&mut self, frame: &Bytes, socket: &Socket, now: Time) {
+        self.counts.messages_out += 1;
+        let outcome = self.outbox.write(frame, socket);
+        self.note_written(outcome, now);
+    }
+
     fn flush(&mut self, socket: &Socket, now: Time) {
-        let Ok(written) = self.outbox.flush(socket) else {
+        let outcome = self.outbox.flush(socket);
+        self.note_written(outcome, now);
+    }
+
+    fn note_written(&mut self, outcome: io::Result<Written>, now: Time) {
+        let Ok(written) = outcome else {
             self.broken = true;
             return;
         };

@@ -42,6 +42,32 @@ impl Outbox {
         self.queue.push_back(frame);
     }
 
+    /// Writes a frame at once where nothing is before it, without a queue for what the socket takes
+    /// whole; else queues it and writes what there is.
+    ///
+    /// # Errors
+    /// The socket's own; the link is then dead.
+    pub(crate) fn write(&mut self, frame: &Bytes, socket: &Socket) -> Result<Written> {
+        if !self.is_empty() || !socket.writes_through() {
+            self.push(frame.clone());
+            return self.flush(socket);
+        }
+        let bytes = match socket.try_write(frame) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if bytes < frame.len() {
+            self.push(frame.slice(bytes..));
+        }
+        Ok(Written {
+            bytes,
+            moved: bytes > 0,
+            all: bytes == frame.len(),
+        })
+    }
+
     /// Writes what the socket takes without waiting.
     ///
     /// # Errors
@@ -55,18 +81,10 @@ impl Outbox {
             if !flushed.all {
                 return Ok(written);
             }
-            if self.queue.is_empty() {
-                break;
-            }
-            let mut slices = [IoSlice::new(&[]); WRITE_BUFFERS_MAX];
-            let mut count = 0;
-            for (slice, frame) in slices.iter_mut().zip(&self.queue) {
-                *slice = IoSlice::new(frame);
-                count += 1;
-            }
-            let outcome = match &slices[..count] {
-                [only] => socket.try_write(only),
-                several => socket.try_write_vectored(several),
+            let outcome = match self.queue.len() {
+                0 => break,
+                1 => socket.try_write(&self.queue[0]),
+                _ => self.write_several(socket),
             };
             match outcome {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -98,6 +116,16 @@ impl Outbox {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    fn write_several(&self, socket: &Socket) -> Result<usize> {
+        let mut slices = [IoSlice::new(&[]); WRITE_BUFFERS_MAX];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(frame);
+            count += 1;
+        }
+        socket.try_write_vectored(&slices[..count])
     }
 
     fn advance(&mut self, mut bytes: usize) {

@@ -95,6 +95,11 @@ impl Socket {
         }
     }
 
+    /// Whether what it takes is always on its way at once.
+    pub(crate) const fn writes_through(&self) -> bool {
+        !matches!(self, Self::Tls(_))
+    }
+
     /// Waits until there may be something to read.
     pub(crate) async fn readable(&self) -> Result<()> {
         poll_fn(|cx| self.poll_readable(cx)).await

@@ -17,7 +17,7 @@ use axum::{
     body::Body,
     extract::{Path, Query, Request, State},
     handler::Handler,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header},
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
@@ -34,10 +34,11 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     accept::{Deadline, Stream, Transport, client_of, only},
+    config::Config,
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::ApiError,
-    limits::{Pass, Refusal},
+    limits::{Pass, Refusal, client_address},
     link::Link,
     node::Node,
     socket::Socket,
@@ -78,9 +79,8 @@ struct Entry {
     mode: Mode,
     extensions: Extensions,
     origin: Option<Box<str>>,
-    ip: Option<IpAddr>,
+    way: Way,
     plain: PlainRequest,
-    upgraded: OnUpgrade,
 }
 
 /// A connection right behind its upgrade.
@@ -169,6 +169,15 @@ pub(crate) async fn session(
     upgrade(node, params.get("token"), channels, request).await
 }
 
+/// The way on which a request came.
+struct Way {
+    /// Whose connection it would be, where that is known.
+    ip: Option<IpAddr>,
+    /// The peer, where this server's own loop has accepted it; its socket is set up, then.
+    peer: Option<SocketAddr>,
+    upgraded: OnUpgrade,
+}
+
 async fn upgrade(
     node: Arc<Node>,
     token: Option<&String>,
@@ -181,18 +190,73 @@ async fn upgrade(
     if !parts.headers.contains_key(header::UPGRADE) {
         return verdict::answer(&node, &parts, ip, token.map(String::as_str)).await;
     }
-    if has_body(&parts.headers) {
+    let deadline = parts.extensions.get().copied();
+    let Deadline(deadline) =
+        deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
+    let plain = PlainRequest {
+        token: token.cloned(),
+        channels,
+        deadline,
+    };
+    let way = Way {
+        ip,
+        peer: None,
+        upgraded,
+    };
+    let head = (&parts.method, parts.version, &parts.headers);
+    enter(node, head, way, plain)
+}
+
+/// The way past the routes for what nearly every client asks, `GET /ws` with an upgrade and nothing
+/// else, of this server's own accept loop; none for what the routes must answer.
+pub(crate) fn enter_directly<B>(
+    node: &Arc<Node>,
+    request: &mut hyper::Request<B>,
+    peer: SocketAddr,
+    deadline: Instant,
+) -> Option<Response<Body>> {
+    let is_direct = request.method() == Method::GET
+        && request.uri().path() == "/ws"
+        && request.uri().query().is_none()
+        && request.headers().contains_key(header::UPGRADE)
+        // Which answers fewer peers than this.
+        && !node.config.dev;
+    if !is_direct {
+        return None;
+    }
+    let upgraded = hyper::upgrade::on(&mut *request);
+    let proxies = &node.config.trusted_proxies;
+    let way = Way {
+        ip: Some(client_address(proxies, peer.ip(), request.headers())),
+        peer: Some(peer),
+        upgraded,
+    };
+    let plain = PlainRequest {
+        token: None,
+        channels: Vec::new(),
+        deadline,
+    };
+    let head = (request.method(), request.version(), request.headers());
+    Some(enter(node.clone(), head, way, plain))
+}
+
+fn enter(
+    node: Arc<Node>,
+    (method, version, headers): (&Method, Version, &HeaderMap),
+    way: Way,
+    plain: PlainRequest,
+) -> Response<Body> {
+    if has_body(headers) {
         return refuse(400, None, "a WebSocket upgrade has no body");
     }
-    let fields: Vec<(&str, &[u8])> = parts
-        .headers
+    let fields: Vec<(&str, &[u8])> = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
     let judged = accept(
         UpgradeRequest {
-            method: parts.method.as_str(),
-            is_http_1_1: parts.version == Version::HTTP_11,
+            method: method.as_str(),
+            is_http_1_1: version == Version::HTTP_11,
             headers: fields.iter().copied(),
         },
         &[SUBPROTOCOL],
@@ -209,23 +273,15 @@ async fn upgrade(
     } else {
         Mode::Plain
     };
-    let origin: Option<Box<str>> = only(&parts.headers, &header::ORIGIN).map(Into::into);
-    let from = (origin.as_deref(), only(&parts.headers, &header::HOST));
-    let outcome = judge(&node, from, ip, mode);
-    let deadline = parts.extensions.get().copied();
-    let Deadline(deadline) =
-        deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
+    let origin: Option<Box<str>> = only(headers, &header::ORIGIN).map(Into::into);
+    let from = (origin.as_deref(), only(headers, &header::HOST));
+    let outcome = judge(&node, from, way.ip, mode);
     let entry = Entry {
         mode,
         extensions: accepted.extensions,
         origin,
-        ip,
-        plain: PlainRequest {
-            token: token.cloned(),
-            channels,
-            deadline,
-        },
-        upgraded,
+        way,
+        plain,
     };
     match begin(node, entry, outcome) {
         Ok(()) => answer(&accepted),
@@ -321,19 +377,29 @@ fn refuse(
     response
 }
 
+/// What every socket of a connection is set to; those of a listener have what the listener has.
+pub(crate) fn set_up(socket: socket2::SockRef<'_>, config: &Config) {
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(config.socket_send_buffer_bytes);
+}
+
 /// Takes the socket over and serves it, or says why it is refused.
 async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Option<Connection> {
-    let (transport, received) = take_over(entry.upgraded, entry.plain.deadline).await?;
+    let Way { ip, peer, upgraded } = entry.way;
+    let (transport, received) = take_over(upgraded, entry.plain.deadline).await?;
     let tcp = match &transport {
         Transport::Tcp(tcp) => tcp,
         Transport::Tls(stream) => stream.get_ref().0,
     };
-    let peer = tcp.peer_addr().ok()?;
-    let _ = tcp.set_nodelay(true);
-    let buffer = node.config.socket_send_buffer_bytes;
-    let _ = socket2::SockRef::from(tcp).set_send_buffer_size(buffer);
-    // An embedding program may not tell addresses; the socket knows its own.
-    let outcome = match (outcome, entry.ip) {
+    let peer = match peer {
+        Some(peer) => peer,
+        // An embedding program may not tell addresses; the socket knows its own.
+        None => {
+            set_up(socket2::SockRef::from(tcp), &node.config);
+            tcp.peer_addr().ok()?
+        }
+    };
+    let outcome = match (outcome, ip) {
         (Ok(pass), None) => pass
             .locate(peer.ip(), entry.mode == Mode::Bowline)
             .map(|()| pass),
@@ -342,7 +408,7 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> O
     let arrival = Arrival {
         mode: entry.mode,
         extensions: entry.extensions,
-        peer: SocketAddr::new(entry.ip.unwrap_or(peer.ip()), peer.port()),
+        peer: SocketAddr::new(ip.unwrap_or(peer.ip()), peer.port()),
         origin: entry.origin,
         plain: entry.plain,
         socket: match transport {
