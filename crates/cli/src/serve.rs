@@ -47,7 +47,12 @@ pub(crate) fn serve(settings: Settings) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(settings))
+    // In a task: what is accepted then begins on the thread that has accepted it.
+    let serving = runtime.spawn(run(settings));
+    match runtime.block_on(serving) {
+        Ok(outcome) => outcome,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
 }
 
 async fn run(settings: Settings) -> Result<(), ServeError> {
