@@ -217,6 +217,7 @@ impl Loading {
         let keys: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
         let keys = keys.iter().map(String::as_str).chain(table::LISTS);
         let problem = match nearest::nearest(key, keys) {
+            Some(near) if near == key => format!("is a list of tables: [[{key}]] in the file"),
             Some(near) => format!("no such setting; did you mean {near}?"),
             None => "no such setting; `bowline config print` lists them all".to_owned(),
         };

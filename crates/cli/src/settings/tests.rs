@@ -163,7 +163,12 @@ fn all_problems_come_at_once_with_key_and_source() {
         ("WEBSOCKET_MAX_MESSAGE_SIZ", "1"),
         ("BOWLINE_LISTEN", "nowhere"),
     ];
-    let found = problems(&sources(Some(&file), &environment, &[("no.such", "1")])).join("\n");
+    let found = problems(&sources(
+        Some(&file),
+        &environment,
+        &[("no.such", "1"), ("channels", "a")],
+    ))
+    .join("\n");
     let path = file.0.display().to_string();
     for expected in [
         format!("top ({path}): no such setting"),
@@ -183,13 +188,14 @@ fn all_problems_come_at_once_with_key_and_source() {
             .to_owned(),
         "server.listen (environment BOWLINE_LISTEN): must be an address".to_owned(),
         "no.such (--set): no such setting".to_owned(),
+        "channels (--set): is a list of tables: [[channels]] in the file".to_owned(),
     ] {
         assert!(
             found.contains(&expected),
             "missing: {expected}\nin:\n{found}"
         );
     }
-    assert_eq!(found.lines().count(), 13, "{found}");
+    assert_eq!(found.lines().count(), 14, "{found}");
 }
 
 #[test]
