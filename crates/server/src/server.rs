@@ -214,7 +214,6 @@ impl Server {
     ) -> io::Result<()> {
         let routes = upgrade::router(self.node.clone()).merge(self.http.plain_routes());
         let routes = self.http.complete(routes);
-        upgrade::set_up(socket2::SockRef::from(&listener), &self.node.config);
         let acceptor = Acceptor::new(self.node.clone(), routes, self.tls.clone());
         tokio::pin!(shutdown);
         loop {

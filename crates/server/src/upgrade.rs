@@ -34,7 +34,6 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     accept::{Deadline, Stream, Transport, client_of, only},
-    config::Config,
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::ApiError,
@@ -173,7 +172,7 @@ pub(crate) async fn session(
 struct Way {
     /// Whose connection it would be, where that is known.
     ip: Option<IpAddr>,
-    /// The peer, where this server's own loop has accepted it; its socket is set up, then.
+    /// The peer, where this server's own loop has accepted it.
     peer: Option<SocketAddr>,
     upgraded: OnUpgrade,
 }
@@ -377,12 +376,6 @@ fn refuse(
     response
 }
 
-/// What every socket of a connection is set to; those of a listener have what the listener has.
-pub(crate) fn set_up(socket: socket2::SockRef<'_>, config: &Config) {
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_send_buffer_size(config.socket_send_buffer_bytes);
-}
-
 /// Takes the socket over and serves it, or says why it is refused.
 async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Option<Connection> {
     let Way { ip, peer, upgraded } = entry.way;
@@ -391,13 +384,13 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> O
         Transport::Tcp(tcp) => tcp,
         Transport::Tls(stream) => stream.get_ref().0,
     };
+    let _ = tcp.set_nodelay(true);
+    let buffer = node.config.socket_send_buffer_bytes;
+    let _ = socket2::SockRef::from(tcp).set_send_buffer_size(buffer);
     let peer = match peer {
         Some(peer) => peer,
         // An embedding program may not tell addresses; the socket knows its own.
-        None => {
-            set_up(socket2::SockRef::from(tcp), &node.config);
-            tcp.peer_addr().ok()?
-        }
+        None => tcp.peer_addr().ok()?,
     };
     let outcome = match (outcome, ip) {
         (Ok(pass), None) => pass

@@ -11,7 +11,7 @@ use bowline_ws::{ClientRequest, Decoder, Event, Limits, MessageKind, Role, encod
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -51,7 +51,11 @@ struct Client {
 
 impl Client {
     async fn dial(address: &str, target: &str, protocols: &[&str]) -> Self {
-        let mut socket = TcpStream::connect(address).await.expect("it listens");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // Who does not read is soon felt by the server: else the kernel takes megabytes for it.
+        socket.set_recv_buffer_size(64 << 10).expect("it is set");
+        let to = address.parse().expect("an address");
+        let mut socket = socket.connect(to).await.expect("it listens");
         let request = ClientRequest {
             host: address,
             target,
