@@ -10,7 +10,8 @@
     scripts/proof.py record NAME [--seed N] [--seconds N] [--failed] --totals acked=5 rounds=3 ...
 
 A record holds what is shown (`title`), by which `command`, on which `paths` the claim rests, what is
-`owed`, and its `runs`. A run is stale once something under `paths` differs from what it ran on. The
+`owed`, and its `runs`. A run is stale once something under `paths`, but for
+tests, differs from what it ran on. The
 totals of the runs on the present content are summed and compared with what is owed: at least that
 much, and exactly 0 where 0 is owed. Totals named *_max and *_min are the extreme of all runs. A run that failed adds nothing, and as long as its content is the
 present one nothing is shown. A run on a dirty tree is not recorded.
@@ -52,12 +53,14 @@ class Repository:
         return done.stdout
 
     def content(self, commit, paths):
-        """A name for the content of these paths at a commit; None if the commit is not known here."""
+        """A name for the content of these paths at a commit, but for their tests; None if the commit is not
+        known here."""
         try:
-            listed = self.git("ls-tree", commit, "--", *paths)
+            listed = self.git("ls-tree", "-r", commit, "--", *paths)
         except Problem:
             return None
-        return self.git("hash-object", "--stdin", stdin=listed).strip()[:TREE_LENGTH]
+        product = "".join(line + "\n" for line in listed.splitlines() if not is_test(line.partition("\t")[2]))
+        return self.git("hash-object", "--stdin", stdin=product).strip()[:TREE_LENGTH]
 
     def refuse_dirty(self):
         dirty = self.git(
@@ -92,6 +95,10 @@ class Repository:
     def write(self, record):
         path = self.root / "docs/proof" / f"{record['name']}.json"
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def is_test(path):
+    return any(part in ("tests", "tests.rs") for part in path.split("/"))
 
 
 def check_fields(where, value, fields):

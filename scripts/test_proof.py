@@ -59,6 +59,7 @@ class ProofTest(unittest.TestCase):
         self.assertEqual(self.summary().verdict(), "not run")
         self.assertEqual(self.record("acked=6", "lost=0", "lag_max=3"), 0)
         self.assertEqual(self.summary().verdict(), "less than is owed")
+        (self.root / "code/tests.rs").write_text("a test is no part of what runs")
         self.commit()
         self.record("acked=5", "lost=0", "lag_max=2")
         summary = self.summary()

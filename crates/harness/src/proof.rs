@@ -136,11 +136,18 @@ impl ProofRun {
     }
 }
 
-/// A name for the content of these paths at HEAD.
+/// A name for the content of these paths at HEAD; tests are none of it.
 fn content(top: &Path, paths: &[String]) -> Result<String, ProofError> {
-    let mut list = vec!["ls-tree", "HEAD", "--"];
+    let mut list = vec!["ls-tree", "-r", "HEAD", "--"];
     list.extend(paths.iter().map(String::as_str));
     let listed = git(top, &list)?;
+    let is_test = |line: &&str| {
+        let path = line.split_once('\t').map_or("", |(_, path)| path);
+        path.split('/')
+            .any(|part| matches!(part, "tests" | "tests.rs"))
+    };
+    let product = listed.lines().filter(|line| !is_test(line));
+    let listed: String = product.map(|line| format!("{line}\n")).collect();
     let hash = git_with(top, &["hash-object", "--stdin"], &listed)?;
     Ok(hash.chars().take(12).collect())
 }
@@ -230,16 +237,21 @@ mod tests {
         repository.run().unwrap();
         repository.commit();
         repository.run().unwrap();
+        // A test is no part of what runs.
+        fs::write(repository.0.join("code/tests.rs"), "2").unwrap();
+        repository.commit();
+        repository.run().unwrap();
         fs::write(repository.0.join("code/a"), "2").unwrap();
         repository.commit();
         repository.run().unwrap();
         let runs = read(&repository.record()).unwrap().runs;
-        assert_eq!(runs.len(), 3);
+        assert_eq!(runs.len(), 4);
         assert_ne!(runs[0].commit, runs[1].commit);
         assert_eq!(runs[0].tree, runs[1].tree);
-        assert_ne!(runs[1].tree, runs[2].tree);
-        assert_eq!((runs[2].seed, runs[2].totals["acked"]), (7, 4));
-        assert_eq!(runs[2].date.len(), "2000-01-01".len());
+        assert_eq!(runs[1].tree, runs[2].tree);
+        assert_ne!(runs[2].tree, runs[3].tree);
+        assert_eq!((runs[3].seed, runs[3].totals["acked"]), (7, 4));
+        assert_eq!(runs[3].date.len(), "2000-01-01".len());
     }
 
     #[test]
