@@ -56,6 +56,8 @@ pub(crate) enum Ended {
 pub(crate) struct Sent {
     pub(crate) data: Bytes,
     pub(crate) target: Target,
+    /// How many processes of the server there had been by then.
+    pub(crate) processes: u64,
     /// Exactly one, once all has settled.
     pub(crate) ends: Vec<Ended>,
 }

@@ -26,7 +26,7 @@ const PAGE: PageLimit = PageLimit {
 pub(crate) struct Entry {
     pub(crate) term: u32,
     pub(crate) data: Bytes,
-    /// Counts all commits of a seed.
+    /// Counts all commits of a seed; what was found at an opening has one number.
     pub(crate) commit: u64,
 }
 
@@ -103,10 +103,8 @@ impl Truth {
         (log.epoch == position.epoch && entry.term == position.term).then_some(entry.commit)
     }
 
-    fn add(&mut self, channel: &Arc<str>, epoch: u64, publication: &Publication) {
-        self.commits += 1;
+    fn add(&mut self, channel: &Arc<str>, epoch: u64, publication: &Publication, commit: u64) {
         let data = publication.data.bytes().clone();
-        let commit = self.commits;
         if epoch == 0 {
             self.live
                 .entry(channel.clone())
@@ -134,6 +132,11 @@ impl Truth {
             .insert(publication.offset, Entry { term, data, commit });
     }
 
+    fn next_commit(&mut self) -> u64 {
+        self.commits += 1;
+        self.commits
+    }
+
     /// Notes how far retention has come.
     pub(crate) fn note_floor(&mut self, channel: &str, state: &ChannelState) {
         if let (Some(log), ChannelState::Present(record)) = (self.logs.get_mut(channel), state)
@@ -147,6 +150,8 @@ impl Truth {
     /// disk was put back; what is new had an unknown fate.
     pub(crate) fn reconcile(&mut self, node: &Node, channels: &[Arc<str>], is_older: bool) {
         self.rewinds += u64::from(is_older);
+        // What nobody has heard of was committed in an order that nothing tells.
+        let commit = self.next_commit();
         if is_older {
             // With the log went the keys by which a repetition is known.
             let live = self.live.values().flatten();
@@ -162,7 +167,7 @@ impl Truth {
                 ChannelState::Absent => self.lose(channel, 0, 0, is_older),
                 ChannelState::Present(record) => {
                     self.lose(channel, record.epoch, record.head, is_older);
-                    self.compare(node, channel, record.floor - 1, is_older);
+                    self.compare(node, channel, record.floor - 1, is_older, commit);
                 }
             }
         }
@@ -185,7 +190,7 @@ impl Truth {
         }
     }
 
-    fn compare(&mut self, node: &Node, channel: &Arc<str>, from: u64, is_older: bool) {
+    fn compare(&mut self, node: &Node, channel: &Arc<str>, from: u64, is_older: bool, commit: u64) {
         let mut after = from;
         while let Ok(Some(page)) = node.read(channel, after, PAGE) {
             for publication in &page.publications {
@@ -195,14 +200,14 @@ impl Truth {
                     .get(channel)
                     .and_then(|log| log.entries.get(&publication.offset));
                 match known {
-                    None => self.add(channel, page.epoch, publication),
+                    None => self.add(channel, page.epoch, publication, commit),
                     Some(known)
                         if known.term == publication.term
                             && known.data == *publication.data.bytes() => {}
                     // A write of unknown fate that only the older disk has kept.
                     Some(_) if is_older => {
                         self.lose(channel, page.epoch, publication.offset - 1, true);
-                        self.add(channel, page.epoch, publication);
+                        self.add(channel, page.epoch, publication, commit);
                     }
                     Some(_) => self.faults.push(format!(
                         "log: {channel} has another {} after a restart",
@@ -222,6 +227,8 @@ pub(crate) struct Ear(pub(crate) Arc<Mutex<Truth>>);
 
 impl Listener for Ear {
     fn published(&self, channel: &Arc<str>, epoch: u64, publication: &Arc<Publication>) {
-        lock(&self.0).add(channel, epoch, publication);
+        let mut truth = lock(&self.0);
+        let commit = truth.next_commit();
+        truth.add(channel, epoch, publication, commit);
     }
 }

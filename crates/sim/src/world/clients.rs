@@ -257,16 +257,27 @@ impl World {
             }
             Told::Unsubscribed { channel, .. } => self.unfollow(client, &channel),
             Told::Acked { key } => {
-                let actor = &self.actors[client];
-                // Where two clients number in one session, the ack may be for the other's.
-                let ended = match actor.shared_session.as_ref() == Some(&actor.session) {
-                    true => Ended::Unknown,
-                    false => Ended::Acked,
-                };
+                let ended = self.acked(client, key);
                 self.end(client, key, ended);
             }
             Told::Dropped { key, fate, reason } => self.dropped(client, key, fate, &reason),
             _ => {}
+        }
+    }
+
+    /// What an ack proves.
+    fn acked(&self, client: usize, key: u64) -> Ended {
+        let actor = &self.actors[client];
+        // Where two clients number in one session, it may be for the other's number.
+        let is_shared = actor.shared_session.as_ref() == Some(&actor.session);
+        // Without history nothing tells whether it was seen by anybody before a crash.
+        let sent = &self.lives[actor.life].sent[key as usize];
+        let is_volatile =
+            matches!(&sent.target, Target::Channel(name) if name.starts_with("live-"));
+        if is_shared || (is_volatile && sent.processes < self.processes) {
+            Ended::Unknown
+        } else {
+            Ended::Acked
         }
     }
 
@@ -340,6 +351,7 @@ impl World {
         self.lives[life].sent.push(Sent {
             data: data.bytes().clone(),
             target: target.clone(),
+            processes: self.processes,
             ends: Vec::new(),
         });
         let item = match target {
