@@ -86,7 +86,7 @@ fn what_was_acknowledged_is_there_after_closing_and_after_a_crash() {
                 let name = path.file_name().expect("a name");
                 if let Err(error) = std::fs::copy(&path, copy.0.join(name)) {
                     // A hint file is written under another name first.
-                    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+                    assert_eq!(error.kind(), io::ErrorKind::NotFound);
                     assert!(path.extension().is_none_or(|end| end != "log"), "{error}");
                 }
             }
