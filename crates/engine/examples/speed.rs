@@ -8,7 +8,9 @@
 )]
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -44,8 +46,16 @@ fn main() {
     }
     if matches!(what, "all" | "open") {
         empty(&folder);
-        runtime.block_on(fill(&folder, 1_000_000, 100_000));
+        fill_and_die(&folder);
         reopen(&folder);
+    }
+    if what == "fill" {
+        let filled = runtime.block_on(fill(&folder, 1_000_000, 100_000));
+        println!();
+        // Until it is killed, with its log open.
+        std::thread::sleep(Duration::from_secs(60));
+        drop(filled);
+        return;
     }
     if what == "reopen" {
         reopen(&folder);
@@ -163,7 +173,29 @@ async fn run_publishers(
     all
 }
 
-async fn fill(folder: &Path, messages: usize, channels: usize) {
+/// A process of its own fills a log, and is killed (SIGKILL) with it open.
+fn fill_and_die(folder: &Path) {
+    let program = std::env::current_exe().expect("it runs");
+    let mut child = Command::new(program)
+        .arg(folder)
+        .arg("fill")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts again");
+    let told = BufReader::new(child.stdout.take().expect("it was piped"));
+    // An empty line ends what it has to say.
+    for line in told
+        .lines()
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+    {
+        println!("{line}");
+    }
+    child.kill().expect("it is there");
+    child.wait().expect("it was killed");
+}
+
+async fn fill(folder: &Path, messages: usize, channels: usize) -> Embedded {
     let engine = Embedded::open(folder, config(), LogConfig::default()).expect("it opens");
     let names: Vec<Arc<str>> = (0..channels)
         .map(|number| format!("room:{number:08}:with-a-name-of-usual-length").into())
@@ -181,13 +213,14 @@ async fn fill(folder: &Path, messages: usize, channels: usize) {
         started.elapsed().as_millis(),
         detail(&engine, "log_bytes") >> 20
     );
+    engine
 }
 
 fn reopen(folder: &Path) {
-    for attempt in ["cold-or-first", "warm"] {
+    for attempt in ["cold-after-kill", "cold", "warm"] {
         if attempt != "warm" {
-            // Only root may; elsewhere this measures a warm cache.
-            let _ = std::process::Command::new("sync").status();
+            // Only root may empty the cache; elsewhere all three are warm.
+            let _ = Command::new("sync").status();
             let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
         }
         let started = Instant::now();
@@ -205,7 +238,7 @@ fn reopen(folder: &Path) {
 
 /// Four readers read the last 100 of 100 channels whose messages lie between each other's.
 async fn read(folder: &Path) {
-    fill(folder, 200_000, 100).await;
+    drop(fill(folder, 200_000, 100).await);
     let engine = Embedded::open(folder, config(), LogConfig::default()).expect("it opens");
     let engine = Arc::new(engine);
     let pages = Arc::new(AtomicU64::new(0));
