@@ -386,6 +386,10 @@ impl World {
                     actor.machine.outbox().len()
                 ));
             }
+            // Where it stands may be the head of another past.
+            if actor.machine.subscriptions().retry_at().is_some() {
+                why.push("was refused a subscription for now".to_owned());
+            }
             for channel in self.lives[actor.life].wanted.keys() {
                 let Some(log) = truth.logs.get(channel) else {
                     continue;
