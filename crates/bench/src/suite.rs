@@ -160,6 +160,8 @@ pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
         sleep(Duration::from_secs(seconds.max(1)));
         pinger.stop()?
     };
+    // In the quiet the server has ended what was idle.
+    fleet.renew_publishers(1)?;
     let pinger = Pinger::start(fleet.address())?;
     fleet.publish_on_schedule(options.rate, options.publications)?;
     let busy = pinger.stop()?;
