@@ -10,11 +10,11 @@
     scripts/proof.py record NAME [--seed N] [--seconds N] [--failed] --totals acked=5 rounds=3 ...
 
 A record holds what is shown (`title`), by which `command`, on which `paths` the claim rests, what is
-`owed`, and its `runs`. A run is stale once something under `paths`, but for
-tests, differs from what it ran on. The
-totals of the runs on the present content are summed and compared with what is owed: at least that
-much, and exactly 0 where 0 is owed. Totals named *_max and *_min are the extreme of all runs. A run that failed adds nothing, and as long as its content is the
-present one nothing is shown. A run on a dirty tree is not recorded.
+`owed`, and its `runs`. A run is stale once something under `paths`, but for tests, differs from what it
+ran on. The totals of the runs on the present content are summed and compared with what is owed: at
+least that much, and exactly 0 where 0 is owed. Totals named *_max and *_min are the extreme of all
+runs. A run that failed adds nothing, and as long as its content is the present one nothing is shown.
+A run on a dirty tree is not recorded.
 """
 
 import argparse
