@@ -52,12 +52,7 @@ impl Outbox {
             self.push(frame.clone());
             return self.flush(socket);
         }
-        let bytes = match socket.try_write(frame) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
+        let bytes = taken(socket.try_write(frame))?.unwrap_or(0);
         if bytes < frame.len() {
             self.push(frame.slice(bytes..));
         }
@@ -86,16 +81,12 @@ impl Outbox {
                 1 => socket.try_write(&self.queue[0]),
                 _ => self.write_several(socket),
             };
-            match outcome {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(bytes) => {
-                    written.bytes += bytes;
-                    written.moved = true;
-                    self.advance(bytes);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(written),
-                Err(error) => return Err(error),
-            }
+            let Some(bytes) = taken(outcome)? else {
+                return Ok(written);
+            };
+            written.bytes += bytes;
+            written.moved = true;
+            self.advance(bytes);
         }
         // An idle link holds no buffer.
         self.queue = VecDeque::new();
@@ -141,5 +132,15 @@ impl Outbox {
             bytes -= front.len();
             self.queue.pop_front();
         }
+    }
+}
+
+/// How many bytes a socket took; none where it must be waited for.
+fn taken(outcome: Result<usize>) -> Result<Option<usize>> {
+    match outcome {
+        Ok(0) => Err(ErrorKind::WriteZero.into()),
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
 }

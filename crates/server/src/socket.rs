@@ -7,12 +7,13 @@ mod tls;
 
 use std::{
     future::poll_fn,
-    io::{IoSlice, Result},
+    io::{ErrorKind, IoSlice, Result},
     net::Shutdown,
     task::{Context, Poll},
 };
 
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 #[cfg(feature = "simulation")]
@@ -56,7 +57,7 @@ impl Socket {
     /// Takes what it can, and may hold it until it is flushed.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.try_write(bytes),
+            Self::Tcp(socket) => try_send(socket, bytes),
             Self::Tls(socket) => socket.try_write_vectored(&[IoSlice::new(bytes)]),
             #[cfg(feature = "simulation")]
             Self::Simulated(stream) => stream.try_write(bytes),
@@ -134,10 +135,19 @@ impl Socket {
     /// Ends this side's half.
     pub(crate) fn shut_down(&self) -> Result<()> {
         match self {
-            Self::Tcp(socket) => socket2::SockRef::from(socket).shutdown(Shutdown::Write),
+            Self::Tcp(socket) => SockRef::from(socket).shutdown(Shutdown::Write),
             Self::Tls(socket) => socket.shut_down(),
             #[cfg(feature = "simulation")]
             Self::Simulated(stream) => stream.shut_down(),
         }
+    }
+}
+
+/// Asks the kernel at once. What tokio has noted of a socket lies in memory of its own, which is cold
+/// when each of many sockets is written once; only where the kernel takes nothing must it be noted.
+fn try_send(socket: &TcpStream, bytes: &[u8]) -> Result<usize> {
+    match SockRef::from(socket).send(bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => socket.try_write(bytes),
+        outcome => outcome,
     }
 }

@@ -1,4 +1,5 @@
-//! A mutex that outlives a panic.
+//! What threads share, and what each has of its own: mutexes that outlive a panic, atomic flags,
+//! thread-local values.
 //!
 //! A panic ends one connection only, so the locks it held are taken over: every structure behind
 //! them is changed in steps that each leave it valid.

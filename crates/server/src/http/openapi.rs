@@ -163,7 +163,8 @@ fn whole(dev: bool) -> Value {
         }
     }
     schemas["Problem"] = problem();
-    schemas["Publication"] = publication();
+    schemas["Publication"] = publication(&channel());
+    schemas["BatchItem"] = publication(&judged_channel());
     whole["components"]["securitySchemes"] = json!({
         "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "bearer": {
@@ -280,6 +281,14 @@ fn channel() -> Value {
     })
 }
 
+/// A name among several: whatever it is, it has an outcome of its own.
+fn judged_channel() -> Value {
+    json!({
+        "type": "string",
+        "description": "A name that is not valid makes an error of its own outcome only.",
+    })
+}
+
 /// A field that may be left out; `null` is the same.
 fn optional(form: &Value) -> Value {
     json!({"anyOf": [form, absent()]})
@@ -289,9 +298,10 @@ fn absent() -> Value {
     json!({"type": "null"})
 }
 
-fn publication() -> Value {
+/// One publication, to `one` channel or several.
+fn publication(one: &Value) -> Value {
     let channels = json!({
-        "type": "array", "items": channel(), "minItems": 1, "maxItems": 1_000,
+        "type": "array", "items": judged_channel(), "minItems": 1, "maxItems": 1_000,
     });
     let base64 = json!({
         "type": "string",
@@ -306,7 +316,7 @@ fn publication() -> Value {
             second one with the same key takes no effect for a while; the tag is echoed in the \
             message.",
         "properties": {
-            "channel": optional(&channel()),
+            "channel": optional(one),
             "channels": optional(&channels),
             "data": {"description": "Any JSON."},
             "data_b64": optional(&base64),
@@ -339,12 +349,13 @@ fn publication() -> Value {
 
 fn publish_body() -> Value {
     let one = json!({"$ref": "#/components/schemas/Publication"});
+    let item = json!({"$ref": "#/components/schemas/BatchItem"});
     let several = json!({
         "type": "object",
         "description": "Several, each with an outcome of its own.",
         "required": ["messages"],
         "properties": {
-            "messages": {"type": "array", "items": one, "minItems": 1, "maxItems": 1_000},
+            "messages": {"type": "array", "items": item, "minItems": 1, "maxItems": 1_000},
             "channel": absent(),
             "channels": absent(),
             "data_b64": absent(),
