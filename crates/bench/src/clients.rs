@@ -167,6 +167,8 @@ impl Clients<'_> {
         let target = self.options.count.min(self.welcomed + HANDSHAKES_MAX);
         while self.clients.len() < target {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            // The ports of a measurement just before are still in TIME_WAIT.
+            socket.set_reuse_address(true)?;
             socket.bind(&SocketAddr::from((self.options.source, 0)).into())?;
             socket.connect(&self.options.addr.into())?;
             let mut stream = self.dialect.over(TcpStream::from(socket))?;
