@@ -3,32 +3,31 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline::{Config, Data, Incoming, Payload, Rejection, Reply, Server};
-use bowline_proto::{
-    codec::{self, decode_server},
-    message::ServerMessage,
-};
-use bowline_ws::{ClientRequest, Decoder, Event, Limits, MessageKind, Role, encode_message};
+use bowline_ws::MessageKind;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
-/// Far above what anything here takes: a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
+use client::{Client, DEADLINE, hello};
+
+#[path = "support/client.rs"]
+mod client;
 
 async fn start(config: Config) -> (Server, String) {
-    let server = Server::builder()
-        .config(config)
-        .on_message(application)
-        .build()
-        .expect("it is built");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-    (server, address)
+    client::start(Server::builder().config(config).on_message(application)).await
+}
+
+/// For clients that neither read nor answer while much is published, which may take long on a busy
+/// machine.
+fn patient() -> Config {
+    Config {
+        ping_interval: DEADLINE * 10,
+        send_timeout: DEADLINE * 10,
+        ..Config::default()
+    }
 }
 
 /// Echoes; panics and refuses on demand.
@@ -42,131 +41,11 @@ async fn application(incoming: Incoming) -> Result<Reply, Rejection> {
     }
 }
 
-/// A client without any logic.
-struct Client {
-    socket: TcpStream,
-    decoder: Decoder,
-    input: Vec<u8>,
-}
-
-impl Client {
-    async fn dial(address: &str, target: &str, protocols: &[&str]) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        // Who does not read is soon felt by the server: else the kernel takes megabytes for it.
-        socket.set_recv_buffer_size(64 << 10).expect("it is set");
-        let to = address.parse().expect("an address");
-        let mut socket = socket.connect(to).await.expect("it listens");
-        let request = ClientRequest {
-            host: address,
-            target,
-            key: [7; 16],
-            protocols,
-            headers: &[],
-        };
-        let (request, handshake) = request.encode().expect("it is well formed");
-        socket.write_all(&request).await.expect("it is read");
-        let mut input = Vec::new();
-        loop {
-            match handshake.parse(&input).expect("an HTTP answer") {
-                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
-                    input.drain(..head_bytes);
-                    let limits = Limits {
-                        message_bytes_max: 1 << 24,
-                    };
-                    return Self {
-                        socket,
-                        decoder: Decoder::new(Role::Client, limits),
-                        input,
-                    };
-                }
-                Some(bowline_ws::Response::Refused(refusal)) => panic!("{refusal:?}"),
-                None => {
-                    let read = socket.read_buf(&mut input).await.expect("an answer");
-                    assert!(read > 0, "the server hung up");
-                }
-            }
-        }
-    }
-
-    async fn bowline(address: &str, hello: Value) -> (Self, Value) {
-        let mut client = Self::dial(address, "/ws", &["bowline.v1"]).await;
-        client.send(&hello).await;
-        let welcome = client.next().await;
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
-        (client, welcome)
-    }
-
-    async fn send(&mut self, message: &Value) {
-        self.send_raw(MessageKind::Text, message.to_string().as_bytes())
-            .await;
-    }
-
-    async fn send_raw(&mut self, kind: MessageKind, payload: &[u8]) {
-        let frame = encode_message(kind, payload, Some([1, 2, 3, 4]));
-        self.socket.write_all(&frame).await.expect("it is taken");
-    }
-
-    async fn frame(&mut self) -> Result<String, (u16, String)> {
-        timeout(DEADLINE, async {
-            loop {
-                let mut input = self.input.as_mut_slice();
-                let event = self
-                    .decoder
-                    .decode(&mut input)
-                    .expect("the server is correct");
-                let event = event.map(Event::into_owned);
-                let left = input.len();
-                self.input.drain(..self.input.len() - left);
-                match event {
-                    Some(Event::Text(text)) => return Ok(text.into_owned()),
-                    Some(Event::Binary(bytes)) => return Ok(format!("{bytes:?}")),
-                    Some(Event::Close(frame)) => {
-                        let frame = frame.expect("the server says why");
-                        return Err((frame.code().as_u16(), frame.reason().to_owned()));
-                    }
-                    Some(_) => {}
-                    None => {
-                        let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
-                        assert!(read > 0, "the server hung up without a close frame");
-                    }
-                }
-            }
-        })
-        .await
-        .expect("an answer in time")
-    }
-
-    /// The next message; pings are passed over.
-    async fn next(&mut self) -> Value {
-        loop {
-            let text = self.frame().await.expect("the connection lives");
-            let message: Value = serde_json::from_str(&text).expect("JSON");
-            let known: Vec<_> = decode_server(codec::Incoming::Text(&text)).collect();
-            assert!(known.iter().all(Result::is_ok), "{known:?}");
-            if !matches!(known[0], Ok(ServerMessage::Ping { .. })) {
-                return message;
-            }
-        }
-    }
-
-    async fn closed(&mut self) -> (u16, String) {
-        loop {
-            if let Err(closed) = self.frame().await {
-                return closed;
-            }
-        }
-    }
-}
-
 async fn publish(server: &Server, channel: &str, data: String) {
     server
         .publish(channel, Data::Json(data.into()))
         .await
         .expect("it is stored");
-}
-
-fn hello(session: &str, link: u64, subscribe: Value) -> Value {
-    json!({"type": "hello", "id": 1, "session": session, "link": link, "subscribe": subscribe})
 }
 
 #[tokio::test]
@@ -404,7 +283,7 @@ async fn plain_mode_carries_data_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_falls_back_to_the_log_and_misses_nothing() {
     const COUNT: usize = 2_000;
-    let (server, address) = start(Config::default()).await;
+    let (server, address) = start(patient()).await;
     let (mut slow, _) = Client::bowline(&address, hello("s", 1, json!({"fat": null}))).await;
     let (mut fast, _) = Client::bowline(&address, hello("f", 1, json!({"fat": null}))).await;
     let (reader, server) = (
@@ -567,12 +446,7 @@ async fn no_ping_precedes_welcome() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_says_where_the_subscription_stands() {
     const COUNT: u64 = 11_000;
-    // Nothing is read while so much is published, which may take long on a busy machine.
-    let config = Config {
-        send_timeout: DEADLINE * 10,
-        ..Config::default()
-    };
-    let (server, address) = start(config).await;
+    let (server, address) = start(patient()).await;
     let (mut slow, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
     // More than sockets and queue hold, and more than retention keeps behind them.
     let padding = "x".repeat(800);

@@ -6,6 +6,8 @@ mod edge {
     mod catch_up;
     pub(crate) mod client;
     mod drain;
+    #[path = "../support/gated.rs"]
+    pub(crate) mod gated;
     mod hello;
     mod http;
     mod jwks;

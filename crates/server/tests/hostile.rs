@@ -4,235 +4,27 @@ use std::{future::ready, sync::Arc, time::Duration};
 
 use bowline::{
     AccessControl, Code, Config, Credentials, Data, Identity, Incoming, Operation, Payload,
-    Rejection, Reply, Role, Server, ServerBuilder,
+    Rejection, Reply, Role, Server,
 };
-use bowline_engine::{
-    Append, AppendError, Appended, BoxFuture, Effect, Engine, EngineConfig, EngineHealth,
-    EngineStats, Listener, Memory, Page, PageLimit, ReadError, SessionKey,
-};
-use bowline_proto::{
-    codec::{self, decode_server},
-    message::ServerMessage,
-    recovery::{ChannelState, EngineClock},
-};
-use bowline_ws::{
-    ClientRequest, Decoder, Event, Limits, MessageKind, Role as Side, encode_message, encode_pong,
-};
-use serde_json::{Value, json};
+use bowline_engine::{Append, BoxFuture, Effect, Engine, EngineConfig, Memory};
+use bowline_ws::{MessageKind, encode_message};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     time::timeout,
 };
 
-/// Far above what anything here takes: a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
+use client::{Client, hello, start};
+use gated::Gated;
 
-async fn start(builder: ServerBuilder) -> (Server, String) {
-    let server = builder.build().expect("it is built");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-    (server, address)
-}
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/gated.rs"]
+mod gated;
 
-fn hello(session: &str, link: u64, subscribe: Value) -> Value {
-    json!({"type": "hello", "id": 1, "session": session, "link": link, "subscribe": subscribe})
-}
-
-/// A client without any logic.
-struct Client {
-    socket: TcpStream,
-    decoder: Decoder,
-    input: Vec<u8>,
-    /// Whether it answers RFC 6455 pings.
-    pongs: bool,
-}
-
-impl Client {
-    async fn dial(address: &str, target: &str, protocols: &[&str]) -> Self {
-        let mut socket = TcpStream::connect(address).await.expect("it listens");
-        let request = ClientRequest {
-            host: address,
-            target,
-            key: [7; 16],
-            protocols,
-            headers: &[],
-        };
-        let (request, handshake) = request.encode().expect("it is well formed");
-        socket.write_all(&request).await.expect("it is read");
-        let mut input = Vec::new();
-        loop {
-            match handshake.parse(&input).expect("an HTTP answer") {
-                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
-                    input.drain(..head_bytes);
-                    let limits = Limits {
-                        message_bytes_max: 1 << 24,
-                    };
-                    return Self {
-                        socket,
-                        decoder: Decoder::new(Side::Client, limits),
-                        input,
-                        pongs: false,
-                    };
-                }
-                Some(bowline_ws::Response::Refused(refusal)) => panic!("{refusal:?}"),
-                None => {
-                    let read = socket.read_buf(&mut input).await.expect("an answer");
-                    assert!(read > 0, "the server hung up");
-                }
-            }
-        }
-    }
-
-    async fn bowline(address: &str, hello: Value) -> (Self, Value) {
-        let mut client = Self::dial(address, "/ws", &["bowline.v1"]).await;
-        client.send(&hello).await;
-        let welcome = client.next().await;
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
-        (client, welcome)
-    }
-
-    async fn send(&mut self, message: &Value) {
-        self.send_raw(MessageKind::Text, message.to_string().as_bytes())
-            .await;
-    }
-
-    async fn send_raw(&mut self, kind: MessageKind, payload: &[u8]) {
-        let frame = encode_message(kind, payload, Some([1, 2, 3, 4]));
-        self.socket.write_all(&frame).await.expect("it is taken");
-    }
-
-    async fn frame(&mut self) -> Result<String, (u16, String)> {
-        timeout(DEADLINE, async {
-            loop {
-                let mut input = self.input.as_mut_slice();
-                let event = self
-                    .decoder
-                    .decode(&mut input)
-                    .expect("the server is correct");
-                let event = event.map(Event::into_owned);
-                let left = input.len();
-                self.input.drain(..self.input.len() - left);
-                match event {
-                    Some(Event::Text(text)) => return Ok(text.into_owned()),
-                    Some(Event::Binary(bytes)) => return Ok(format!("{bytes:?}")),
-                    Some(Event::Close(frame)) => {
-                        let frame = frame.expect("the server says why");
-                        return Err((frame.code().as_u16(), frame.reason().to_owned()));
-                    }
-                    Some(Event::Ping(payload)) if self.pongs => {
-                        let pong = encode_pong(&payload, Some([1; 4]));
-                        self.socket.write_all(&pong).await.expect("it is taken");
-                    }
-                    Some(_) => {}
-                    None => {
-                        let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
-                        assert!(read > 0, "the server hung up without a close frame");
-                    }
-                }
-            }
-        })
-        .await
-        .expect("an answer in time")
-    }
-
-    /// The next message; pings are passed over.
-    async fn next(&mut self) -> Value {
-        loop {
-            let text = self.frame().await.expect("the connection lives");
-            let message: Value = serde_json::from_str(&text).expect("JSON");
-            let known: Vec<_> = decode_server(codec::Incoming::Text(&text)).collect();
-            assert!(known.iter().all(Result::is_ok), "{known:?}");
-            if !matches!(known[0], Ok(ServerMessage::Ping { .. })) {
-                return message;
-            }
-        }
-    }
-
-    async fn closed(&mut self) -> (u16, String) {
-        loop {
-            if let Err(closed) = self.frame().await {
-                return closed;
-            }
-        }
-    }
-}
-
-/// An engine whose reads can be held up and are counted.
-struct Gated {
-    log: Memory,
-    open: watch::Sender<bool>,
-    reads: watch::Sender<usize>,
-}
-
-impl Gated {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            log: Memory::open(EngineConfig::default()).expect("it opens"),
-            open: watch::Sender::new(true),
-            reads: watch::Sender::new(0),
-        })
-    }
-
-    async fn reads_reach(&self, count: usize) {
-        let mut reads = self.reads.subscribe();
-        timeout(DEADLINE, reads.wait_for(|reads| *reads >= count))
-            .await
-            .expect("a page is read in time")
-            .expect("the engine lives");
-    }
-}
-
-impl Engine for Gated {
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
-        self.log.append(batch)
-    }
-
-    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        self.log.channel(channel)
-    }
-
-    fn read(
-        &self,
-        channel: &str,
-        after: u64,
-        limit: PageLimit,
-    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
-        let channel = channel.to_owned();
-        Box::pin(async move {
-            self.reads.send_modify(|reads| *reads += 1);
-            let mut open = self.open.subscribe();
-            let _ = open.wait_for(|open| *open).await;
-            self.log.read(&channel, after, limit).await
-        })
-    }
-
-    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
-        self.log.session(session)
-    }
-
-    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.log.end_session(session)
-    }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.log.listen(listener);
-    }
-
-    fn clock(&self) -> EngineClock {
-        self.log.clock()
-    }
-
-    fn stats(&self) -> EngineStats {
-        self.log.stats()
-    }
-
-    fn health(&self) -> EngineHealth {
-        self.log.health()
-    }
+fn gated() -> Arc<Gated> {
+    Gated::over(Memory::open(EngineConfig::default()).expect("it opens"))
 }
 
 /// Whoever says `none` may do nothing; anybody else everything.
@@ -283,7 +75,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn a_burst_beyond_the_hub_s_queue_reaches_live_subscribers() {
     const COUNT: usize = 2_000;
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone())).await;
     let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
     engine.append(vec![entry("c", "\"live\"".into())]).await;
@@ -298,7 +90,7 @@ async fn a_burst_beyond_the_hub_s_queue_reaches_live_subscribers() {
 
 #[tokio::test]
 async fn a_page_for_an_ended_subscription_is_not_the_new_one_s() {
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone())).await;
     let log = (1..=5).map(|n| entry("c", n.to_string())).collect();
     engine.append(log).await;
@@ -327,7 +119,7 @@ async fn a_page_for_an_ended_subscription_is_not_the_new_one_s() {
 
 #[tokio::test]
 async fn nothing_follows_a_close_frame() {
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone())).await;
     let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
     engine.append(vec![entry("c", "1".into())]).await;
@@ -348,7 +140,7 @@ async fn answers_to_a_client_that_reads_nothing_are_bounded() {
         send_timeout: Duration::from_millis(300),
         ..Config::default()
     };
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone()).config(config)).await;
     let padding = format!("\"{}\"", "x".repeat(60_000));
     engine
@@ -482,7 +274,7 @@ async fn a_channel_named_twice_in_plain_mode_is_one_subscription() {
 
 #[tokio::test]
 async fn a_refresh_ends_what_is_no_longer_granted() {
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().access(ByToken).engine(engine.clone())).await;
     let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
     client
@@ -505,7 +297,7 @@ async fn a_refresh_ends_what_is_no_longer_granted() {
 
 #[tokio::test]
 async fn a_takeover_fences_a_link_that_waits_for_a_page() {
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone())).await;
     engine.append(vec![entry("c", "1".into())]).await;
     engine.open.send_replace(false);
@@ -529,7 +321,7 @@ async fn a_silent_link_that_waits_for_a_page_is_stale() {
         pong_timeout: Duration::from_millis(100),
         ..Config::default()
     };
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone()).config(config)).await;
     engine.append(vec![entry("c", "1".into())]).await;
     engine.open.send_replace(false);
@@ -544,7 +336,7 @@ async fn no_broadcast_is_lost_while_others_come_and_go() {
         messages_burst_max: 1_000_000,
         ..Config::default()
     };
-    let engine = Gated::new();
+    let engine = gated();
     let (_server, address) = start(Server::builder().engine(engine.clone()).config(config)).await;
     engine.append(vec![entry("c", "0".into())]).await;
     let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;

@@ -10,17 +10,15 @@ use std::{
 
 use bowline::{Config, Server};
 use bowline_engine::{
-    Append, AppendError, Appended, BoxFuture, ChannelPolicy, Clock, Effect, Engine, EngineConfig,
-    EngineHealth, EngineStats, Listener, Memory, Page, PageLimit, ReadError, Retention, SessionKey,
+    Append, ChannelPolicy, Clock, Effect, Engine, EngineConfig, Memory, Retention,
 };
-use bowline_proto::{
-    Data,
-    recovery::{ChannelState, EngineClock},
-};
+use bowline_proto::Data;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use super::client::{Client, HERE, World, hello, until};
+use super::{
+    client::{Client, HERE, World, hello},
+    gated::Gated,
+};
 
 const AGE: Duration = Duration::from_secs(60);
 
@@ -33,100 +31,39 @@ impl Clock for Hand {
     }
 }
 
-/// An engine whose pages wait until they are let through, and are counted.
-struct Gate {
-    log: Memory,
-    clock: Arc<Hand>,
-    open: watch::Sender<bool>,
-    reads: watch::Sender<usize>,
+/// An engine whose pages wait until they are let through, and its clock.
+fn gate() -> (Arc<Gated>, Arc<Hand>) {
+    let clock = Arc::new(Hand(AtomicU64::new(1_800_000_000_000)));
+    let retention = Retention {
+        age: AGE,
+        ..Retention::default()
+    };
+    let config = EngineConfig {
+        policies: vec![ChannelPolicy {
+            pattern: "*".to_owned(),
+            history: Some(retention),
+        }],
+        ..EngineConfig::default()
+    };
+    let log = Memory::open_with_clock(config, clock.clone()).expect("it opens");
+    let gate = Gated::over(log);
+    gate.open.send_replace(false);
+    (gate, clock)
 }
 
-impl Gate {
-    fn new() -> Arc<Self> {
-        let clock = Arc::new(Hand(AtomicU64::new(1_800_000_000_000)));
-        let retention = Retention {
-            age: AGE,
-            ..Retention::default()
-        };
-        let config = EngineConfig {
-            policies: vec![ChannelPolicy {
-                pattern: "*".to_owned(),
-                history: Some(retention),
-            }],
-            ..EngineConfig::default()
-        };
-        let log = Memory::open_with_clock(config, clock.clone()).expect("it opens");
-        Arc::new(Self {
-            log,
-            clock,
-            open: watch::Sender::new(false),
-            reads: watch::Sender::new(0),
-        })
-    }
-
-    async fn publish(&self, count: usize) {
-        let entry = |n: usize| Append {
-            producer: None,
-            effect: Effect::Publish {
-                channel: "c".into(),
-                data: Data::Json(n.to_string().into()),
-                user: None,
-                tag: None,
-                key: None,
-            },
-        };
-        let stored = self.log.append((1..=count).map(entry).collect()).await;
-        assert!(stored.iter().all(Result::is_ok));
-    }
-}
-
-impl Engine for Gate {
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
-        self.log.append(batch)
-    }
-
-    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        self.log.channel(channel)
-    }
-
-    fn read(
-        &self,
-        channel: &str,
-        after: u64,
-        limit: PageLimit,
-    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
-        let channel = channel.to_owned();
-        Box::pin(async move {
-            self.reads.send_modify(|reads| *reads += 1);
-            let mut open = self.open.subscribe();
-            open.wait_for(|open| *open).await.expect("the engine lives");
-            self.log.read(&channel, after, limit).await
-        })
-    }
-
-    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
-        self.log.session(session)
-    }
-
-    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.log.end_session(session)
-    }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.log.listen(listener);
-    }
-
-    fn clock(&self) -> EngineClock {
-        self.log.clock()
-    }
-
-    fn stats(&self) -> EngineStats {
-        self.log.stats()
-    }
-
-    fn health(&self) -> EngineHealth {
-        self.log.health()
-    }
+async fn publish(gate: &Gated, count: usize) {
+    let entry = |n: usize| Append {
+        producer: None,
+        effect: Effect::Publish {
+            channel: "c".into(),
+            data: Data::Json(n.to_string().into()),
+            user: None,
+            tag: None,
+            key: None,
+        },
+    };
+    let stored = gate.append((1..=count).map(entry).collect()).await;
+    assert!(stored.iter().all(Result::is_ok));
 }
 
 async fn follower(world: &World, session: &str, from: Value) -> Client {
@@ -141,17 +78,17 @@ async fn follower(world: &World, session: &str, from: Value) -> Client {
 async fn a_herd_from_one_position_reads_the_log_once() {
     const HERD: usize = 100;
     const PUBLICATIONS: usize = 50;
-    let gate = Gate::new();
+    let (gate, _) = gate();
     let builder = Server::builder()
         .config(Config::default())
         .engine(gate.clone());
     let world = World::with(builder).await;
-    gate.publish(PUBLICATIONS).await;
+    publish(&gate, PUBLICATIONS).await;
     let mut herd = Vec::new();
     for n in 0..HERD {
         herd.push(follower(&world, &format!("s-{n}"), json!("first")).await);
     }
-    until("somebody reads", async || *gate.reads.borrow() > 0).await;
+    gate.reads_reach(1).await;
     gate.open.send_replace(true);
     for client in &mut herd {
         for n in 1..=PUBLICATIONS {
@@ -165,13 +102,13 @@ async fn a_herd_from_one_position_reads_the_log_once() {
 
 #[tokio::test]
 async fn a_gap_behind_which_nothing_is_left_says_where_it_leaves() {
-    let gate = Gate::new();
+    let (gate, clock) = gate();
     let world = World::with(Server::builder().engine(gate.clone())).await;
-    gate.publish(3).await;
+    publish(&gate, 3).await;
     let mut client = follower(&world, "s", json!("first")).await;
-    until("the page is asked for", async || *gate.reads.borrow() > 0).await;
+    gate.reads_reach(1).await;
     let later = (AGE * 2).as_millis() as u64;
-    gate.clock.0.fetch_add(later, Ordering::Relaxed);
+    clock.0.fetch_add(later, Ordering::Relaxed);
     gate.open.send_replace(true);
     let gap = client.next().await.expect("a gap");
     assert_eq!(
@@ -185,7 +122,7 @@ async fn a_gap_behind_which_nothing_is_left_says_where_it_leaves() {
         .to_owned();
     // It holds, and what follows is delivered.
     let mut other = follower(&world, "t", json!(position)).await;
-    gate.publish(1).await;
+    publish(&gate, 1).await;
     for client in [&mut client, &mut other] {
         let message = client.next().await.expect("what follows");
         assert_eq!(
