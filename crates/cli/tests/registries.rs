@@ -7,7 +7,9 @@ mod client;
 
 mod registries {
     mod codes;
+    mod load;
     mod metrics;
+    mod process;
     mod routes;
     mod settings;
     pub(crate) mod world;

@@ -4,89 +4,101 @@
 //! each, with and without it, and what they are seen to do must differ as expected.
 
 mod access;
+mod disk;
 mod engine;
 mod http;
+mod jwks;
 mod limits;
-mod process;
+mod queues;
+mod tails;
 mod websocket;
 
-use std::process::Command;
+use std::{panic::AssertUnwindSafe, process::Command};
 
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 
-use process::Process;
+use super::process::Process;
+use jwks::Issuer;
 
 /// What a setting is set to, beside what, and what it is seen to change.
 pub(crate) struct Case {
     /// Settings that both servers have.
-    pub(crate) base: &'static [(&'static str, &'static str)],
+    base: Vec<(&'static str, String)>,
     /// The value, as TOML.
-    pub(crate) value: &'static str,
+    value: String,
     /// What the server with it is seen to do; the other one must do something else.
-    pub(crate) expected: Value,
+    expected: Value,
 }
 
-/// Settings whose effect is a pace or a bound inside the engine or the server, which no client can
-/// tell from a busy machine. The tests of these parts hold them.
-const INNER: [&str; 21] = [
-    "websocket.max_hello_size",
-    "websocket.max_large_hellos",
-    "server.publish_timeout",
-    "websocket.handler_timeout",
-    "websocket.access_timeout",
-    "websocket.catchup_slots",
-    "websocket.tail_channel_bytes",
-    "websocket.tail_bytes",
-    "engine.channel_forget_after",
-    "engine.open_check_bytes",
-    "engine.max_commit_bytes",
-    "engine.max_queued_requests",
-    "engine.max_queued_bytes",
-    "engine.read_threads",
-    "engine.max_queued_reads",
-    "engine.trim_grace",
-    "engine.probe_interval",
-    "engine.maintenance_interval",
-    "engine.compact_dead_percent",
-    "engine.compact_bytes_per_second",
-    "engine.max_bytes",
-];
+impl Case {
+    fn new(base: &[(&'static str, &str)], value: &str, expected: Value) -> Self {
+        let owned = |&(name, value): &(&'static str, &str)| (name, value.to_owned());
+        Self {
+            base: base.iter().map(owned).collect(),
+            value: value.to_owned(),
+            expected,
+        }
+    }
+}
 
-/// Settings that need another server beside: the server's tests of key sets (`tests/edge/jwks.rs`) and
-/// those of the settings show what they change.
-const ELSEWHERE: [&str; 4] = [
-    "access.jwks_url",
-    "access.jwks_ca_file",
-    "access.jwks_max_age",
-    "access.jwks_refetch_interval",
-];
+/// Settings that the process can't show, and where it is shown what they change:
+///
+/// - `websocket.handler_timeout`: `bowline serve` has no handler of messages, only programs that embed
+///   the server have one. `codes.rs` has a handler that takes longer, and what its client is told.
+const ELSEWHERE: [(&str, &str, &str); 1] = [(
+    "websocket.handler_timeout",
+    include_str!("codes.rs"),
+    "handler_timeout: SHORT",
+)];
+
+/// Cases at once: many of them wait more than they work.
+const AT_ONCE: usize = 4;
 
 #[tokio::test]
 async fn every_setting_changes_what_a_server_does() {
     let names = names();
     assert!(names.len() > 70, "{names:?}");
-    for inner in INNER.iter().chain(&ELSEWHERE) {
-        assert!(
-            names.iter().any(|name| name == inner),
-            "{inner} is no setting"
-        );
+    for (name, test, uses) in ELSEWHERE {
+        assert!(names.iter().any(|known| known == name), "{name} is none");
+        assert!(test.contains(uses), "{name} is shown nowhere");
     }
-    let mut failures = Vec::new();
-    for name in names.iter().filter(|name| {
-        let name = name.as_str();
-        !INNER.contains(&name) && !ELSEWHERE.contains(&name)
-    }) {
-        let case = case(name).unwrap_or_else(|| panic!("{name} has no case"));
-        let mut without = Process::start(case.base, None);
-        let before = look(name, &mut without).await;
-        let mut with = Process::start(case.base, Some((name, case.value)));
-        let after = look(name, &mut with).await;
-        if after != case.expected || before == case.expected {
-            let value = case.value;
-            failures.push(format!("{name} = {value}: {before} became {after}"));
-        }
-    }
+    let issuer = Issuer::start().await;
+    let shown = names
+        .iter()
+        .filter(|name| ELSEWHERE.iter().all(|(elsewhere, ..)| name != elsewhere));
+    let failures: Vec<String> = stream::iter(shown)
+        .map(async |name| {
+            // A panic does not tell of which setting it is.
+            let tried = AssertUnwindSafe(failure(name, &issuer)).catch_unwind();
+            tried
+                .await
+                .unwrap_or_else(|_| Some(format!("{name}: a panic")))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// What is wrong with a setting.
+async fn failure(name: &str, issuer: &Issuer) -> Option<String> {
+    let case = case(name, issuer).unwrap_or_else(|| panic!("{name} has no case"));
+    let base: Vec<_> = case
+        .base
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let seen = async |change| {
+        issuer.forget(name);
+        let mut process = Process::start(&base, change).await;
+        look(name, &mut process, issuer).await
+    };
+    let before = seen(None).await;
+    let after = seen(Some((name, case.value.as_str()))).await;
+    let holds = after == case.expected && before != case.expected;
+    (!holds).then(|| format!("{name} = {}: {before} became {after}", case.value))
 }
 
 /// All names, as `section.name`.
@@ -113,16 +125,28 @@ fn names() -> Vec<String> {
     names
 }
 
-fn case(name: &str) -> Option<Case> {
-    http::case(name)
+fn case(name: &str, issuer: &Issuer) -> Option<Case> {
+    jwks::case(name, issuer)
+        .or_else(|| queues::case(name))
+        .or_else(|| tails::case(name))
+        .or_else(|| disk::case(name))
+        .or_else(|| http::case(name))
         .or_else(|| access::case(name))
         .or_else(|| limits::case(name))
         .or_else(|| websocket::case(name))
         .or_else(|| engine::case(name))
 }
 
-async fn look(name: &str, process: &mut Process) -> Value {
+async fn look(name: &str, process: &mut Process, issuer: &Issuer) -> Value {
+    if jwks::case(name, issuer).is_some() {
+        return jwks::look(name, &process.reach, issuer).await;
+    }
+    if queues::case(name).is_some() {
+        return queues::look(name, process).await;
+    }
     match name.split_once('.') {
+        _ if tails::case(name).is_some() => tails::look(name, &process.reach).await,
+        _ if disk::case(name).is_some() => disk::look(name, process).await,
         Some(("server" | "log", _)) => http::look(name, process).await,
         Some(("access", _)) => access::look(process).await,
         Some(("engine", _)) => engine::look(name, process).await,

@@ -3,11 +3,11 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use serde_json::{Value, json};
 
-use super::{
-    Case,
-    process::{Process, token},
+use super::Case;
+use crate::{
+    client::HERE,
+    registries::process::{ADMIN, KEY, Process, token},
 };
-use crate::client::HERE;
 
 /// The keys that the server's own tests have.
 const PUBLIC_KEY: &str = concat!(
@@ -61,11 +61,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
         "access.jwt_leeway" => (&[], "60", [true, true, true, true, true, false]),
         _ => return None,
     };
-    Some(Case {
-        base,
-        value,
-        expected: json!(expected),
-    })
+    Some(Case::new(base, value, json!(expected)))
 }
 
 /// The same public key in a set with another one.
@@ -75,10 +71,10 @@ const JWKS: &str = concat!(
     "/../server/tests/keys/jwks.json\""
 );
 
-pub(super) async fn look(process: &mut Process) -> Value {
+pub(super) async fn look(process: &Process) -> Value {
     let reach = &process.reach;
     let mut taken = Vec::new();
-    for header in [super::process::KEY, super::process::ADMIN] {
+    for header in [KEY, ADMIN] {
         taken.push(reach.get("/ws/stats", &[header]).await.status == 200);
     }
     let past = get_current_timestamp() - 10;

@@ -4,34 +4,35 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Case, process::Process};
-use crate::client::{HERE, hello, until};
+use super::{Case, disk::SHORT_SEGMENTS};
+use crate::{
+    client::{HERE, Reach, hello, until},
+    registries::process::{EMBEDDED, Process},
+};
 
 pub(super) fn case(name: &str) -> Option<Case> {
-    const EMBEDDED: (&str, &str) = ("engine.kind", "\"embedded\"");
     let (base, value, expected): (&[_], _, _) = match name {
         "engine.kind" => (&[], "\"embedded\"", json!(true)),
         "engine.data_dir" => (&[EMBEDDED], "\"elsewhere\"", json!(true)),
         "engine.max_channels" => (&[], "1", json!("too_many_channels")),
         "engine.max_messages" => (&[], "1", json!("storage_full")),
+        "engine.max_bytes" => (&[], "12", json!("storage_full")),
+        // Two days: more than a channel keeps its history for, less than three.
+        "engine.channel_forget_after" => (&[], "172_800", json!("unknown_epoch")),
         "engine.max_sessions" => (&[], "1", json!("storage_unavailable")),
         "engine.max_keys" => (&[], "1", json!([false, 1])),
         "engine.key_window" => (&[], "\"50ms\"", json!(true)),
         "engine.segment_bytes" => (&[EMBEDDED], "1_048_576", json!(true)),
         "engine.max_log_bytes" => {
-            let base = &[EMBEDDED, ("engine.segment_bytes", "1_048_576")];
+            let base = &[EMBEDDED, SHORT_SEGMENTS];
             (base, "4_194_304", json!("storage_full"))
         }
         _ => return None,
     };
-    Some(Case {
-        base,
-        value,
-        expected,
-    })
+    Some(Case::new(base, value, expected))
 }
 
-pub(super) async fn look(name: &str, process: &mut Process) -> Value {
+pub(super) async fn look(name: &str, process: &Process) -> Value {
     let reach = &process.reach;
     let keyed = async |key: &str| {
         let body = json!({"channel": "a", "data": 1, "key": key}).to_string();
@@ -40,12 +41,13 @@ pub(super) async fn look(name: &str, process: &mut Process) -> Value {
     match name {
         "engine.kind" => json!(has_segment(&process.folder.join("bowline-data"))),
         "engine.data_dir" => json!(has_segment(&process.folder.join("elsewhere"))),
-        "engine.max_channels" | "engine.max_messages" => {
+        "engine.max_channels" | "engine.max_messages" | "engine.max_bytes" => {
             reach.fill("a", 1, 10).await;
             let body = json!({"channel": "b", "data": 1}).to_string();
             reach.send("/api/publish", &body).await.json()["code"].clone()
         }
         "engine.max_sessions" => sessions(process).await,
+        "engine.channel_forget_after" => three_days_later(&process.reach).await,
         "engine.max_keys" => {
             keyed("one").await;
             keyed("two").await;
@@ -103,4 +105,22 @@ async fn sessions(process: &Process) -> Value {
         until("it is gone", async || reach.stat("/connections").await == 0).await;
     }
     last
+}
+
+/// Why a position of a channel that nobody publishes to does not hold three days after it was told.
+async fn three_days_later(reach: &Reach) -> Value {
+    let subscribe = async |position: Value| {
+        let mut client = reach.dial(HERE).await.expect("101");
+        let mut asked = hello("s", 1);
+        asked["subscribe"] = json!({ "silent": position });
+        let welcome = client.hello(asked).await.expect("there is room");
+        welcome["subscriptions"]["silent"].clone()
+    };
+    let told = subscribe(Value::Null).await["position"].clone();
+    let told = told.as_str().expect("a position");
+    // The last part of it is when it was told, in seconds.
+    let (rest, seconds) = told.rsplit_once('.').expect("three parts");
+    let seconds = u32::from_str_radix(seconds, 16).expect("hexadecimal");
+    let earlier = seconds - 3 * 24 * 3_600;
+    subscribe(json!(format!("{rest}.{earlier:08x}"))).await["reason"].clone()
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{
-    Case,
-    process::{KEY, Process},
+use super::Case;
+use crate::{
+    client::{HERE, Reach, until},
+    registries::process::{KEY, Process},
 };
-use crate::client::{HERE, Reach, until};
 
 /// A file of the server's own tests, as TOML.
 macro_rules! keys {
@@ -65,11 +65,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
         ),
         _ => return None,
     };
-    Some(Case {
-        base,
-        value,
-        expected,
-    })
+    Some(Case::new(base, value, expected))
 }
 
 pub(super) async fn look(name: &str, process: &mut Process) -> Value {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::{
-    Case,
-    process::{ADMIN, token},
+use super::Case;
+use crate::{
+    client::{Client, HERE, Reach, hello},
+    registries::process::{ADMIN, token},
 };
-use crate::client::{Client, HERE, Reach, hello};
 
 /// What a second client is told, or `welcome`.
 const REFUSED: &str = "too_many_connections";
@@ -36,6 +36,13 @@ pub(super) fn case(name: &str) -> Option<Case> {
             let base = &[STRICT, ("websocket.rate_limit_attempts", "1")];
             (base, "2", json!(true))
         }
+        // A hello has at least what every message has.
+        "websocket.max_hello_size" => (
+            &[("websocket.max_message_size", "1_000")],
+            "1",
+            json!(1_009),
+        ),
+        "websocket.max_large_hellos" => (&[], "1", json!("overloaded")),
         "websocket.connection_timeout" => (
             &[("websocket.access_timeout", "\"300ms\"")],
             "\"300ms\"",
@@ -43,11 +50,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
         ),
         _ => return None,
     };
-    Some(Case {
-        base,
-        value,
-        expected,
-    })
+    Some(Case::new(base, value, expected))
 }
 
 pub(super) async fn look(name: &str, reach: &Reach) -> Value {
@@ -70,6 +73,12 @@ pub(super) async fn look(name: &str, reach: &Reach) -> Value {
             let refused = refused.err().expect("the second");
             json!(refused.retry_after_ms() <= 2_001)
         }
+        "websocket.max_hello_size" => {
+            let mut client = reach.dial(HERE).await.expect("101");
+            let closed = client.hello(long("s", 100)).await.err();
+            closed.map_or(Value::Null, |closed| json!(closed.close))
+        }
+        "websocket.max_large_hellos" => large(reach).await,
         "websocket.connection_timeout" => {
             let mut silent = reach.dial(HERE).await.expect("101");
             let closed = timeout(Duration::from_secs(2), silent.closed()).await;
@@ -113,4 +122,27 @@ async fn addresses(reach: &Reach) -> Value {
     }
     let known = reach.get("/ws/stats/rate-limit", &[ADMIN]).await.json();
     json!(known["addresses"].as_array().map(Vec::len) <= Some(16))
+}
+
+/// A hello that asks for so many channels with names of 100 bytes.
+fn long(session: &str, channels: usize) -> Value {
+    let name = |n: usize| (format!("{n:0>100}"), Value::Null);
+    let mut hello = hello(session, 1);
+    hello["subscribe"] = json!((0..channels).map(name).collect::<Map<_, _>>());
+    hello
+}
+
+/// How a hello is refused that is larger than other messages while another such one is on its way.
+async fn large(reach: &Reach) -> Value {
+    let text = long("first", 700).to_string();
+    let mut first = reach.dial(HERE).await.expect("101");
+    first.send_part(&text[..72_000], text.len()).await;
+    // It may not have been read yet: who comes too early is welcomed.
+    for _ in 0..20 {
+        let mut other = reach.dial(HERE).await.expect("101");
+        if let Err(closed) = other.hello(long("other", 700)).await {
+            return json!(closed.code().1);
+        }
+    }
+    json!("welcome")
 }

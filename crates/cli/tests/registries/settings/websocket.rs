@@ -9,8 +9,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Case, process::token};
-use crate::client::{Client, HERE, Reach, hello, until};
+use super::Case;
+use crate::{
+    client::{Client, HERE, Reach, hello, until},
+    registries::process::token,
+};
 
 pub(super) fn case(name: &str) -> Option<Case> {
     const PATIENT: (&str, &str) = ("websocket.send_timeout", "60");
@@ -36,11 +39,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
         "websocket.allowed_origins" => (&[], "\"*\"", json!(200)),
         _ => return None,
     };
-    Some(Case {
-        base,
-        value,
-        expected,
-    })
+    Some(Case::new(base, value, expected))
 }
 
 pub(super) async fn look(name: &str, reach: &Reach) -> Value {
