@@ -104,6 +104,17 @@ impl Process {
         assert!(self.ends_within(DEADLINE).await, "it does not end");
     }
 
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// What holds from the next start on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        set(&mut self.settings, name, value);
+    }
+
     /// Ends it, and answers what it has logged.
     pub(crate) fn log(&mut self) -> String {
         self.signal("TERM");

@@ -4,7 +4,7 @@
 //! each, with and without it, and what they are seen to do must differ as expected.
 
 mod access;
-mod disk;
+pub(crate) mod disk;
 mod engine;
 mod http;
 mod jwks;
