@@ -13,15 +13,19 @@ use crate::client::{Answer, Reach, until};
 /// takes its time.
 pub(crate) const SLOW_COMMITS: (&str, &str) = ("engine.max_commit_bytes", "33");
 
-/// Publications of a batch that is long in being committed.
-const LONG: usize = 500;
-/// How many come meanwhile.
+/// A busy machine takes its time.
+pub(crate) const PATIENT: (&str, &str) = ("server.publish_timeout", "60");
+
+/// How many come while a batch is committed.
 const CROWD: usize = 8;
 
-/// Publications that lie so far apart in the log that each of them is read for itself.
-const SCATTERED: usize = 600;
-/// Bytes between two of them: more than are read only to save a call.
-const BETWEEN: usize = 9_000;
+/// Channels whose publications take turns in the log.
+pub(crate) const FAR: usize = 10;
+/// Publications of each of them: about as many as a page of history has room for.
+pub(crate) const FAR_MESSAGES: usize = 240;
+/// Bytes of each. Between two of a channel lie more than are read only to save a call, so that each is
+/// read for itself.
+const FAR_BYTES: usize = 4_000;
 
 impl Reach {
     /// Publishes to all of these channels in one batch.
@@ -45,14 +49,14 @@ pub(crate) async fn peak(reach: &Reach, metric: &str, load: impl Future<Output =
     }
 }
 
-/// Publishes a long batch, and more while it is being committed.
-pub(crate) async fn crowd(reach: &Reach) {
+/// Publishes a batch of so many, and more while it is being committed.
+pub(crate) async fn crowd(reach: &Reach, batch: usize) {
     let commits = async || reach.metrics().await["bowline_log_commits_total"];
     let before = commits().await;
-    let long = async { assert_eq!(reach.batch(&["a"; LONG], 1).await.status, 200) };
+    let long = async { assert_eq!(reach.batch(&vec!["a"; batch], 1).await.status, 200) };
     let others = async {
         until("it is being committed", async || {
-            commits().await > before + 2.0
+            commits().await > before + 1.0
         })
         .await;
         join_all((0..CROWD).map(|_| reach.fill("b", 1, 1))).await;
@@ -60,16 +64,13 @@ pub(crate) async fn crowd(reach: &Reach) {
     join!(long, others);
 }
 
-/// Publishes to the channel `a` what is slow to read: see [`SCATTERED`].
+/// Publishes what is slow to read to the channels `far-0`, `far-1` and so on.
 pub(crate) async fn scatter(reach: &Reach) {
-    let filler = "x".repeat(BETWEEN);
-    let pair = [
-        json!({"channel": "a", "data": 1}),
-        json!({"channel": "between", "data": filler}),
-    ];
-    let messages: Vec<&Value> = pair.iter().cycle().take(200).collect();
+    let data = "x".repeat(FAR_BYTES);
+    let message = |n: usize| json!({"channel": format!("far-{n}"), "data": data});
+    let messages: Vec<Value> = (0..FAR).cycle().take(200).map(message).collect();
     let body = json!({ "messages": messages }).to_string();
-    for _ in 0..SCATTERED / 100 {
+    for _ in 0..FAR * FAR_MESSAGES / messages.len() {
         assert_eq!(reach.send("/api/publish", &body).await.status, 200);
     }
 }
@@ -82,13 +83,11 @@ pub(crate) fn evict(process: &Process) {
     }
 }
 
-/// Reads the history of the channel `a` many times at once.
+/// Reads the history of these channels, of all at once.
 pub(crate) async fn read_history(reach: &Reach) {
-    let page = async || {
-        let page = reach
-            .get("/api/channels/a/history?limit=1000", &[KEY])
-            .await;
-        assert_eq!(page.status, 200);
+    let page = async |n: usize| {
+        let path = format!("/api/channels/far-{n}/history?limit={FAR_MESSAGES}");
+        assert_eq!(reach.get(&path, &[KEY]).await.status, 200);
     };
-    join_all((0..30).map(|_| page())).await;
+    join_all((0..FAR).map(page)).await;
 }

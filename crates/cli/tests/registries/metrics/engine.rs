@@ -16,7 +16,7 @@ use tokio::join;
 use crate::{
     client::{Client, Reach, until},
     registries::{
-        load::{SLOW_COMMITS, crowd, evict, read_history, scatter},
+        load::{PATIENT, SLOW_COMMITS, crowd, evict, read_history, scatter},
         process::{EMBEDDED, KEY, Process},
         settings::disk::SHORT_SEGMENTS,
     },
@@ -45,10 +45,12 @@ async fn every_metric_of_the_engine_moves() {
     let mut watch = Watch::begin(&process.reach).await;
     send_again(&process.reach).await;
     watch.look(&process.reach).await;
-    process.set(PUBLISH_TIMEOUT.0, "");
-    process.restart().await.expect("it starts again");
+    process.set(PATIENT.0, PATIENT.1);
+    // In order, it would end with all that was not waited for.
+    process.kill();
+    process.start_again().await.expect("it starts again");
     repeat(&process.reach).await;
-    watch.during(&process.reach, crowd(&process.reach)).await;
+    gather(&process.reach, &mut watch).await;
     fill_the_disk(&process).await;
     stand_in_the_way(&process, &mut watch).await;
     read_from_the_disk(&process, &mut watch).await;
@@ -104,7 +106,7 @@ async fn send_again(reach: &Reach) {
     let mut seq = 1;
     until("the engine sees one twice", async || {
         // It waits behind these.
-        let many = reach.batch(&["a"; 100], 1);
+        let many = reach.batch(&["a"; 30], 1);
         join!(many, async {
             seq += u64::from(is_acked(&mut client, seq).await)
         });
@@ -135,6 +137,18 @@ async fn repeat(reach: &Reach) {
         let stored = reach.send("/api/publish", &body).await.json();
         assert_eq!(stored["duplicate"], is_repeated);
     }
+}
+
+/// Requests that wait for a commit, and publications that nobody is told of before it ends.
+async fn gather(reach: &Reach, watch: &mut Watch) {
+    let mut batch = 50;
+    until("they wait", async || {
+        watch.during(reach, crowd(reach, batch)).await;
+        batch = (batch * 2).min(500);
+        watch.has_moved("bowline_log_requests_queued")
+            && watch.has_moved("bowline_log_hints_pending")
+    })
+    .await;
 }
 
 /// A publication for which there is no room on the disk.

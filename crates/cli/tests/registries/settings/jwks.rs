@@ -115,8 +115,8 @@ pub(super) fn case(name: &str, issuer: &Issuer) -> Option<Case> {
     let url = issuer.url(name);
     let source = ("access.jwks_url", url.as_str());
     let (more, value, expected): (&[_], _, _) = match name {
-        "access.jwks_url" => (&[AUTHORITY], url.as_str(), json!("ana")),
-        "access.jwks_ca_file" => (&[source], AUTHORITY.1, json!("ana")),
+        "access.jwks_url" => (&[AUTHORITY, SOON], url.as_str(), json!("ana")),
+        "access.jwks_ca_file" => (&[source, SOON], AUTHORITY.1, json!("ana")),
         "access.jwks_max_age" => (&[source, AUTHORITY, SOON], "1", json!(true)),
         "access.jwks_refetch_interval" => (&[source, AUTHORITY], "1", json!(true)),
         "websocket.access_timeout" => (
@@ -152,7 +152,7 @@ pub(super) async fn look(name: &str, reach: &Reach, issuer: &Issuer) -> Value {
         // At the start they may not have come yet.
         _ => {
             let mut answer = told(reach, "one").await;
-            happens(reach, 2, async || {
+            happens(reach, 4, async || {
                 answer = told(reach, "one").await;
                 answer == "ana"
             })

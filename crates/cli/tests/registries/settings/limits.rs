@@ -43,11 +43,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
             json!(1_009),
         ),
         "websocket.max_large_hellos" => (&[], "1", json!("overloaded")),
-        "websocket.connection_timeout" => (
-            &[("websocket.access_timeout", "\"300ms\"")],
-            "\"300ms\"",
-            json!(4408),
-        ),
+        "websocket.connection_timeout" => (&[("websocket.access_timeout", "1")], "1", json!(4408)),
         _ => return None,
     };
     Some(Case::new(base, value, expected))
@@ -58,8 +54,14 @@ pub(super) async fn look(name: &str, reach: &Reach) -> Value {
         "websocket.max_verified_connections_per_ip" => second(reach, Some("ana"), Some("bo")).await,
         "websocket.max_connections_per_user" => second(reach, Some("ana"), Some("ana")).await,
         "websocket.max_handshakes" | "websocket.handshakes_per_second" => {
-            let _silent = reach.dial(HERE).await;
-            told(reach, None).await
+            // Of two there must be one within the same second.
+            let mut silent = Vec::new();
+            let mut outcome = Value::Null;
+            while silent.len() < 10 && outcome != "overloaded" {
+                silent.push(reach.dial(HERE).await);
+                outcome = told(reach, None).await;
+            }
+            outcome
         }
         "websocket.max_addresses" => addresses(reach).await,
         "websocket.rate_limit_window" => {
@@ -81,7 +83,7 @@ pub(super) async fn look(name: &str, reach: &Reach) -> Value {
         "websocket.max_large_hellos" => large(reach).await,
         "websocket.connection_timeout" => {
             let mut silent = reach.dial(HERE).await.expect("101");
-            let closed = timeout(Duration::from_secs(2), silent.closed()).await;
+            let closed = timeout(Duration::from_secs(5), silent.closed()).await;
             closed.map_or(Value::Null, |closed| json!(closed.close))
         }
         _ => second(reach, None, None).await,

@@ -7,30 +7,33 @@ use super::Case;
 use crate::{
     client::{HERE, Reach, hello},
     registries::{
-        load::{SLOW_COMMITS, crowd, evict, peak, read_history, scatter},
+        load::{
+            FAR, FAR_MESSAGES, PATIENT, SLOW_COMMITS, crowd, evict, peak, read_history, scatter,
+        },
         process::{EMBEDDED, Process, happens},
     },
 };
 
 /// How often something is tried that depends on how threads run.
-const ROUNDS: usize = 5;
-
-/// Clients that catch up at once.
-const BEHIND: usize = 12;
+const ROUNDS: usize = 4;
 
 pub(super) fn case(name: &str) -> Option<Case> {
     const ONE_THREAD: (&str, &str) = ("engine.read_threads", "1");
     let (base, value, expected): (&[_], _, _) = match name {
-        "server.publish_timeout" => {
-            let base = &[EMBEDDED, SLOW_COMMITS, ("server.publish_timeout", "60")];
-            (base, "\"1ms\"", json!(true))
-        }
+        "server.publish_timeout" => (&[EMBEDDED, SLOW_COMMITS, PATIENT], "\"1ms\"", json!(true)),
         "engine.max_queued_requests" | "engine.max_queued_bytes" => {
-            (&[EMBEDDED, SLOW_COMMITS], "1", json!("one"))
+            (&[EMBEDDED, SLOW_COMMITS, PATIENT], "1", json!("one"))
         }
         "engine.read_threads" => (&[EMBEDDED], "5", json!(true)),
-        "engine.max_queued_reads" | "websocket.catchup_slots" => {
-            (&[EMBEDDED, ONE_THREAD], "1", json!("one"))
+        "engine.max_queued_reads" => (&[EMBEDDED, ONE_THREAD], "1", json!("one")),
+        "websocket.catchup_slots" => {
+            let base = &[
+                EMBEDDED,
+                ONE_THREAD,
+                ("websocket.page_bytes", "1_048_576"),
+                ("websocket.send_timeout", "60"),
+            ];
+            (base, "1", json!("one"))
         }
         _ => return None,
     };
@@ -57,7 +60,8 @@ pub(super) async fn look(name: &str, process: &Process) -> Value {
         "websocket.catchup_slots" => queued_reads(process, catch_up).await,
         _ => {
             let metric = "bowline_log_requests_queued";
-            seen(async || peak(reach, metric, crowd(reach)).await).await
+            // How long a batch must be depends on the disk.
+            seen(async |round| peak(reach, metric, crowd(reach, 50 << round)).await).await
         }
     }
 }
@@ -66,7 +70,7 @@ pub(super) async fn look(name: &str, process: &Process) -> Value {
 async fn queued_reads(process: &Process, load: impl AsyncFn(&Reach)) -> Value {
     let reach = &process.reach;
     scatter(reach).await;
-    seen(async || {
+    seen(async |_| {
         evict(process);
         peak(reach, "bowline_log_reads_queued", load(reach)).await
     })
@@ -74,25 +78,25 @@ async fn queued_reads(process: &Process, load: impl AsyncFn(&Reach)) -> Value {
 }
 
 /// Whether more than one are ever seen to wait.
-async fn seen(peak: impl AsyncFn() -> f64) -> Value {
-    for _ in 0..ROUNDS {
-        if peak().await > 1.0 {
+async fn seen(peak: impl AsyncFn(usize) -> f64) -> Value {
+    for round in 0..ROUNDS {
+        if peak(round).await > 1.0 {
             return json!("several");
         }
     }
     json!("one")
 }
 
-/// Clients that begin at different places of the channel `a`, since those at one place share a read.
+/// A client for each of some channels, that begins before all that history has.
 async fn catch_up(reach: &Reach) {
     let one = async |n: usize| {
         let mut asked = hello(&format!("behind-{n}"), 1);
-        asked["subscribe"] = json!({"a": {"last": 300 + n}});
+        asked["subscribe"] = json!({ format!("far-{n}"): "first" });
         let client = reach.welcomed(HERE, asked).await;
         let mut client = client.expect("there is room");
-        for _ in 0..300 {
+        for _ in 0..FAR_MESSAGES {
             assert_eq!(client.next().await.expect("a message")["type"], "message");
         }
     };
-    join_all((0..BEHIND).map(one)).await;
+    join_all((0..FAR).map(one)).await;
 }
