@@ -58,6 +58,28 @@ fn texts(engine: &Embedded, channel: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_smallest_commit_takes_one_entry() {
+    let folder = Folder::new();
+    let log = LogConfig {
+        commit_bytes_max: 1,
+        ..LogConfig::default()
+    };
+    let engine = Embedded::open(&folder.0, EngineConfig::default(), log).expect("it opens");
+    let (answers, answered) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let batch = ["1", "2", "3"].map(|text| publish("a", text)).to_vec();
+        let outcomes = block_on(engine.append(batch));
+        let _ = answers.send((outcomes, texts(&engine, "a"), engine.stats()));
+    });
+    let deadline = Duration::from_secs(20);
+    let (outcomes, texts, stats) = answered.recv_timeout(deadline).expect("it gets on");
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(texts, ["1", "2", "3"]);
+    // The opening's, and one for each.
+    assert!(stats.details.contains(&("commits", 4)), "{stats:?}");
+}
+
+#[test]
 fn what_was_acknowledged_is_there_after_closing_and_after_a_crash() {
     let folder = Folder::new();
     let mut expected = Vec::new();

@@ -129,9 +129,6 @@ impl Batch {
         draw: &mut Entropy,
     ) -> bool {
         while let Some(entry) = self.entries.get_mut(self.outcomes.len()) {
-            if stage.frame.len() >= frame_bytes {
-                return false;
-            }
             let producer = entry.producer;
             let effect = std::mem::replace(&mut entry.effect, Effect::Advance);
             let session = producer.map(|producer| producer.session);
@@ -141,8 +138,12 @@ impl Batch {
                 self.failed_sessions.extend(session);
             }
             self.outcomes.push(outcome);
+            // Not before the first one: a frame has a header, and each turn must get on.
+            if stage.frame.len() >= frame_bytes {
+                break;
+            }
         }
-        true
+        self.outcomes.len() == self.entries.len()
     }
 
     fn fail(mut self, error: AppendError) {
