@@ -10,9 +10,15 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bowline_client::{Client, Data, Delivery, EndpointError, From, Message, State, Subscription};
+use bowline_client::{
+    Client, Data, Delivery, EndpointError, Event, Evidence, From, Message, State, Subscription,
+    advice,
+};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    task::JoinSet,
+};
 
 use crate::args::TailArgs;
 
@@ -104,9 +110,11 @@ async fn follow(arguments: &TailArgs, since: From) -> Result<(), TailError> {
         })?;
         builder = builder.authorities(&pem);
     }
-    let client = builder
-        .connect()
-        .map_err(|source| TailError::Url { url, source })?;
+    let client = builder.connect().map_err(|source| TailError::Url {
+        url: url.clone(),
+        source,
+    })?;
+    tokio::spawn(explain(url, client.events()));
     let mut readers = JoinSet::new();
     for channel in &arguments.channels {
         let refused = |_| TailError::Blocked;
@@ -125,6 +133,27 @@ async fn follow(arguments: &TailArgs, since: From) -> Result<(), TailError> {
     };
     client.close(true).await;
     ended
+}
+
+/// Says why there is no connection, each time that it is lost or does not come about.
+async fn explain(url: String, mut events: Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(Event::LinkClosed {
+                evidence, verdict, ..
+            }) => {
+                let why = match &evidence {
+                    Evidence::Unreachable => "nobody answers".to_owned(),
+                    Evidence::Http { status, .. } => format!("answered with status {status}"),
+                    Evidence::Close { code, reason } => format!("closed with {code} {reason}"),
+                    _ => advice(verdict.class).sentence.to_owned(),
+                };
+                eprintln!("bowline: {url}: {}", why.trim_end());
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 async fn read(mut subscription: Subscription) -> Result<(), TailError> {

@@ -172,6 +172,22 @@ fn tail_goes_on_where_it_was_when_the_link_is_cut() {
     assert_eq!(tail.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn tail_says_why_there_is_no_connection() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut tail = bowline(&["tail", "news", "--url", &url])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert_eq!(first, format!("bowline: {url}: nobody answers"));
+}
+
 /// Accepts one connection and carries its bytes both ways; the ends are for cutting it.
 fn relay(proxy: &TcpListener, address: &str) -> [TcpStream; 2] {
     let (near, _) = proxy.accept().unwrap();

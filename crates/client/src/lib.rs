@@ -35,7 +35,8 @@ mod transport;
 
 pub use ack::{Ack, PublishError, ReplyLost, RequestError};
 pub use bowline_proto::{
-    BackoffConfig, Code, Data, Level, Position,
+    Advice, BackoffConfig, Class, Code, Confidence, Data, Evidence, Level, Position, Verdict,
+    advice,
     client::{Event, Fate, Hint, OutboxConfig, State},
     message::{ErrorInfo, GapReason, Message},
     recovery::{From, Recovery},

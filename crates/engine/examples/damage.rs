@@ -42,6 +42,8 @@ const SEGMENT_BYTES: u64 = 256 * 1_024;
 /// One damage in so many is a truncation, one in so many is of a hint file.
 const TRUNCATION_SHARE: u64 = 5;
 const HINT_SHARE: u64 = 5;
+/// So many damages take a minute or two.
+const TOLD_EVERY: u64 = 500;
 
 /// One that stands still.
 struct Still;
@@ -126,6 +128,9 @@ fn main() {
         }
         *totals.entry(name).or_default() += 1;
         *totals.entry("damages".to_owned()).or_default() += 1;
+        if (number + 1) % TOLD_EVERY == 0 {
+            eprintln!("{} of {damages} damages", number + 1);
+        }
     }
     let fields: Vec<String> = totals
         .iter()
