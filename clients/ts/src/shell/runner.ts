@@ -54,6 +54,8 @@ export class Runner {
   /** A late timer looks again soon: what is fed meanwhile must not put that off. */
   #looksAgain = false
   #failedUpgrades = 0
+  /** The newest hint since it was asked why an upgrade failed, which may take seconds. */
+  #hinted: Input | undefined
 
   constructor(machine: Machine, environment: Environment, host: Host) {
     this.machine = machine
@@ -64,6 +66,7 @@ export class Runner {
   /** Feeds an input; one that comes while another is handled waits for its turn. */
   feed(input: Input): void {
     this.#queue.push(input)
+    if (input.type === 'hint') this.#hinted = input
     if (this.#feeding) return
     this.#feeding = true
     try {
@@ -183,6 +186,7 @@ export class Runner {
 
   async #ended(number: number, end: LinkEnd, url: string): Promise<void> {
     let evidence: Evidence = { kind: 'close', code: end.code, reason: end.reason }
+    this.#hinted = undefined
     if (!end.opened) {
       // The first failure may be chance; from the second on the reason is worth a request.
       this.#failedUpgrades++
@@ -194,6 +198,8 @@ export class Runner {
     this.#end = end
     this.feed({ type: 'failed', link: number, evidence })
     this.#end = undefined
+    // The machine took it for one that came during the dial, and that was over already.
+    if (this.#hinted) this.feed(this.#hinted)
   }
 
   #schedule(): void {

@@ -334,6 +334,33 @@ describe('recovery', () => {
     expect(asked[0]).toEqual(['https://test/ws?a=b', 'cors'])
   })
 
+  test('a hint that comes during the question hastens the dial after it', async () => {
+    server.refuses = true
+    let answer = () => {}
+    const fetch = () =>
+      new Promise((_, reject) => {
+        answer = () => reject(new Error('nobody'))
+      })
+    const ws = plain({
+      environment: { fetch: fetch as never },
+      minReconnectionDelay: 20_000,
+      seed: 3,
+    })
+    await time.advance(1)
+    server.hint('wake')
+    await time.advance(101)
+    expect([ws.state, server.dialled.length]).toEqual(['connecting', 2])
+    server.hint('wake')
+    // Neither `cors` nor `no-cors` finds anybody.
+    for (const _ of 'ab') {
+      answer()
+      await time.advance(0)
+    }
+    expect([ws.state, server.dialled.length]).toEqual(['waiting', 2])
+    await time.advance(101)
+    expect(server.dialled).toHaveLength(3)
+  })
+
   test('a question that nobody answers is given up', async () => {
     server.refuses = true
     const modes: unknown[] = []
