@@ -140,7 +140,11 @@ function outcome() {
   for (const name of [
     'traces',
     'lives',
-    'client',
+    'face',
+    'recovery',
+    'bowline',
+    'channels',
+    'store',
     'judgements',
     'surroundings',
     'troubles',

@@ -1,27 +1,11 @@
 // What an application may do at any time: act by hand in every state, close, connect again.
 import { beforeEach, describe, expect, test } from 'vitest'
-import { connect, type ResilientOptions, type ResilientWebSocket } from '../../src/index.ts'
+import { connect, type ResilientWebSocket } from '../../src/index.ts'
 import { ResilientWebSocket as PlainWebSocket } from '../../src/plain.ts'
 import type { Store, StoredClient } from '../../src/storage/store.ts'
-import { ScriptedServer, VirtualTime } from '../../src/testing.ts'
+import { begin, bowline, server, time, types } from './lib/scripted.ts'
 
-let time: VirtualTime
-let server: ScriptedServer
-
-beforeEach(() => {
-  time = new VirtualTime()
-  server = new ScriptedServer()
-})
-
-function bowline(options: ResilientOptions = {}): ResilientWebSocket {
-  return connect('ws://test/ws', {
-    seed: 1,
-    ...options,
-    environment: { ...time.environment(server), ...options.environment },
-  })
-}
-
-const types = () => server.link?.received.map(({ type }) => type)
+beforeEach(begin)
 
 /** Brings a fresh client into a state. */
 const STATES: Record<string, () => Promise<ResilientWebSocket>> = {
@@ -100,7 +84,7 @@ const STATES: Record<string, () => Promise<ResilientWebSocket>> = {
 describe('actions by hand', () => {
   test.each(Object.keys(STATES))('work when %s', async (state) => {
     for (const action of ['reconnect', 'retryNow', 'reauthenticate'] as const) {
-      server = new ScriptedServer()
+      begin()
       const ws = await STATES[state]!()
       expect(ws.state).toBe(state)
       ws[action]()

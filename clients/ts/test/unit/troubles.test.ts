@@ -1,31 +1,10 @@
 // What goes wrong at the edges: late answers, refusals that come twice, runtimes that lack something.
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import {
-  connect,
-  type Publication,
-  type ResilientOptions,
-  type ResilientWebSocket,
-} from '../../src/index.ts'
-import { ResilientWebSocket as PlainWebSocket } from '../../src/plain.ts'
-import type { SocketOptions } from '../../src/socket/options.ts'
-import { ScriptedServer, VirtualTime } from '../../src/testing.ts'
+import type { Publication } from '../../src/index.ts'
+import { ScriptedServer } from '../../src/testing.ts'
+import { begin, bowline, plain, server, time } from './lib/scripted.ts'
 
-let time: VirtualTime
-let server: ScriptedServer
-
-beforeEach(() => {
-  time = new VirtualTime()
-  server = new ScriptedServer()
-})
-
-function options<O extends SocketOptions>(more: O): O {
-  const environment = { ...time.environment(server), ...more.environment }
-  return { seed: 1, ...more, environment }
-}
-
-const bowline = (more: ResilientOptions = {}): ResilientWebSocket =>
-  connect('ws://test/ws', options(more))
-const plain = (more: SocketOptions = {}) => new PlainWebSocket('ws://test/ws', [], options(more))
+beforeEach(begin)
 
 describe('a socket for any server', () => {
   test('takes the binary types of a WebSocket, for the open link too, and no others', async () => {
@@ -78,7 +57,7 @@ describe('a socket for any server', () => {
   test('a dial that the application no longer wants is not made', async () => {
     let tell: (url: string) => void = () => {}
     const url = () => new Promise<string>((resolve) => (tell = resolve))
-    const ws = new PlainWebSocket(url, [], options({}))
+    const ws = plain({}, url)
     await time.advance(1)
     ws.close()
     tell('ws://test/ws')

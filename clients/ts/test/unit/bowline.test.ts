@@ -1,0 +1,236 @@
+// Messages, requests, tokens and sessions on a scripted server of `bowline.v1`.
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { type ResilientWebSocket, SocketError } from '../../src/index.ts'
+import { russian } from '../../src/ru.ts'
+import { ADDRESS, begin, bowline, ends, logOf, server, time } from './lib/scripted.ts'
+
+beforeEach(begin)
+afterEach(() => vi.restoreAllMocks())
+
+describe('a Bowline server', () => {
+  test('the protocol must be selected', async () => {
+    const ws = bowline()
+    const welcome = vi.spyOn(server, 'answer')
+    await time.advance(1)
+    expect(server.link?.protocols).toEqual(['bowline.v1'])
+    expect(welcome.mock.calls[0]?.[1]).toMatchObject({ type: 'hello', link: 1, first: 1, next: 1 })
+    expect(ws.session).toMatch(/^[0-9a-f]{32}$/)
+    server.selects = false
+    ws.reconnect()
+    await time.advance(1)
+    expect(ws.statistics.classes).toMatchObject({ protocol: 1 })
+  })
+
+  test('requests fail without a link, and with it when it is lost', async () => {
+    const ws = bowline()
+    const early = ends([ws.history('a')])
+    await time.advance(1)
+    server.silent = true
+    const late = ends([ws.presence('a'), ws.publish('a', 1, { volatile: true }), ws.refresh('t')])
+    server.link?.end()
+    await time.advance(1)
+    expect(early).toEqual([expect.objectContaining({ code: 'not_connected', retry: true })])
+    expect(late).toEqual(Array(3).fill(expect.objectContaining({ code: 'connection_lost' })))
+  })
+
+  test('no more than a hundred requests wait for their answers', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.silent = true
+    const found = ends(Array.from({ length: 101 }, () => ws.history('a')))
+    await time.advance(1)
+    expect(found.filter((end) => end !== undefined)).toHaveLength(1)
+    expect(found.at(-1)).toMatchObject({ code: 'too_many_requests', retry: true })
+  })
+
+  test('promises tell what became of a message', async () => {
+    const ws = bowline({ outbox: { messagesMax: 3 } })
+    server.refusal = ({ data }) =>
+      data === 'bad' ? { code: 'forbidden', message: 'no', retry: false } : undefined
+    const drops: unknown[] = []
+    ws.on('drop', ({ fate, reason }) => drops.push([fate, reason]))
+    const sent = [
+      ws.publish('a', 1),
+      ws.publish('a', 'bad'),
+      ws.publish('a', 3),
+      ws.publish('a', 4),
+    ]
+    const found = ends(sent)
+    await time.advance(10)
+    expect(found).toEqual([
+      'done',
+      expect.objectContaining({ code: 'forbidden', fate: 'refused' }),
+      'done',
+      expect.objectContaining({ code: 'outbox_full' }),
+    ])
+    expect(drops).toEqual([
+      ['refused', 'outbox_full'],
+      ['refused', 'forbidden'],
+    ])
+    expect(found[1]).toBeInstanceOf(SocketError)
+  })
+
+  test('a lost session reports what was written, and sends the rest', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.silent = true
+    const found = ends([ws.publish('a', 1)])
+    server.link?.end()
+    server.silent = false
+    server.welcome = { session: 'fresh', reason: 'session_lost' }
+    const later = ends([ws.publish('a', 2)])
+    await time.advance(3000)
+    expect(found).toEqual([expect.objectContaining({ code: 'session_lost', fate: 'unknown' })])
+    expect(later).toEqual(['done'])
+    expect(ws.session).toBe('fresh')
+  })
+
+  test('clearOutbox and resetSession resolve what waits', async () => {
+    const ws = bowline()
+    const found = ends([ws.publish('a', 1)])
+    ws.clearOutbox()
+    await time.advance(1)
+    expect(found).toEqual([expect.objectContaining({ code: 'cleared', fate: 'refused' })])
+    const { session } = ws
+    ws.resetSession()
+    await time.advance(10)
+    expect(server.link?.received[0]).not.toHaveProperty('session')
+    expect(ws.session).not.toBe(session)
+    expect(ws.state).toBe('open')
+  })
+
+  test('replies come with, before and after the ack, or are told to be lost', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.answer = () => {}
+    const sent = [ws.send('a'), ws.send('b', { method: 'm' }), ws.send('c')]
+    const replies = ends([...sent.map(({ reply }) => reply), ws.request('m')])
+    const { link } = server
+    link?.say({ type: 'reply', seq: 1, data: 'before' }, { type: 'acked', seq: 3 })
+    link?.say({ type: 'reply', seq: 2, data: 'after' })
+    await time.advance(1)
+    expect(replies.slice(0, 3)).toEqual(['before', 'after', undefined])
+    link?.end()
+    await time.advance(1)
+    expect(replies[2]).toMatchObject({ code: 'reply_lost' })
+  })
+
+  test('a token is asked for, refreshed when it expires, and again when refused', async () => {
+    const reasons: string[] = []
+    const getToken = async ({ reason }: { reason: string }) => {
+      reasons.push(reason)
+      return `t${reasons.length}`
+    }
+    const ws = bowline({ getToken })
+    await time.advance(1)
+    expect(server.link?.received[0]).toMatchObject({ type: 'hello', token: 't1' })
+    server.link?.say({ type: 'expiring', in_ms: 1000 })
+    await time.advance(1)
+    expect(server.link?.received.at(-1)).toEqual({ type: 'refresh', token: 't2' })
+    server.link?.end(4401, '{"code":"token_expired"}', true)
+    await time.advance(1)
+    expect([ws.state, reasons]).toEqual(['open', ['connect', 'expired', 'refused']])
+    ws.reauthenticate()
+    await time.advance(1)
+    expect(server.link?.received.at(-1)).toEqual({ type: 'refresh', token: 't4' })
+  })
+
+  test('a second refusal, or no token, blocks until the application acts', async () => {
+    const ws = bowline({ getToken: () => 'bad', catalogue: russian })
+    server.answer = (link) => link.end(4401, '{"code":"unauthorized"}', true)
+    await time.advance(100)
+    expect([ws.state, server.dialled.length]).toEqual(['blocked', 2])
+    expect(ws.recommendation).toMatchObject({
+      detail: 'Пожалуйста, войдите снова.',
+      action: 'login',
+    })
+    const other = bowline({ getToken: () => Promise.reject(new SocketError('no', 'no')) })
+    await time.advance(1)
+    expect(other.state).toBe('blocked')
+    const third = bowline({ getToken: () => Promise.reject(new Error('later')) })
+    await time.advance(1)
+    expect(third.state).toBe('waiting')
+    ws.reauthenticate()
+    await time.advance(1)
+    expect(server.dialled.length).toBeGreaterThan(2)
+  })
+
+  test('make before break: no close is told, nothing is lost', async () => {
+    const ws = bowline()
+    const seen: unknown[] = []
+    ws.subscribe('a', {
+      listener: (delivery) => delivery.type === 'message' && seen.push(delivery.data),
+    })
+    await time.advance(1)
+    const log = logOf(ws)
+    server.link?.say({
+      type: 'reconnect',
+      after_ms: 50,
+      reason: 'rebalance',
+      url: 'ws://elsewhere/ws',
+    })
+    const sent = ends([ws.publish('a', 1)])
+    await time.advance(100)
+    server.publish('a', 2)
+    await time.advance(1)
+    expect([log, seen, sent, server.dialled.length]).toEqual([[], [1, 2], ['done'], 2])
+    expect(server.dialled.at(-1)?.url).toBe(ADDRESS)
+    server.link?.say({ type: 'reconnect', after_ms: 1, reason: 'drain', url: 'ws://test/other' })
+    await time.advance(10)
+    expect(server.dialled.at(-1)?.url).toBe('ws://test/other')
+  })
+
+  test('replaced by another client it never takes back', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.link?.end(4409, '{"code":"replaced"}', true)
+    await time.advance(300_000)
+    expect([ws.state, server.dialled.length]).toEqual(['blocked', 1])
+    expect(ws.recommendation).toMatchObject({
+      detail: 'This session was opened elsewhere.',
+      action: 'retry',
+    })
+  })
+
+  test('a frame that is none ends the link', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    server.link?.onmessage?.({ data: 'nonsense' })
+    await time.advance(1)
+    expect(ws.statistics.classes).toEqual({ protocol: 1 })
+  })
+
+  test('bytes are published in a binary frame, whatever they come as', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    const sent: unknown[] = []
+    vi.spyOn(server.link!, 'send').mockImplementation((data) => void sent.push(data))
+    const bytes = new Uint8Array([0, 1, 10, 255, 0])
+    for (const data of [
+      bytes.subarray(1, 4),
+      bytes.buffer.slice(1, 4),
+      new DataView(bytes.buffer, 1, 3),
+    ]) {
+      void ws.publish('a', data)
+    }
+    void ws.publish('a', undefined)
+    expect(sent.slice(0, 3).map((frame) => [...(frame as Uint8Array).slice(-4)])).toEqual(
+      Array(3).fill([10, 1, 10, 255]),
+    )
+    expect(sent[3]).toContain('"data":null')
+  })
+
+  test('without option bowline these methods say so', () => {
+    const ws = bowline({ startClosed: true })
+    expect(() => ws.subscribe('a')).not.toThrow()
+    const other = new (ws.constructor as typeof ResilientWebSocket)(ADDRESS, [], {
+      startClosed: true,
+      environment: time.environment(server),
+    })
+    expect(() => other.subscribe('a')).toThrow(SocketError)
+    expect(() => other.publish('a', 1)).toThrow(SocketError)
+    expect(other.outboxLength).toBe(0)
+    expect(other.session).toBeUndefined()
+    void other.send('raw')
+  })
+})

@@ -1,0 +1,84 @@
+// Channels and their readers.
+import { beforeEach, describe, expect, test } from 'vitest'
+import { begin, bowline, ends, server, time, types } from './lib/scripted.ts'
+
+beforeEach(begin)
+
+describe('channels', () => {
+  test('readers share a subscription; the last one ends it', async () => {
+    const ws = bowline()
+    const [one, two] = [ws.subscribe('a'), ws.subscribe('a')]
+    await time.advance(1)
+    expect(types()).toEqual(['hello'])
+    one.unsubscribe()
+    expect(types()).toEqual(['hello'])
+    await two[Symbol.asyncDispose]()
+    expect(types()).toEqual(['hello', 'unsubscribe'])
+    await expect(two.ready).resolves.toBeDefined()
+  })
+
+  test('a signal ends a reader, unsubscribe all of them', async () => {
+    const ws = bowline()
+    const abort = new AbortController()
+    ws.subscribe('a', { signal: abort.signal })
+    const other = ws.subscribe('b')
+    const ended: unknown[] = []
+    ws.on('unsubscribed', ({ channel }) => ended.push(channel))
+    await time.advance(1)
+    abort.abort()
+    ws.unsubscribe('b')
+    ws.unsubscribe('never')
+    expect(ended).toEqual(['a', 'b'])
+    const items: unknown[] = []
+    for await (const item of other) items.push(item)
+    expect(items).toEqual([])
+    const early = ws.subscribe('c', { signal: AbortSignal.abort() })
+    await expect(early.ready).rejects.toMatchObject({ code: 'closed' })
+  })
+
+  test('deliveries tell of gaps and the end, too', async () => {
+    const ws = bowline()
+    const types: string[] = []
+    const read = async () => {
+      for await (const { type } of ws.subscribe('a').deliveries()) types.push(type)
+    }
+    const done = ends([read()])
+    await time.advance(1)
+    server.publish('a', 1)
+    server.link?.say({ type: 'gap', channel: 'a', reason: 'slow', missed: 2 })
+    server.link?.say({ type: 'error', id: 99, code: 'x' })
+    server.link?.say({ type: 'unsubscribed', channel: 'a', code: 'forbidden' })
+    await time.advance(1)
+    expect([types, done]).toEqual([['subscribed', 'message', 'gap', 'ended'], ['done']])
+  })
+
+  test('a slow reader pauses its channel, and resumes it when it has caught up', async () => {
+    const ws = bowline()
+    const subscription = ws.subscribe('a', { readerMax: 2 })
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    expect(types()).toEqual(['hello', 'unsubscribe'])
+    const read = subscription.deliveries()
+    await read.next()
+    await read.next()
+    await time.advance(1)
+    expect(types()).toEqual(['hello', 'unsubscribe', 'subscribe'])
+  })
+
+  test('a refusal that may pass is asked again', async () => {
+    server.welcome = {
+      subscriptions: {
+        a: { error: { code: 'overloaded', message: '', retry: true, retry_after_ms: 1000 } },
+      },
+    }
+    const ws = bowline()
+    const errors: unknown[] = []
+    ws.on('subscribeerror', ({ error }) => errors.push([error.code, error.retryAfterMs]))
+    const { ready } = ws.subscribe('a')
+    const found = ends([ready])
+    await time.advance(1)
+    expect([errors, found]).toEqual([[['overloaded', 1000]], [undefined]])
+    await time.advance(7000)
+    expect(found[0]).toMatchObject({ recovered: true })
+  })
+})

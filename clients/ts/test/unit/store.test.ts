@@ -1,0 +1,114 @@
+// What a client keeps in a store, and what a later one finds there.
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { Store, StoredChange, StoredClient } from '../../src/storage/store.ts'
+import { begin, bowline, ends, server, time } from './lib/scripted.ts'
+
+beforeEach(begin)
+
+/** A store that remembers. */
+class MemoryStore implements Store {
+  kept: StoredClient | undefined
+  saves: StoredChange[] = []
+  fails = false
+  async load() {
+    return structuredClone(this.kept)
+  }
+  async save(change: StoredChange) {
+    if (this.fails) throw new Error('full')
+    this.saves.push(change)
+    const { head, put = [], forget = [], positions } = structuredClone(change)
+    const before = this.kept ?? {
+      session: undefined,
+      link: 0,
+      next: 1,
+      messages: [],
+      positions: {},
+    }
+    const touched = new Set([...forget, ...put.map(({ key }) => key)])
+    const messages = [...before.messages.filter(({ key }) => !touched.has(key)), ...put]
+    messages.sort((a, b) => a.key - b.key)
+    this.kept = { ...before, ...head, messages, positions: { ...before.positions, ...positions } }
+  }
+  release() {}
+}
+
+describe('a store', () => {
+  test('has a number and its message before they are written', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await time.advance(1)
+    const order: string[] = []
+    const save = store.save.bind(store)
+    store.save = async (change) => {
+      await save(change)
+      for (const { seq } of change.put ?? []) order.push(`saved ${seq}`)
+    }
+    const { link } = server
+    const send = link!.send.bind(link)
+    link!.send = (data) => {
+      order.push(`wrote ${JSON.parse(String(data)).seq}`)
+      send(data)
+    }
+    for (const data of [1, 2]) void ws.publish('a', data)
+    await time.advance(500)
+    expect(order).toEqual(['saved 1', 'wrote 1', 'saved 2', 'wrote 2'])
+    expect(store.kept).toMatchObject({ next: 3, link: 1, messages: [] })
+  })
+
+  test('has what was never written, too', async () => {
+    server.refuses = true
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    for (const data of [1, 2]) void ws.publish('a', data)
+    await time.advance(10)
+    const messages = [1, 2].map((data) => ({
+      seq: undefined,
+      item: { channel: 'a', data: String(data) },
+    }))
+    expect(store.kept).toMatchObject({ next: 1, messages })
+  })
+
+  test('brings back session, numbers, messages and positions', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    ws.subscribe('a', { listener: () => {} })
+    await time.advance(1)
+    server.publish('a', 'seen')
+    await time.advance(200)
+    server.silent = true
+    void ws.publish('a', 'written')
+    await time.advance(200)
+    expect(store.kept?.messages).toMatchObject([{ seq: 1 }])
+    // The tab crashes; another life begins.
+    const { session } = ws
+    server.silent = false
+    server.links.clear()
+    const again = bowline({ store })
+    const seen: unknown[] = []
+    again.subscribe('a', {
+      from: 'first',
+      listener: (delivery) => delivery.type === 'message' && seen.push(delivery.data),
+    })
+    void again.publish('a', 'new')
+    await time.advance(200)
+    expect(server.link?.received[0]).toMatchObject({
+      session,
+      link: 2,
+      first: 1,
+      next: 2,
+      subscribe: { a: '00000000000000aa.1.00000001' },
+    })
+    expect(seen).toEqual(['written', 'new'])
+    again.close()
+    await time.advance(10)
+    expect(store.kept).toMatchObject({ session: undefined, messages: [] })
+  })
+
+  test('that fails stops nothing', async () => {
+    const store = new MemoryStore()
+    store.fails = true
+    const found = ends([bowline({ store }).publish('a', 1)])
+    await time.advance(100)
+    expect(found).toEqual(['done'])
+  })
+})
