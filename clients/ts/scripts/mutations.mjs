@@ -110,7 +110,12 @@ const MUTATIONS = [
     "known && (to.protocol === 'wss:' || to.protocol === from.protocol)",
     'known',
   ],
-  ['recommendation/recommendation', "action === 'wait' ? 'retry' : action", 'action'],
+  [
+    'recommendation/recommendation',
+    "if (state === 'blocked') action =",
+    "if (state !== 'open') action =",
+  ],
+  ['recommendation/recommendation', 'own ? own.codes', 'own?.codes ? own.codes'],
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))

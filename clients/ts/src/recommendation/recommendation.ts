@@ -5,8 +5,9 @@
  */
 
 import type { ErrorClass, Verdict } from '../classify/classify.ts'
-import type { Action } from '../codes/table.ts'
+import type { Action, CodeRow } from '../codes/table.ts'
 import { isOpen, type State } from '../machine/contract.ts'
+import { english } from './en.ts'
 
 /** Title and detail. */
 export type Words = readonly [title: string, detail: string]
@@ -36,7 +37,7 @@ export interface Recommendation {
 }
 
 /** The actions of the classes that do not pass by waiting, where no code has one of its own. */
-const ACTIONS: Partial<Record<ErrorClass, Action>> = {
+export const ACTIONS: Partial<Record<ErrorClass, Action>> = {
   auth: 'login',
   policy: 'contact',
   protocol: 'reload',
@@ -52,27 +53,35 @@ export interface Situation {
   retryAt: number | undefined
 }
 
-/** What to tell, or nothing where all is well. */
+/**
+ * What to tell, or nothing where all is well. `own` is the application's catalogue, `row` what is known
+ * of the code of the failure.
+ */
 export function recommend(
   { state, verdict, poor, retryAt }: Situation,
-  catalogue: Catalogue,
-  actionOf: (code: string) => Action | undefined,
+  own: Catalogue | undefined,
+  row: CodeRow | undefined,
 ): Recommendation | undefined {
-  const say = ([title, detail]: Words, action: Action): Recommendation => ({
-    title,
-    detail,
+  const catalogue = own ?? english
+  let words: Words | undefined
+  let action: Action = 'wait'
+  if (isOpen(state)) words = poor ? catalogue.slow : undefined
+  else if (state === 'offline') words = catalogue.offline
+  else if (verdict && state === 'dormant') {
+    words = catalogue.dormant
+    action = 'retry'
+  } else if (verdict && state !== 'idle' && state !== 'closed') {
+    const [title, detail] = catalogue.classes[verdict.class]
+    const sentence = own ? own.codes?.(verdict.code ?? '') : row?.[1]
+    words = [title, sentence ?? detail]
+    // What is tried again needs nobody, whatever the code says of a final refusal.
+    if (state === 'blocked') action = row?.[2] ?? ACTIONS[verdict.class] ?? 'retry'
+  }
+  if (!words) return undefined
+  return {
+    title: words[0],
+    detail: words[1],
     action,
     ...(retryAt !== undefined && { retryAt }),
-  })
-  if (isOpen(state)) return poor ? say(catalogue.slow, 'wait') : undefined
-  if (state === 'idle' || state === 'closed') return undefined
-  if (state === 'offline') return say(catalogue.offline, 'wait')
-  if (!verdict) return undefined
-  const [title, detail] = catalogue.classes[verdict.class]
-  const code = verdict.code ?? ''
-  const own: Words = [title, catalogue.codes?.(code) ?? detail]
-  if (state === 'dormant') return say(catalogue.dormant, 'retry')
-  const action = actionOf(code) ?? ACTIONS[verdict.class] ?? 'wait'
-  // What is tried again needs nobody, whatever the code says of a final refusal.
-  return say(own, state === 'blocked' ? (action === 'wait' ? 'retry' : action) : 'wait')
+  }
 }

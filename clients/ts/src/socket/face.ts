@@ -8,7 +8,7 @@
 
 import type { Verdict } from '../classify/classify.ts'
 import { utf8Length } from '../codec/bytes.ts'
-import type { Action } from '../codes/table.ts'
+import type { CodeRow } from '../codes/table.ts'
 import { detectEnvironment, type Environment } from '../environment/environment.ts'
 import { defineHandler, makeEvent, Target } from '../events/target.ts'
 import type { Level } from '../health/health.ts'
@@ -19,8 +19,7 @@ import {
   type Output,
   type State,
 } from '../machine/contract.ts'
-import { english } from '../recommendation/en.ts'
-import { type Catalogue, type Recommendation, recommend } from '../recommendation/recommendation.ts'
+import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
 import type { Link, LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
@@ -346,12 +345,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return undefined
   }
 
-  /** The words where the application has none of its own. */
-  protected catalogue(): Catalogue {
-    return english
-  }
-
-  protected actionOf(_code: string): Action | undefined {
+  /** What is known of a code. */
+  protected codeRow(_code: string): CodeRow | undefined {
     return undefined
   }
 
@@ -502,8 +497,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
         poor: ['poor', 'dead'].includes(this.runner.machine.health.level(0)),
         retryAt: inMs === undefined ? inMs : Math.round(this.environment.wallMs() + inMs),
       },
-      this.options.catalogue ?? this.catalogue(),
-      (code) => this.actionOf(code),
+      this.options.catalogue,
+      this.codeRow(this.#verdict?.code ?? ''),
     )
     const last = this.#recommendation
     this.#recommendation = next

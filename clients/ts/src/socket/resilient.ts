@@ -10,13 +10,11 @@ import { decode } from '../codec/decode.ts'
 import { encode } from '../codec/encode.ts'
 import type { ErrorInfo } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
-import type { Action } from '../codes/table.ts'
+import type { CodeRow } from '../codes/table.ts'
 import type { Client } from '../machine/client.ts'
 import type { Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
 import type { From, Position } from '../position/position.ts'
-import { english } from '../recommendation/en.ts'
-import type { Catalogue } from '../recommendation/recommendation.ts'
 import type { Link } from '../shell/link.ts'
 import { Keeper } from '../storage/keeper.ts'
 import { type Deferred, deferred, quiet, SocketError } from './events.ts'
@@ -228,12 +226,8 @@ export class ResilientWebSocket extends Face {
     return known && (to.protocol === 'wss:' || to.protocol === from.protocol) ? to.href : undefined
   }
 
-  protected override catalogue(): Catalogue {
-    return { ...english, codes: (code) => codeRow(code)?.sentence }
-  }
-
-  protected override actionOf(code: string): Action | undefined {
-    return codeRow(code)?.action
+  protected override codeRow(code: string): CodeRow | undefined {
+    return codeRow(code)
   }
 
   protected override resumed(): boolean {

@@ -75,7 +75,7 @@ export function createClient(
     seed,
     replaced(clientDefaults(), {
       ...dialerOptions(options),
-      classOf: (code) => codeRow(code)?.class,
+      classOf: (code) => codeRow(code)?.[0],
       outboxMessagesMax: outbox.messagesMax,
       outboxBytesMax: outbox.bytesMax,
       outboxAgeMaxMs: outbox.ageMaxMs,

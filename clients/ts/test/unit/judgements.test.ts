@@ -19,7 +19,7 @@ describe('judgements', () => {
   test.each(told.verdicts as { evidence: Evidence; verdict: object; strategy: string }[])(
     'of $evidence',
     ({ evidence, verdict, strategy }) => {
-      const judged = classify(evidence, (code) => codeRow(code)?.class)
+      const judged = classify(evidence, (code) => codeRow(code)?.[0])
       expect(judged).toEqual(verdict)
       expect(strategyOf(judged)).toBe(strategy)
     },

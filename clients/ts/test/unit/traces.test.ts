@@ -34,7 +34,7 @@ const traces: Trace[] = readdirSync(folder)
 function optionsOf(told: Json): ClientOptions {
   const camel = (name: string) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
   const named = Object.entries(told).map(([name, value]) => [camel(name), value])
-  const classOf = (code: string) => codeRow(code)?.class
+  const classOf = (code: string) => codeRow(code)?.[0]
   return { ...clientDefaults(), classOf, ...Object.fromEntries(named) }
 }
 

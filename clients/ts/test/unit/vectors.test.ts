@@ -3,11 +3,14 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import type { ErrorClass } from '../../src/classify/classify.ts'
 import { fromBase64, textOf, utf8, utf8Length } from '../../src/codec/bytes.ts'
 import { decode } from '../../src/codec/decode.ts'
 import { encode } from '../../src/codec/encode.ts'
 import type { ClientMessage } from '../../src/codec/messages.ts'
-import { CODE_TABLE } from '../../src/codes/table.ts'
+import { codeRow } from '../../src/codes/codes.ts'
+import { english } from '../../src/recommendation/en.ts'
+import { recommend } from '../../src/recommendation/recommendation.ts'
 
 interface Vector {
   name: string
@@ -158,13 +161,45 @@ describe('bytes', () => {
 
 describe('codes', () => {
   test('the table is that of the vectors', () => {
-    const names = CODE_TABLE.flatMap(([codes]) => codes.split(' '))
-    expect(names.sort()).toEqual(
-      load('codes.json')
-        .map((row: { code: string }) => row.code)
-        .sort(),
-    )
     const script = fileURLToPath(new URL('../../scripts/codes.mjs', import.meta.url))
     execFileSync(process.execPath, [script, '--check'])
+  })
+
+  test('every code of links has its class, sentence and action; others are none of theirs', () => {
+    interface Row {
+      code: string
+      close: number | null
+      class: ErrorClass
+      sentence: string
+      action: string
+    }
+    const told: Row[] = load('codes.json')
+    for (const { code, close, class: class_, sentence, action } of told) {
+      const row = codeRow(code)
+      if (close === null && code !== 'headers_too_large') {
+        expect(row, code).toBeUndefined()
+        continue
+      }
+      const verdict = { class: class_, confidence: 'certain', code } as const
+      const situation = { verdict, poor: false, retryAt: undefined }
+      expect(row?.[0], code).toBe(class_)
+      const blocked = recommend({ ...situation, state: 'blocked' }, undefined, row)
+      // What is blocked does not pass by waiting.
+      const wanted = action === 'wait' ? 'retry' : action
+      expect(blocked).toMatchObject({ detail: sentence, action: wanted })
+      const waiting = recommend({ ...situation, state: 'waiting' }, undefined, row)
+      expect(waiting).toMatchObject({ detail: sentence, action: 'wait' })
+    }
+    const policy = { class: 'policy', confidence: 'certain', code: 'disconnected' } as const
+    const situation = {
+      state: 'blocked',
+      verdict: policy,
+      poor: false,
+      retryAt: undefined,
+    } as const
+    // The application's own words are not mixed with others.
+    const own = recommend(situation, english, codeRow('disconnected'))
+    expect(own?.detail).toBe(english.classes.policy[1])
+    for (const name of ['constructor', '__proto__', '']) expect(codeRow(name)).toBeUndefined()
   })
 })
