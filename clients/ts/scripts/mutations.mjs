@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 
 /** File, what stands there once, and the wrong condition in its place. */
 const MUTATIONS = [
-  ['machine/dialer', 'if (!this.active && !this.dialing) {', 'if (!this.active) {'],
+  ['machine/dialer', 'if (this.active || this.dialing) return', 'if (this.active) return'],
   ['machine/dialer', 'missedProbes >= MISSED_PROBES_MAX', 'missedProbes > MISSED_PROBES_MAX'],
   ['machine/dialer', 'active.receivedAt + active.silenceMax <= this.now', 'false'],
   [
@@ -20,23 +20,23 @@ const MUTATIONS = [
   ['machine/dialer', 'if (replaced && link === this.link)', 'if (replaced)'],
   [
     'machine/dialer',
-    'this.authFailures < AUTH_FAILURES_MAX',
-    'this.authFailures <= AUTH_FAILURES_MAX',
+    '++this.#authFailures < AUTH_FAILURES_MAX',
+    '++this.#authFailures <= AUTH_FAILURES_MAX',
   ],
-  ['machine/dialer', "if (hint !== 'hidden' && !this.active.probe)", "if (hint !== 'hidden')"],
-  ['machine/dialer', 'if (dialing && dialing.deadline <= this.now)', 'if (dialing && false)'],
+  ['machine/dialer', "if (hint !== 'hidden' && !active.probe)", "if (hint !== 'hidden')"],
+  ['machine/dialer', 'if (dialing && this.#isDue(dialing.deadline))', 'if (dialing && false)'],
   ['machine/dialer', 'if (retry) this.#wait(undefined)', 'if (!retry) this.#wait(undefined)'],
-  ['machine/plain', 'due <= this.now', 'due < this.now - 60e6'],
-  ['machine/client', 'const full = this.#requests.size >=', 'const full = this.#requests.size >'],
+  ['machine/dialer', 'if (this.#isDue(this.#pingAt())) this.probe()', ''],
+  ['machine/client', 'this.#requests.size >= this', 'this.#requests.size > this'],
   ['machine/client', 'acked > 0 && !this.options.resendStored', 'acked > 0'],
   [
     'machine/client',
-    'this.subscriptions.size < this.options',
-    'this.subscriptions.size <= this.options',
+    'this.#subscriptions.size < this.options',
+    'this.#subscriptions.size <= this.options',
   ],
   ['machine/client', 'if (this.#fenced) return', 'if (false) return'],
   ['machine/client', 'this.now - active.receivedAt >= this.options.silenceMs * 1000', 'false'],
-  ['machine/client', "message.reason === 'restart'", 'false'],
+  ['machine/client', "reason === 'restart'", 'false'],
   ['machine/client', 'if (this.#givenUp.has(channel))', 'if (false)'],
   ['backoff/backoff', 'now - this.#openedAt >= minUptimeMs * 1000', 'true'],
   ['backoff/backoff', 'if (adviceMs === undefined)', 'if (adviceMs !== 0)'],
@@ -66,12 +66,8 @@ const MUTATIONS = [
   ],
   ['outbox/outbox', 'this.pausedUntil !== undefined && now < this.pausedUntil', 'false'],
   ['outbox/outbox', "entry.doubtful ? 'unknown' : 'refused'", "false ? 'unknown' : 'refused'"],
-  ['outbox/outbox', 'written && !resend && entry.item', '!resend && entry.item'],
-  [
-    'outbox/outbox',
-    'bound !== undefined && entry.queuedAt > bound',
-    'bound !== undefined && entry.queuedAt >= bound',
-  ],
+  ['outbox/outbox', 'if (written && !resend)', 'if (!resend)'],
+  ['outbox/outbox', 'entry.queuedAt > bound', 'entry.queuedAt >= bound'],
   ['outbox/outbox', 'findIndex(({ seq }) => seq === undefined)', 'findIndex(() => true)'],
   ['subscriptions/subscriptions', 'next.offset <= last.offset', 'next.offset < last.offset'],
   [

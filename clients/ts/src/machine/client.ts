@@ -7,67 +7,172 @@
 import type {
   ClientMessage,
   ErrorInfo,
-  Publication,
   Recovery,
   ServerMessage,
   Welcome,
 } from '../codec/messages.ts'
-import { type Item, Outbox, type Resolved } from '../outbox/outbox.ts'
-import type { From } from '../position/position.ts'
+import { Outbox } from '../outbox/outbox.ts'
 import { Subscriptions } from '../subscriptions/subscriptions.ts'
-import type { ClientOptions, Input, Request } from './contract.ts'
+import type { ClientOptions, Handlers, Input, Of } from './contract.ts'
 import { CLOSE_NORMAL, Dialer } from './dialer.ts'
 
 /** The ceiling of the wait after a refused subscription that may succeed later. */
 const SUBSCRIBE_RETRY_MS = 5000
+/** Errors of the client's own, which the code table does not have. */
+const OWN_ERRORS = {
+  not_connected: 'There is no connection; ask again when there is one.',
+  too_many_requests: 'Too many requests wait for their answer.',
+  connection_lost: 'The connection was lost before the answer came.',
+}
 
 /** The client's machine. The same seed, options and inputs give the same outputs. */
 export class Client extends Dialer<ClientOptions> {
   /** What waits for its ack. */
   readonly outbox: Outbox
-  /** The channels. */
-  readonly subscriptions = new Subscriptions()
   /** The session's secret id. */
   session: string | undefined
+  readonly #subscriptions = new Subscriptions()
   #inflightMax = 0
   #bytesMax: number | undefined
   /** A newer link has written `hello`: nothing numbered goes out any more. */
   #fenced = false
   /** Requests that wait for an answer: id to the caller's key. */
-  #requests = new Map<number, number>()
+  readonly #requests = new Map<number, number>()
   #nextId = 1
   /** Channels given up after `hello` had asked for them. */
-  #givenUp = new Set<string>()
+  readonly #givenUp = new Set<string>()
+
+  /** What each message leads to on the link that is used. */
+  readonly #takers: Partial<Handlers<ServerMessage>> = {
+    message: ({ type, ...publication }) => {
+      const judgement = this.#subscriptions.judge(publication)
+      if (judgement === 'deliver') this.emit({ event: 'message', ...publication })
+      else if (judgement === 'fault') {
+        // Asked for anew by the flush that ends every input.
+        this.#writeUnsubscribe(publication.channel)
+        const message = `Offsets of ${publication.channel} were left out.`
+        this.emit({ event: 'error', error: { code: 'offset_jump', message, retry: true } })
+      }
+    },
+    acked: ({ seq }) => {
+      this.backoff.proved()
+      this.outbox.acked(seq, false)
+    },
+    ping: ({ ts }) => this.#write({ type: 'pong', ts }),
+    reply: ({ seq, id, data }) => {
+      if (seq === undefined) return this.#answer(Number(id), { data })
+      const key = this.outbox.replied(seq)
+      if (key !== undefined) this.emit({ event: 'reply', key, data })
+    },
+    error: ({ seq, id, ...message }) => {
+      const error = errorOf(message)
+      if (seq !== undefined) {
+        this.outbox.refused(this.now, seq, error, (bound) => this.rng.below(bound))
+      } else if (id === undefined) this.emit({ event: 'error', error })
+      else {
+        const channel = this.#subscriptions.asked(Number(id))
+        if (channel === undefined) this.#answer(Number(id), { error })
+        else this.#subscribeFailed(channel, error)
+      }
+    },
+    subscribed: ({ type, id, channel, ...recovery }) => {
+      this.#begin(channel, id === undefined ? undefined : Number(id), recovery)
+    },
+    unsubscribed: ({ id, channel, code }) => {
+      if (id === undefined && code !== undefined && this.#subscriptions.remove(channel)) {
+        this.emit({ event: 'unsubscribed', channel, code })
+      }
+    },
+    gap: ({ type, ...gap }) => {
+      if (this.#subscriptions.gap(gap.channel, gap.position, gap.reason)) {
+        this.emit({ event: 'gap', ...gap })
+      }
+    },
+    reconnect: ({ reason, after_ms, url }) => {
+      if (reason === 'restart') this.restartOverMs = after_ms
+      else {
+        this.redialAt = this.now + after_ms * 1000
+        this.redialUrl = url
+      }
+    },
+    expiring: () => {
+      if (this.options.authorize) this.authorize()
+    },
+  }
 
   constructor(seed: number, options: ClientOptions) {
     super(seed, options)
-    this.outbox = new Outbox(options)
+    this.outbox = new Outbox(options, (resolved) => this.emit(resolved))
     this.session = options.session
   }
 
-  protected override take(input: Input): void {
-    switch (input.type) {
-      case 'subscribe':
-        return this.#subscribe(input.channel, input.from)
-      case 'unsubscribe':
-        return this.#unsubscribe(input.channel)
-      case 'pause':
-        if (this.subscriptions.pause(input.channel)) this.#writeUnsubscribe(input.channel)
-        break
-      case 'resume':
-        return this.subscriptions.resume(input.channel)
-      case 'queue':
-        return this.#queue(input.key, input.item)
-      case 'request':
-        return this.#request(input.key, input.request)
-      case 'clear_outbox':
-        return this.#report(this.outbox.clear(undefined, 'cleared'))
-      case 'reset_session':
-        return this.#resetSession()
-      case 'message':
-        return this.#message(input.link, input.message)
-      default:
-        super.take(input)
+  protected subscribe({ channel, from }: Of<Input, 'subscribe'>): void {
+    if (this.#subscriptions.size < this.options.subscriptionsMax) {
+      return this.#subscriptions.add(channel, from)
+    }
+    const message = 'The limit of subscriptions of one connection is reached.'
+    const error = { code: 'too_many_subscriptions', message, retry: false }
+    this.emit({ event: 'subscribe_failed', channel, error })
+  }
+
+  protected unsubscribe({ channel }: { channel: string }): void {
+    if (!this.#subscriptions.remove(channel)) return
+    if (this.dialing?.helloAt !== undefined) this.#givenUp.add(channel)
+    this.#writeUnsubscribe(channel)
+    this.emit({ event: 'unsubscribed', channel })
+  }
+
+  protected pause({ channel }: { channel: string }): void {
+    if (this.#subscriptions.pause(channel)) this.#writeUnsubscribe(channel)
+  }
+
+  protected resume({ channel }: { channel: string }): void {
+    this.#subscriptions.resume(channel)
+  }
+
+  protected queue({ key, item }: Of<Input, 'queue'>): void {
+    const reason =
+      this.state === 'closed' ? 'closed' : this.outbox.push(this.now, key, item, this.#bytesMax)
+    if (reason) return this.emit({ event: 'dropped', key, fate: 'refused', reason })
+    const { active } = this
+    if (active && !active.probe && this.now - active.receivedAt >= this.options.silenceMs * 1000) {
+      this.probe()
+    }
+  }
+
+  protected request({ key, request }: Of<Input, 'request'>): void {
+    if (!this.active) return this.#fail(key, 'not_connected')
+    if (this.#requests.size >= this.options.requestsMax) return this.#fail(key, 'too_many_requests')
+    const id = this.#nextId++
+    this.#requests.set(id, key)
+    const { type, ...fields } = request
+    this.#write({ type, id, ...fields } as ClientMessage)
+  }
+
+  protected clear_outbox(): void {
+    this.outbox.clear('cleared')
+  }
+
+  protected reset_session(): void {
+    this.#leaveSession('session_reset')
+    // Numbers from 1 belong to the new session: the links of the old one must not take them.
+    this.#fenced = true
+    if (this.dialing?.helloAt !== undefined || this.active) this.redial()
+  }
+
+  protected message({ link, message }: Of<Input, 'message'>): void {
+    const { active } = this
+    if (this.dials(link)) {
+      if (message.type === 'welcome') this.#welcomed(message)
+      // A refusal before `welcome` is followed by the close that says what to do.
+      else if (message.type === 'error') this.emit({ event: 'error', error: errorOf(message) })
+    } else if (active?.link === link) {
+      const { probe } = active
+      this.received({ link })
+      if (message.type === 'pong' && probe && message.ts === String(probe.ts)) {
+        this.health.measured(this.now - probe.sentAt)
+      }
+      this.#takers[message.type]?.(message as never)
     }
   }
 
@@ -77,190 +182,93 @@ export class Client extends Dialer<ClientOptions> {
       ...super.timers(),
       this.outbox.expiresAt(),
       active && !this.#fenced ? this.outbox.pausedUntil : undefined,
-      active && this.subscriptions.retryAt(),
+      active && this.#subscriptions.retryAt(),
     ]
   }
 
-  protected override opened(link: number): void {
-    if (this.dialing) this.dialing.helloAt = this.now
+  protected override opened({ link }: { link: number }): void {
+    const { dialing } = this
+    if (dialing?.link !== link) return
+    dialing.helloAt = this.now
     this.#givenUp.clear()
     if (this.active) this.#fenced = true
     else this.moveTo('handshaking')
-    this.#write(link, {
+    const hello: ClientMessage = {
       type: 'hello',
-      token: this.token,
+      token: this.bearer,
       session: this.session,
       link,
       first: this.outbox.first(),
       next: this.outbox.next,
-      subscribe: this.subscriptions.hello(),
+      subscribe: this.#subscriptions.hello(),
       client: this.options.client,
-    })
+    }
+    this.#write(hello, link)
   }
 
   protected override unlink(): void {
     this.#failRequests()
-    this.subscriptions.unlink()
-    this.#report(this.outbox.relink())
+    this.#subscriptions.unlink()
+    this.outbox.relink()
   }
 
-  protected override bye(link: number): void {
-    this.#write(link, { type: 'bye' })
+  protected override bye(): void {
+    this.#write({ type: 'bye' })
   }
 
   protected override ended(): void {
-    this.#report(this.outbox.clear(undefined, 'closed'))
+    this.outbox.clear('closed')
   }
 
-  protected override ping(link: number, ts: number): void {
-    this.#write(link, { type: 'ping', ts: String(ts) })
+  protected override ping(_link: number, ts: number): void {
+    this.#write({ type: 'ping', ts: String(ts) })
   }
 
-  protected override refresh(link: number, token: string): void {
-    this.#write(link, { type: 'refresh', token })
+  protected override refresh(_link: number, token: string): void {
+    this.#write({ type: 'refresh', token })
   }
 
   protected override replaced(): void {
-    this.session = undefined
-    this.#report(this.outbox.fresh(this.options.resendUnknown, 'replaced'))
+    this.#leaveSession('replaced')
     super.replaced()
   }
 
   protected override timeout(): void {
     super.timeout()
-    this.#report(this.outbox.expire(this.now))
+    this.outbox.expire(this.now)
   }
 
   /** Writes what may be written: subscriptions first, since others may wait for their effect. */
   protected override flush(): void {
     if (!this.active) return
-    const { link } = this.active
     // Bounded by `subscriptionsMax`: each is asked once.
     for (;;) {
-      const asked = this.subscriptions.ask(this.now, this.#nextId)
+      const asked = this.#subscriptions.ask(this.now, this.#nextId)
       if (!asked) break
       const [channel, position] = asked
-      this.#write(link, { type: 'subscribe', id: this.#nextId++, channel, position })
+      this.#write({ type: 'subscribe', id: this.#nextId++, channel, position })
     }
     if (this.#fenced) return
     // Bounded by the outbox: each is written once.
     for (;;) {
       const message = this.outbox.write(this.now, this.#inflightMax)
       if (!message) break
-      this.#write(link, message)
+      this.#write(message)
     }
   }
 
-  #write(link: number, message: ClientMessage): void {
-    this.output({ type: 'write', link, message })
-  }
-
-  #subscribe(channel: string, from: From): void {
-    if (this.subscriptions.size < this.options.subscriptionsMax) {
-      return this.subscriptions.add(channel, from)
-    }
-    const message = 'The limit of subscriptions of one connection is reached.'
-    const error = { code: 'too_many_subscriptions', message, retry: false }
-    this.emit({ event: 'subscribe_failed', channel, error })
-  }
-
-  #unsubscribe(channel: string): void {
-    if (!this.subscriptions.remove(channel)) return
-    if (this.dialing?.helloAt !== undefined) this.#givenUp.add(channel)
-    this.#writeUnsubscribe(channel)
-    this.emit({ event: 'unsubscribed', channel })
+  /** Writes to the link that is used, if there is one, or to another. */
+  #write(message: ClientMessage, link = this.active?.link): void {
+    if (link !== undefined) this.output({ type: 'write', link, message })
   }
 
   #writeUnsubscribe(channel: string): void {
-    if (this.active) this.#write(this.active.link, { type: 'unsubscribe', channel })
+    this.#write({ type: 'unsubscribe', channel })
   }
 
-  #queue(key: number, item: Item): void {
-    const closed = this.state === 'closed'
-    if (!closed) this.#report(this.outbox.makeRoom(item, this.#bytesMax))
-    const reason = closed ? 'closed' : this.outbox.push(this.now, key, item, this.#bytesMax)
-    if (reason) return this.emit({ event: 'dropped', key, fate: 'refused', reason })
-    const { active } = this
-    if (active && !active.probe && this.now - active.receivedAt >= this.options.silenceMs * 1000) {
-      this.probe()
-    }
-  }
-
-  #request(key: number, request: Request): void {
-    const full = this.#requests.size >= this.options.requestsMax
-    if (!this.active || full) {
-      const error = ownError(this.active ? 'too_many_requests' : 'not_connected')
-      return this.emit({ event: 'answer', key, error })
-    }
-    const id = this.#nextId++
-    this.#requests.set(id, key)
-    const { type, ...fields } = request
-    this.#write(this.active.link, { type, id, ...fields } as ClientMessage)
-  }
-
-  #resetSession(): void {
+  #leaveSession(reason: string): void {
     this.session = undefined
-    this.#report(this.outbox.fresh(this.options.resendUnknown, 'session_reset'))
-    // Numbers from 1 belong to the new session: the links of the old one must not take them.
-    this.#fenced = true
-    if (this.dialing?.helloAt !== undefined || this.active) this.redial()
-  }
-
-  #message(link: number, message: ServerMessage): void {
-    if (this.dialing?.link === link) {
-      if (message.type === 'welcome') this.#welcomed(message)
-      // A refusal before `welcome` is followed by the close that says what to do.
-      else if (message.type === 'error') this.emit({ event: 'error', error: errorOf(message) })
-      return
-    }
-    const { active } = this
-    if (active?.link !== link) return
-    const { probe } = active
-    this.received(link)
-    switch (message.type) {
-      case 'message':
-        return this.#publication(message)
-      case 'acked':
-        this.backoff.proved()
-        return this.#report(this.outbox.acked(message.seq, false))
-      case 'ping':
-        return this.#write(link, { type: 'pong', ts: message.ts })
-      case 'pong':
-        if (probe && message.ts === String(probe.ts)) this.health.measured(this.now - probe.sentAt)
-        break
-      case 'reply':
-        return this.#replied(message)
-      case 'error':
-        return this.#refused(message)
-      case 'subscribed': {
-        const { type, id, channel, ...recovery } = message
-        return this.#begin(channel, id === undefined ? undefined : Number(id), recovery)
-      }
-      case 'gap': {
-        const { type, ...gap } = message
-        if (this.subscriptions.gap(gap.channel, gap.position, gap.reason))
-          this.emit({ event: 'gap', ...gap })
-        break
-      }
-      default:
-        return this.#notice(message)
-    }
-  }
-
-  /** The messages that the server sends of its own accord. */
-  #notice(message: ServerMessage): void {
-    if (message.type === 'unsubscribed') {
-      const { id, channel, code } = message
-      if (id === undefined && code !== undefined && this.subscriptions.remove(channel)) {
-        this.emit({ event: 'unsubscribed', channel, code })
-      }
-    } else if (message.type === 'reconnect') {
-      if (message.reason === 'restart') this.restartOverMs = message.after_ms
-      else {
-        this.redialAt = this.now + message.after_ms * 1000
-        this.redialUrl = message.url
-      }
-    } else if (message.type === 'expiring' && this.options.authorize) this.authorize()
+    this.outbox.fresh(this.options.resendUnknown, reason)
   }
 
   #welcomed(welcome: Welcome): void {
@@ -286,19 +294,19 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #resumeOutbox({ session, reason, acked }: Welcome): void {
-    const same = this.session === undefined || this.session === session
-    const lost = reason ?? (same ? undefined : 'session_lost')
-    if (lost) return this.#report(this.outbox.fresh(this.options.resendUnknown, lost))
-    this.#report(this.outbox.relink())
-    if (acked > 0 && !this.options.resendStored) this.#report(this.outbox.acked(acked, true))
+    const isSame = this.session === undefined || this.session === session
+    const lost = reason ?? (isSame ? undefined : 'session_lost')
+    if (lost) return this.outbox.fresh(this.options.resendUnknown, lost)
+    this.outbox.relink()
+    if (acked > 0 && !this.options.resendStored) this.outbox.acked(acked, true)
   }
 
   #begin(channel: string, id: number | undefined, recovery: Recovery): void {
-    const begun = this.subscriptions.begin(channel, id, recovery)
+    const begun = this.#subscriptions.begin(channel, id, recovery)
     if (begun) {
       const { lossy, ahead } = begun
-      if (ahead) this.emit({ event: 'subscribed', channel, recovered: true, position: ahead })
-      else this.emit({ event: 'subscribed', channel, ...recovery })
+      const told = ahead ? { recovered: true, position: ahead } : recovery
+      this.emit({ event: 'subscribed', channel, ...told })
       if (lossy) this.emit({ event: 'gap', channel, reason: 'slow' })
       // Paused since `hello` asked for it: the server must stop.
     } else if (id === undefined) this.#writeUnsubscribe(channel)
@@ -310,70 +318,24 @@ export class Client extends Dialer<ClientOptions> {
       const jitterMs = this.rng.below(SUBSCRIBE_RETRY_MS + 1)
       until = this.now + ((error.retry_after_ms ?? 0) + jitterMs) * 1000
     }
-    this.subscriptions.refuse(channel, until)
+    this.#subscriptions.refuse(channel, until)
     this.emit({ event: 'subscribe_failed', channel, error })
   }
 
-  #publication(message: { type: 'message' } & Publication): void {
-    const { type, ...publication } = message
-    const judgement = this.subscriptions.judge(publication)
-    if (judgement === 'deliver') this.emit({ event: 'message', ...publication })
-    else if (judgement === 'fault') {
-      // Asked for anew by the flush that ends every input.
-      this.#writeUnsubscribe(publication.channel)
-      const text = `Offsets of ${publication.channel} were left out.`
-      this.emit({ event: 'error', error: { code: 'offset_jump', message: text, retry: true } })
-    }
-  }
-
-  #replied({ seq, id, data }: { seq?: number; id?: string; data: unknown }): void {
-    if (seq !== undefined) {
-      const key = this.outbox.replied(seq)
-      if (key !== undefined) this.emit({ event: 'reply', key, data })
-      return
-    }
-    const key = this.#requests.get(Number(id))
-    if (this.#requests.delete(Number(id)) && key !== undefined) {
-      this.emit({ event: 'answer', key, data })
-    }
-  }
-
-  #refused(message: { seq?: number; id?: string } & ErrorInfo): void {
-    const error = errorOf(message)
-    if (message.seq !== undefined) {
-      const jitter = (bound: number) => this.rng.below(bound)
-      return this.#report(this.outbox.refused(this.now, message.seq, error, jitter))
-    }
-    if (message.id === undefined) return this.emit({ event: 'error', error })
-    const id = Number(message.id)
+  /** Tells what became of a request, once. */
+  #answer(id: number, answer: { data: unknown } | { error: ErrorInfo }): void {
     const key = this.#requests.get(id)
-    const channel = this.subscriptions.asked(id)
-    if (key !== undefined) {
-      this.#requests.delete(id)
-      this.emit({ event: 'answer', key, error })
-    } else if (channel !== undefined) this.#subscribeFailed(channel, error)
+    if (this.#requests.delete(id)) this.emit({ event: 'answer', key: key as number, ...answer })
+  }
+
+  #fail(key: number, code: keyof typeof OWN_ERRORS): void {
+    this.emit({ event: 'answer', key, error: { code, message: OWN_ERRORS[code], retry: true } })
   }
 
   #failRequests(): void {
-    for (const key of this.#requests.values()) {
-      this.emit({ event: 'answer', key, error: ownError('connection_lost') })
-    }
+    for (const key of this.#requests.values()) this.#fail(key, 'connection_lost')
     this.#requests.clear()
   }
-
-  #report(resolved: Resolved[]): void {
-    for (const event of resolved) this.emit(event)
-  }
-}
-
-/** An error of the client's own, which the code table does not have. */
-function ownError(code: 'not_connected' | 'too_many_requests' | 'connection_lost'): ErrorInfo {
-  const message = {
-    not_connected: 'There is no connection; ask again when there is one.',
-    too_many_requests: 'Too many requests wait for their answer.',
-    connection_lost: 'The connection was lost before the answer came.',
-  }[code]
-  return { code, message, retry: true }
 }
 
 function errorOf({ code, message = '', retry = false, retry_after_ms }: ErrorInfo): ErrorInfo {

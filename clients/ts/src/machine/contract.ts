@@ -38,6 +38,8 @@ export interface DialerOptions extends BackoffConfig {
   strategy?: ((verdict: Verdict, usual: Strategy) => Strategy) | undefined
   /** The highest link number used. */
   link: number
+  /** How the server is asked for a sign of life, where its protocol does not say. */
+  heartbeat?: HeartbeatOptions | undefined
 }
 
 /** How a server without the protocol is asked for a sign of life. */
@@ -46,11 +48,6 @@ export interface HeartbeatOptions {
   intervalMs: number
   /** After so long without an answer it is asked again; the second miss is death. */
   timeoutMs: number
-}
-
-/** What a machine for other servers is made with. */
-export interface PlainOptions extends DialerOptions {
-  heartbeat: HeartbeatOptions | undefined
 }
 
 /** What a machine of `bowline.v1` is made with. */
@@ -195,6 +192,12 @@ export type Output =
   /** Close a link; nothing that it still says matters. */
   | { type: 'close_link'; link: number; code: number }
   | ({ type: 'event' } & Event)
+
+/** One of a union, by its type. */
+export type Of<U extends { type: string }, T extends U['type']> = Extract<U, { type: T }>
+
+/** What takes each of a union, by its type. */
+export type Handlers<U extends { type: string }> = { [T in U['type']]: (of: Of<U, T>) => void }
 
 /** A machine, whichever protocol it speaks. */
 export interface Machine {

@@ -1,15 +1,25 @@
 /**
- * The states of a client and when to dial.
+ * The states of a client and when to dial, for any server.
  *
  * Owns commands, hints and timers, whatever protocol is spoken on the links. Must not know sockets,
- * clocks, entropy, nor messages: those are a subclass's.
+ * clocks, entropy, nor messages: those are a subclass's. Alone it uses a link as soon as it opens, and
+ * asks for signs of life where the application says how.
  */
 
 import { Backoff } from '../backoff/backoff.ts'
 import { Rng } from '../backoff/rng.ts'
 import { classify, type Evidence, strategyOf, type Verdict } from '../classify/classify.ts'
 import { Health, type Level } from '../health/health.ts'
-import type { DialerOptions, Event, Hint, Input, Output, State } from './contract.ts'
+import type {
+  DialerOptions,
+  Event,
+  Handlers,
+  Input,
+  Machine,
+  Of,
+  Output,
+  State,
+} from './contract.ts'
 
 /**
  * A dormant client dials once per 60–120 s: often enough to come back by itself, too seldom to
@@ -52,10 +62,10 @@ interface Probe {
 }
 
 /**
- * The part of a machine that is the same for every protocol, sans-IO: feed it with {@link handle},
- * do what the outputs say in their order, and feed `timeout` when {@link nextTimeout} has come.
+ * A machine, sans-IO: feed it with {@link handle}, do what the outputs say in their order, and feed
+ * `timeout` when {@link nextTimeout} has come. Each input is taken by the method of its name.
  */
-export abstract class Dialer<O extends DialerOptions = DialerOptions> {
+export class Dialer<O extends DialerOptions = DialerOptions> implements Machine {
   /** Where it stands. */
   state: State = 'idle'
   /** The estimate of the link. */
@@ -69,13 +79,13 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   protected readonly options: O
   protected readonly rng: Rng
   protected now = 0
-  protected token: string | undefined
-  protected authFailures = 0
+  protected bearer: string | undefined
   protected dialing: Dialing | undefined
   protected active: Active | undefined
   protected attemptsMax: number
   protected redialUrl: string | undefined
   protected restartOverMs: number | undefined
+  #authFailures = 0
   #authorizeUntil: number | undefined
   #hidden = false
   #offline = false
@@ -95,8 +105,8 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   handle(now: number, input: Input): Output[] {
     this.now = now
     this.#out = []
-    this.take(input)
-    this.flush()
+    ;(this as unknown as Handlers<Input>)[input.type](input as never)
+    this.flush?.()
     this.#settle()
     return this.#out
   }
@@ -113,52 +123,124 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     return this.dialing?.link === link
   }
 
-  /** The link can be written to. */
-  protected abstract opened(link: number): void
-  /** The link that was used is gone. */
-  protected abstract unlink(): void
-  /** Writes what may be written. */
-  protected abstract flush(): void
-  /** Writes a ping that the peer answers. */
-  protected abstract ping(link: number, ts: number): void
-  /** Says goodbye on the link that is open. */
-  protected abstract bye(link: number): void
-  /** Gives up what only waits because the client might go on. */
-  protected abstract ended(): void
-  /** Hands a new token to the link that is open. */
-  protected abstract refresh(link: number, token: string): void
+  protected connect(): void {
+    if (this.active || this.dialing) return
+    this.#authFailures = 0
+    this.#offline = false
+    this.#start()
+  }
 
-  protected take(input: Input): void {
-    switch (input.type) {
-      case 'connect':
-        if (!this.active && !this.dialing) {
-          this.authFailures = 0
-          this.#offline = false
-          this.start()
-        }
-        break
-      case 'close':
-        return this.#close(input.bye)
-      case 'token':
-        return this.#tookToken(input.token)
-      case 'token_failed':
-        return this.#tokenFailed(input.retry)
-      case 'reauthenticate':
-        return this.#reauthenticate()
-      case 'hint':
-        return this.#hint(input.hint)
-      case 'thawed':
-        return this.#thawed()
-      case 'opened':
-        if (this.dialing?.link === input.link) this.opened(input.link)
-        break
-      case 'received':
-        return this.received(input.link)
-      case 'failed':
-        return this.failed(input.link, input.evidence)
-      case 'timeout':
-        return this.timeout()
+  protected close({ bye }: Of<Input, 'close'>): void {
+    if (bye && this.active) this.bye?.(this.active.link)
+    for (const link of [this.dialing, this.active]) {
+      if (link) this.closeLink(link.link, CLOSE_NORMAL)
     }
+    this.dialing = this.active = undefined
+    this.unlink?.()
+    this.ended?.()
+    this.#authorizeUntil = undefined
+    this.#rest('closed')
+  }
+
+  protected token({ token }: Of<Input, 'token'>): void {
+    if (this.#authorizeUntil === undefined) return
+    this.#authorizeUntil = undefined
+    this.bearer = token
+    if (!this.active) this.#dial()
+    else if (token !== undefined) this.refresh?.(this.active.link, token)
+  }
+
+  protected token_failed({ retry }: { retry: boolean }): void {
+    if (this.#authorizeUntil === undefined) return
+    this.#authorizeUntil = undefined
+    if (this.active) return
+    if (retry) this.#wait(undefined)
+    else this.#rest('blocked')
+  }
+
+  protected reauthenticate(): void {
+    if (this.active) return this.authorize()
+    this.bearer = undefined
+    this.#authFailures = 0
+    this.redial()
+  }
+
+  protected hint({ hint }: Of<Input, 'hint'>): void {
+    if (hint === 'hidden') this.#hidden = true
+    if (hint === 'visible') this.#hidden = false
+    if (hint === 'offline') this.#offline = true
+    // Only these two say that there is a network; the others say that it is worth a look.
+    if (hint === 'online' || hint === 'network_change') this.#offline = false
+    const { active, state } = this
+    const waits = state === 'waiting' || state === 'dormant'
+    if (active) {
+      if (hint !== 'hidden' && !active.probe) this.probe()
+    } else if (hint === 'offline') {
+      if (waits) this.#rest('offline')
+    } else if (hint === 'hidden') {
+      if (state === 'waiting' && !this.options.dialHidden) this.#sleep()
+    } else if ((waits || state === 'offline') && !this.#offline) {
+      const soon = this.now + this.backoff.hinted(this.rng) * 1000
+      this.redialAt = Math.min(this.redialAt ?? soon, soon)
+      this.moveTo('waiting')
+    }
+  }
+
+  protected thawed(): void {
+    const link = this.dialing?.link ?? this.active?.link
+    if (link === undefined) return
+    this.#hidden = false
+    this.#giveUp(link, { kind: 'close', code: 1006, reason: '' })
+    // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
+    if (!this.dialing) this.#start()
+  }
+
+  /** A link that can be written to is used at once. A subclass may have to be welcomed before. */
+  protected opened({ link }: { link: number }): void {
+    if (!this.dials(link)) return
+    const { heartbeat } = this.options
+    const timeout = (heartbeat?.timeoutMs ?? 0) * 1000
+    const silence = heartbeat ? heartbeat.intervalMs * 1000 + 2 * timeout : Number.POSITIVE_INFINITY
+    this.adopt(silence, timeout)
+  }
+
+  protected received({ link }: { link: number }): void {
+    const { active } = this
+    if (active?.link !== link) return
+    const { probe } = active
+    active.receivedAt = this.now
+    active.probe = undefined
+    this.health.missedProbes = 0
+    // Whatever another server sends is its answer.
+    if (probe && this.options.heartbeat) this.health.measured(this.now - probe.sentAt)
+  }
+
+  /** A link is gone. Only the newest and the one that is used matter. */
+  protected failed({ link, evidence }: { link: number; evidence: Evidence }): void {
+    if (this.dials(link)) this.dialing = undefined
+    else if (this.active?.link === link) {
+      this.active = undefined
+      this.unlink?.()
+    } else return
+    const verdict = classify(evidence, this.options.classOf)
+    this.emit({ event: 'link_closed', link, evidence, verdict })
+    const replaced =
+      verdict.code === 'replaced' || (evidence.kind === 'close' && evidence.code === 4409)
+    if (replaced && link === this.link) this.replaced()
+    // A newer link of ours took over and died before its welcome.
+    else if (replaced) this.#recover({ class: 'network', confidence: 'guess' })
+    else this.#recover(verdict)
+  }
+
+  protected timeout(): void {
+    const { dialing } = this
+    if (dialing && this.#isDue(dialing.deadline)) {
+      this.#giveUp(dialing.link, { kind: 'handshake_timeout' })
+    }
+    this.#checkSilence()
+    if (this.#isDue(this.#pingAt())) this.probe()
+    if (this.#isDue(this.#authorizeUntil)) this.token_failed({ retry: true })
+    if (this.#isDue(this.redialAt)) this.#start()
   }
 
   protected timers(): (number | undefined)[] {
@@ -167,9 +249,26 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
       this.dialing?.deadline,
       active && active.receivedAt + active.silenceMax,
       active?.probe?.deadline,
+      this.#pingAt(),
       this.redialAt,
       this.#authorizeUntil,
     ]
+  }
+
+  /** The link that was used is gone. */
+  protected unlink?(): void
+  /** Writes what may be written. */
+  protected flush?(): void
+  /** Says goodbye on the link that is open. */
+  protected bye?(link: number): void
+  /** Gives up what only waits because the client might go on. */
+  protected ended?(): void
+  /** Hands a new token to the link that is open. */
+  protected refresh?(link: number, token: string): void
+
+  /** Writes a ping that the peer answers. */
+  protected ping(link: number, _ts: number): void {
+    this.output({ type: 'ping', link })
   }
 
   protected output(output: Output): void {
@@ -193,65 +292,16 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   /** A dialled link is the one that is used from now on. */
   protected adopt(silenceMax: number, pongTimeout: number): void {
     const { link = 0, helloAt } = this.dialing ?? {}
-    this.dialing = undefined
-    this.redialAt = undefined
-    this.restartOverMs = undefined
-    this.authFailures = 0
+    this.dialing = this.redialAt = this.restartOverMs = undefined
+    this.#authFailures = 0
     this.backoff.opened(this.now)
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
     this.active = { link, receivedAt: this.now, silenceMax, pongTimeout, probe: undefined }
   }
 
-  protected received(link: number): void {
-    const { active } = this
-    if (active?.link !== link) return
-    active.receivedAt = this.now
-    active.probe = undefined
-    this.health.missedProbes = 0
-  }
-
-  /** A link is gone. Only the newest and the one that is used matter. */
-  protected failed(link: number, evidence: Evidence): void {
-    if (this.dialing?.link === link) this.dialing = undefined
-    else if (this.active?.link === link) {
-      this.active = undefined
-      this.unlink()
-    } else return
-    const verdict = classify(evidence, this.options.classOf)
-    this.emit({ event: 'link_closed', link, evidence, verdict })
-    const replaced =
-      verdict.code === 'replaced' || (evidence.kind === 'close' && evidence.code === 4409)
-    if (replaced && link === this.link) this.replaced()
-    // A newer link of ours took over and died before its welcome.
-    else if (replaced) this.#recover({ class: 'network', confidence: 'guess' })
-    else this.#recover(verdict)
-  }
-
   /** Another client took over: this one must never take it back, or both would do so for ever. */
   protected replaced(): void {
-    this.#block()
-  }
-
-  protected timeout(): void {
-    const { dialing } = this
-    if (dialing && dialing.deadline <= this.now) {
-      this.closeLink(dialing.link)
-      this.failed(dialing.link, { kind: 'handshake_timeout' })
-    }
-    this.#checkSilence()
-    if (this.#authorizeUntil !== undefined && this.#authorizeUntil <= this.now) {
-      this.#tokenFailed(true)
-    }
-    if (this.redialAt !== undefined && this.redialAt <= this.now) this.start()
-  }
-
-  /** Dials, or asks for the token that this needs. */
-  protected start(): void {
-    this.redialAt = undefined
-    if (this.options.authorize && this.token === undefined && !this.active) {
-      this.authorize()
-      this.moveTo('authorizing')
-    } else this.#dial()
+    this.#rest('blocked')
   }
 
   /** Dials anew, instead of a dial that is on its way. */
@@ -259,7 +309,7 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     const { dialing } = this
     this.dialing = undefined
     if (dialing) this.closeLink(dialing.link)
-    this.start()
+    this.#start()
   }
 
   /** Asks the application for a token, once at a time. */
@@ -272,11 +322,21 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
   /** Sends a ping whose answer, or any other byte, must come soon. */
   protected probe(): void {
     const { active } = this
-    if (!active) return
+    // Where silence is no sign of death nobody knows how to ask.
+    if (!active || !Number.isFinite(active.silenceMax)) return
     const ts = Math.floor(this.now / 1000)
     const deadline = this.now + this.health.probeTimeoutUs(active.pongTimeout)
     active.probe = { ts, sentAt: this.now, deadline }
     this.ping(active.link, ts)
+  }
+
+  /** Dials, or asks for the token that this needs. */
+  #start(): void {
+    this.redialAt = undefined
+    if (this.options.authorize && this.bearer === undefined && !this.active) {
+      this.authorize()
+      this.moveTo('authorizing')
+    } else this.#dial()
   }
 
   #dial(): void {
@@ -289,104 +349,47 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     this.output({ type: 'dial', link, url })
   }
 
-  #close(bye: boolean): void {
-    if (bye && this.active) this.bye(this.active.link)
-    for (const link of [this.dialing, this.active]) {
-      if (link) this.closeLink(link.link, CLOSE_NORMAL)
-    }
-    this.dialing = this.active = undefined
-    this.unlink()
-    this.ended()
-    this.redialAt = undefined
-    this.#authorizeUntil = undefined
-    this.moveTo('closed')
-  }
-
-  #tookToken(token: string | undefined): void {
-    if (this.#authorizeUntil === undefined) return
-    this.#authorizeUntil = undefined
-    this.token = token
-    if (!this.active) this.#dial()
-    else if (token !== undefined) this.refresh(this.active.link, token)
-  }
-
-  #tokenFailed(retry: boolean): void {
-    if (this.#authorizeUntil === undefined) return
-    this.#authorizeUntil = undefined
-    if (this.active) return
-    if (retry) this.#wait(undefined)
-    else this.#block()
-  }
-
-  #reauthenticate(): void {
-    if (this.active) return this.authorize()
-    this.token = undefined
-    this.authFailures = 0
-    this.redial()
-  }
-
-  #hint(hint: Hint): void {
-    if (hint === 'hidden') this.#hidden = true
-    if (hint === 'visible') this.#hidden = false
-    if (hint === 'offline') this.#offline = true
-    // Only these two say that there is a network; the others say that it is worth a look.
-    if (hint === 'online' || hint === 'network_change') this.#offline = false
-    if (this.active) {
-      if (hint !== 'hidden' && !this.active.probe) this.probe()
-      return
-    }
-    const waits = this.state === 'waiting'
-    if (hint === 'offline') {
-      if (!waits && this.state !== 'dormant') return
-      this.redialAt = undefined
-      this.moveTo('offline')
-    } else if (hint === 'hidden') {
-      if (waits && !this.options.dialHidden) this.#sleep()
-    } else if ((waits || this.state === 'dormant' || this.state === 'offline') && !this.#offline) {
-      const soon = this.now + this.backoff.hinted(this.rng) * 1000
-      this.redialAt = Math.min(this.redialAt ?? soon, soon)
-      this.moveTo('waiting')
-    }
-  }
-
-  #thawed(): void {
-    const link = this.dialing?.link ?? this.active?.link
-    if (link === undefined) return
+  #giveUp(link: number, evidence: Evidence): void {
     this.closeLink(link)
-    this.#hidden = false
-    this.failed(link, { kind: 'close', code: 1006, reason: '' })
-    // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
-    if (!this.dialing) this.start()
+    this.failed({ link, evidence })
+  }
+
+  #isDue(at: number | undefined): boolean {
+    return at !== undefined && at <= this.now
+  }
+
+  /** When another server is asked for a sign of life. */
+  #pingAt(): number | undefined {
+    const { active } = this
+    const { heartbeat } = this.options
+    if (!active || !heartbeat || active.probe) return undefined
+    return active.receivedAt + heartbeat.intervalMs * 1000
   }
 
   #checkSilence(): void {
-    const { active } = this
+    const { active, health } = this
     if (!active) return
-    const missed = active.probe !== undefined && active.probe.deadline <= this.now
-    if (missed) this.health.missedProbes++
+    const missed = this.#isDue(active.probe?.deadline)
+    if (missed) health.missedProbes++
     if (
       active.receivedAt + active.silenceMax <= this.now ||
-      this.health.missedProbes >= MISSED_PROBES_MAX
+      health.missedProbes >= MISSED_PROBES_MAX
     ) {
-      this.closeLink(active.link)
-      this.failed(active.link, { kind: 'silence' })
+      this.#giveUp(active.link, { kind: 'silence' })
     } else if (missed) this.probe()
   }
 
   /** Decides what follows on a failure, once no link is left or a replacement failed. */
   #recover(verdict: Verdict): void {
     if (this.dialing) return
-    if (this.active) return this.#wait(verdict.retry_after_ms)
     const usual = strategyOf(verdict)
-    const strategy = this.options.strategy?.(verdict, usual) ?? usual
-    if (strategy === 'backoff') this.#wait(verdict.retry_after_ms)
-    else if (strategy === 'block') this.#block()
-    else {
-      this.token = undefined
-      this.authFailures++
-      if (this.options.authorize && this.authFailures < AUTH_FAILURES_MAX) this.start()
-      else this.#block()
+    const strategy = this.active ? 'backoff' : (this.options.strategy?.(verdict, usual) ?? usual)
+    if (strategy === 'backoff') return this.#wait(verdict.retry_after_ms)
+    if (strategy === 'new_token') {
+      this.bearer = undefined
+      if (this.options.authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.#start()
     }
+    this.#rest('blocked')
   }
 
   /** Waits for the next attempt: a backoff, the spread of a restart, the network, or for long. */
@@ -400,10 +403,8 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
         : this.rng.below(over + 1)
     this.redialAt = this.now + delayMs * 1000
     if (this.active) return
-    if (this.#offline) {
-      this.redialAt = undefined
-      this.moveTo('offline')
-    } else if (
+    if (this.#offline) this.#rest('offline')
+    else if (
       (this.#hidden && !this.options.dialHidden) ||
       this.backoff.failures > this.attemptsMax
     ) {
@@ -416,9 +417,10 @@ export abstract class Dialer<O extends DialerOptions = DialerOptions> {
     this.moveTo('dormant')
   }
 
-  #block(): void {
+  /** Goes where no time brings the next dial. */
+  #rest(state: State): void {
     this.redialAt = undefined
-    this.moveTo('blocked')
+    this.moveTo(state)
   }
 
   /** Tells what follows from the rest: healthy or probing, and the level. */

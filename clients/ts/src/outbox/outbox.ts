@@ -61,9 +61,9 @@ export interface Entry {
   seq: number | undefined
   queuedAt: number
   /** The reply of a `send` came before its ack. */
-  replied: boolean
+  replied?: boolean
   /** It was on its way when the server lost track: a later refusal says nothing of that attempt. */
-  doubtful: boolean
+  doubtful?: boolean
 }
 
 /** How many bytes of payload a message has. */
@@ -71,7 +71,7 @@ export function payloadBytes(data: Payload): number {
   return typeof data === 'string' ? utf8Length(data) : data.length
 }
 
-/** The outbox of one client. */
+/** The outbox of one client. It tells of each message that leaves it. */
 export class Outbox {
   /** In order of seq, then the unnumbered ones; numbered ones are contiguous up to `next − 1`. */
   entries: Entry[] = []
@@ -84,11 +84,13 @@ export class Outbox {
   #cursor = 0
   #refusals = 0
   /** Acked sends whose reply may still come over the present link, by seq. */
-  #replies = new Map<number, number>()
+  readonly #replies = new Map<number, number>()
   readonly #config: OutboxConfig
+  readonly #tell: (resolved: Resolved) => void
 
-  constructor(config: OutboxConfig) {
+  constructor(config: OutboxConfig, tell: (resolved: Resolved) => void) {
     this.#config = config
+    this.#tell = tell
   }
 
   /** Takes up what an earlier life of this client had kept, numbers included. */
@@ -98,53 +100,35 @@ export class Outbox {
     this.#bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
   }
 
-  /** Gives up old messages for a new one, where the application wants it so. */
-  makeRoom(item: Item, bytesMax: number | undefined): Resolved[] {
-    const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
-    const bytes = payloadBytes(item.data)
-    const given: Resolved[] = []
-    if (outboxDrops !== 'oldest' || bytes > Math.min(outboxBytesMax, bytesMax ?? bytes))
-      return given
-    const full = () =>
-      this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax
-    // Bounded by the entries: each turn takes one away.
-    while (full()) {
-      const index = this.entries.findIndex(({ seq }) => seq === undefined)
-      const [entry] = index < 0 ? [] : this.entries.splice(index, 1)
-      if (!entry) break
-      given.push(this.#drop(entry, 'refused', 'outbox_full'))
-    }
-    return given
-  }
-
-  /** Takes a message, or says why not; then it was not numbered and nothing has changed. */
+  /**
+   * Takes a message, or says why not; then it was not numbered. Old ones are given up for it where the
+   * application wants it so. `bytesMax` is what the server takes.
+   */
   push(now: number, key: number, item: Item, bytesMax: number | undefined): string | undefined {
     const bytes = payloadBytes(item.data)
     if (bytesMax !== undefined && bytes > bytesMax) return 'message_too_big'
-    const { outboxMessagesMax, outboxBytesMax } = this.#config
-    if (this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax) {
-      return 'outbox_full'
+    const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
+    const isFull = () =>
+      this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax
+    // Bounded by the entries: each turn takes one away.
+    while (outboxDrops === 'oldest' && bytes <= outboxBytesMax && isFull()) {
+      const index = this.entries.findIndex(({ seq }) => seq === undefined)
+      const [entry] = index < 0 ? [] : this.entries.splice(index, 1)
+      if (!entry) break
+      this.#drop(entry, 'refused', 'outbox_full')
     }
+    if (isFull()) return 'outbox_full'
     this.#bytes += bytes
-    this.entries.push({
-      key,
-      item,
-      bytes,
-      seq: undefined,
-      queuedAt: now,
-      replied: false,
-      doubtful: false,
-    })
+    this.entries.push({ key, item, bytes, seq: undefined, queuedAt: now })
     return undefined
   }
 
   /** A new link: everything unresolved is written again, and replies of the old one are lost. */
-  relink(): Resolved[] {
+  relink(): void {
     this.#cursor = 0
     this.pausedUntil = undefined
-    const lost = [...this.#replies.values()]
+    for (const key of this.#replies.values()) this.#tell({ event: 'reply_lost', key })
     this.#replies.clear()
-    return lost.map((key) => ({ event: 'reply_lost', key }))
   }
 
   /**
@@ -172,35 +156,31 @@ export class Outbox {
   }
 
   /** Everything up to `seq` is stored. `final`: no reply can follow, as after `welcome`. */
-  acked(seq: number, final: boolean): Resolved[] {
-    const resolved: Resolved[] = []
-    let count = 0
-    for (const entry of this.entries) {
+  acked(seq: number, final: boolean): void {
+    // Bounded by the entries: each turn takes one away.
+    for (let entry = this.entries[0]; entry; entry = this.entries[0]) {
       if (entry.seq === undefined || entry.seq > seq) break
-      count++
+      this.entries.shift()
       this.#cursor = Math.max(0, this.#cursor - 1)
       this.#refusals = 0
       this.#bytes -= entry.bytes
-      if (!entry.item) continue
-      resolved.push({ event: 'acked', key: entry.key })
-      if (entry.item.channel !== undefined || entry.replied) continue
-      if (final) resolved.push({ event: 'reply_lost', key: entry.key })
-      else resolved.push(...this.#awaitReply(entry.seq, entry.key))
+      const { key, item, replied } = entry
+      if (!item) continue
+      this.#tell({ event: 'acked', key })
+      if (item.channel !== undefined || replied) continue
+      if (final) this.#tell({ event: 'reply_lost', key })
+      else this.#awaitReply(entry.seq, key)
     }
-    this.entries.splice(0, count)
-    return resolved
   }
 
   /** Bounded by `outboxMessagesMax`: the oldest is given up first. */
-  #awaitReply(seq: number, key: number): Resolved[] {
-    const lost: Resolved[] = []
-    const oldest = this.#replies.entries().next().value
+  #awaitReply(seq: number, key: number): void {
+    const [oldest] = this.#replies
     if (oldest && this.#replies.size >= this.#config.outboxMessagesMax) {
       this.#replies.delete(oldest[0])
-      lost.push({ event: 'reply_lost', key: oldest[1] })
+      this.#tell({ event: 'reply_lost', key: oldest[1] })
     }
     this.#replies.set(seq, key)
-    return lost
   }
 
   /** The key of the `send` that a reply answers. */
@@ -214,28 +194,19 @@ export class Outbox {
   }
 
   /** The server refused `seq`, and with it discards everything above. `jitter` draws below. */
-  refused(
-    now: number,
-    seq: number,
-    error: ErrorInfo,
-    jitter: (bound: number) => number,
-  ): Resolved[] {
-    const resolved = this.acked(seq - 1, false)
+  refused(now: number, seq: number, error: ErrorInfo, jitter: (bound: number) => number): void {
+    this.acked(seq - 1, false)
     const entry = this.entries[0]
-    if (entry?.seq !== seq) return resolved
+    if (entry?.seq !== seq) return
     this.#cursor = 0
     if (UNKNOWN_FATES.includes(error.code)) {
       // What followed it may have been in the same commit.
       for (const entry of this.entries) if (entry.seq !== undefined) entry.doubtful = true
     }
     if (error.retry) {
-      const waitMs = this.#waitMs(error, jitter)
+      this.pausedUntil = now + this.#waitMs(error, jitter) * 1000
       this.#refusals++
-      this.pausedUntil = now + waitMs * 1000
-    } else if (entry.item) {
-      resolved.push(this.#drop(entry, entry.doubtful ? 'unknown' : 'refused', error.code))
-    }
-    return resolved
+    } else this.#drop(entry, entry.doubtful ? 'unknown' : 'refused', error.code)
   }
 
   #waitMs(error: ErrorInfo, jitter: (bound: number) => number): number {
@@ -250,48 +221,45 @@ export class Outbox {
    * Gives up what was queued at or before `bound`, or everything: what was never written goes, what
    * was becomes a skip.
    */
-  clear(bound: number | undefined, reason: string): Resolved[] {
-    const resolved: Resolved[] = []
+  clear(reason: string, bound = Number.POSITIVE_INFINITY): void {
     for (const entry of this.entries) {
-      if (bound !== undefined && entry.queuedAt > bound) break
-      if (!entry.item) continue
-      resolved.push(this.#drop(entry, entry.seq === undefined ? 'refused' : 'unknown', reason))
+      if (entry.queuedAt > bound) break
+      // The skips that take their places must be written on the present link.
+      if (entry.item) this.#cursor = 0
+      this.#drop(entry, entry.seq === undefined ? 'refused' : 'unknown', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item || entry.seq !== undefined)
-    // The skips that took their places must be written on the present link.
-    if (resolved.length) this.#cursor = 0
-    return resolved
-  }
-
-  #drop(entry: Entry, fate: Fate, reason: string): Resolved {
-    this.#bytes -= entry.bytes
-    entry.bytes = 0
-    entry.item = undefined
-    return { event: 'dropped', key: entry.key, fate, reason }
   }
 
   /** Drops what is older than the bound. */
-  expire(now: number): Resolved[] {
-    const at = this.expiresAt()
-    if (at === undefined || at > now) return []
-    return this.clear(now - this.#config.outboxAgeMaxMs * 1000, 'expired')
+  expire(now: number): void {
+    this.clear('expired', now - this.#config.outboxAgeMaxMs * 1000)
   }
 
   /**
    * The session's numbers are void: what was never written moves to the new one, numbered from 1;
    * the rest is reported, or moves too.
    */
-  fresh(resend: boolean, reason: string): Resolved[] {
-    const resolved = this.relink()
+  fresh(resend: boolean, reason: string): void {
+    this.relink()
     for (const entry of this.entries) {
       const written = entry.seq !== undefined
       entry.seq = undefined
-      if (written && !resend && entry.item) resolved.push(this.#drop(entry, 'unknown', reason))
+      if (written && !resend) this.#drop(entry, 'unknown', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item)
     this.next = 1
     this.#refusals = 0
-    return resolved
+  }
+
+  /** What is dropped leaves a skip, until its place is free. */
+  #drop(entry: Entry, fate: Fate, reason: string): void {
+    const { key, item, bytes } = entry
+    if (!item) return
+    this.#bytes -= bytes
+    entry.bytes = 0
+    entry.item = undefined
+    this.#tell({ event: 'dropped', key, fate, reason })
   }
 
   /** The lowest unresolved seq. */

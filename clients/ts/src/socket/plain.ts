@@ -1,13 +1,13 @@
 /** A drop-in WebSocket that reconnects, for any server, without the parts for Bowline's. */
 
-import { PlainClient } from '../machine/plain.ts'
+import { Dialer } from '../machine/dialer.ts'
 import { Face } from './face.ts'
 import { dialerOptions, type SocketOptions, type UrlSource } from './options.ts'
 
 /** The machine for any server. */
-export function plainMachine(seed: number, options: SocketOptions): PlainClient {
+export function plainMachine(seed: number, options: SocketOptions): Dialer {
   const { heartbeat } = options
-  return new PlainClient(seed, {
+  return new Dialer(seed, {
     ...dialerOptions(options),
     heartbeat: heartbeat && {
       intervalMs: heartbeat.intervalMs ?? 30_000,
@@ -23,7 +23,7 @@ export class ResilientWebSocket extends Face {
     this.start()
   }
 
-  protected override machine(): PlainClient {
+  protected override machine(): Dialer {
     return plainMachine(this.seed(), this.options)
   }
 }
