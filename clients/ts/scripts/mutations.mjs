@@ -100,7 +100,7 @@ const MUTATIONS = [
   ['socket/face', "current === 'open' && previous !== 'probing'", "current === 'open'"],
   ['socket/face', "if (hint === 'frozen')", 'if (false)'],
   ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
-  ['socket/resilient', 'link.socket.protocol === SUBPROTOCOL', 'true'],
+  ['shell/runner', 'link.socket.protocol === subprotocol', 'true'],
   [
     'socket/resilient',
     "known && (to.protocol === 'wss:' || to.protocol === from.protocol)",

@@ -4,15 +4,14 @@
  * Owns who reads what. Must not know the wire.
  */
 
+import type { Input } from '../machine/contract.ts'
 import type { From, Position } from '../position/position.ts'
 import { type Delivery, Subscription } from './subscription.ts'
 
 /** What the readers' side asks of the client. */
 export interface ChannelsHost {
+  feed(input: Input): void
   subscribe(channel: string, from: From): void
-  unsubscribe(channel: string): void
-  pause(channel: string): void
-  resume(channel: string): void
   handled(channel: string, position: Position): void
 }
 
@@ -41,8 +40,10 @@ export class Channels {
       {
         flow: (paused) => {
           // The slowest reader sets the pace of the channel.
-          if (paused) this.#host.pause(channel)
-          else if (![...readers].some((other) => other.paused)) this.#host.resume(channel)
+          if (paused) this.#host.feed({ type: 'pause', channel })
+          else if (![...readers].some((other) => other.paused)) {
+            this.#host.feed({ type: 'resume', channel })
+          }
         },
         handled: (position) => {
           if (position !== undefined) this.#host.handled(channel, position)
@@ -100,6 +101,6 @@ export class Channels {
     if (!readers?.delete(reader) || readers.size) return
     this.#readers.delete(channel)
     this.#answers.delete(channel)
-    this.#host.unsubscribe(channel)
+    this.#host.feed({ type: 'unsubscribe', channel })
   }
 }

@@ -81,7 +81,8 @@ export type ServerMessage =
   | ({ type: 'gap' } & Gap)
   | { type: 'reconnect'; after_ms: number; reason: 'drain' | 'rebalance' | 'restart'; url?: string }
   | { type: 'expiring'; in_ms: number }
-  | { type: 'ping' | 'pong'; ts?: Echo }
+  | { type: 'ping'; ts?: Echo }
+  | { type: 'pong'; ts?: Echo }
 
 /** What goes to the server. `undefined` fields are left out. */
 export type ClientMessage =

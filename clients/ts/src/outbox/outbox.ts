@@ -33,7 +33,8 @@ export type Fate = 'refused' | 'unknown'
 
 /** A message that leaves the outbox. */
 export type Resolved =
-  | { event: 'acked' | 'reply_lost'; key: number }
+  | { event: 'acked'; key: number }
+  | { event: 'reply_lost'; key: number }
   | { event: 'dropped'; key: number; fate: Fate; reason: string }
 
 /** The bounds of an {@link Outbox}. */

@@ -28,6 +28,15 @@ export interface LinkListener {
   ended(end: LinkEnd): void
 }
 
+/** Where and how to dial. */
+export interface Destination {
+  url: string
+  protocols: string[]
+  binaryType: BinaryType
+  /** What the server must select. */
+  subprotocol: string | undefined
+}
+
 const GONE = { code: 1006, reason: '', wasClean: false }
 
 /** One link. */
@@ -43,9 +52,7 @@ export class Link {
   /** Dials. Throws what the platform's constructor throws. */
   constructor(
     environment: Environment,
-    url: string,
-    protocols: string | string[],
-    binaryType: BinaryType,
+    { url, protocols, binaryType }: Destination,
     listener: LinkListener,
   ) {
     const { WebSocket } = environment

@@ -7,7 +7,7 @@
 import type { Evidence } from '../classify/classify.ts'
 import type { Environment } from '../environment/environment.ts'
 import type { Event, Input, Machine, Output } from '../machine/contract.ts'
-import { Link, type LinkEnd } from './link.ts'
+import { type Destination, Link, type LinkEnd } from './link.ts'
 import { askWhy } from './refusal.ts'
 
 /**
@@ -22,14 +22,11 @@ const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** What a runner needs to know of its client. */
 export interface Host {
-  /** Where to dial; `url` is the server's advice for once. */
-  target(url: string | undefined): Promise<{ url: string; protocols: string[] }>
-  readonly binaryType: BinaryType
   /** Whether a failed upgrade may be asked about over HTTP. */
   readonly asksWhy: boolean
+  /** Where to dial; `url` is the server's advice for once. */
+  target(url: string | undefined): Promise<Destination>
   token(): Promise<string | undefined>
-  /** Whether the link may be used, now that it is open. */
-  accepts(link: Link): boolean
   frame(link: number, data: unknown): void
   output(output: Output): void
   /** `end`: how the link ended that this tells of; none where it was given up for dead. */
@@ -146,7 +143,7 @@ export class Runner {
 
   async #dial(number: number, advised: string | undefined): Promise<void> {
     const fail = (evidence: Evidence) => this.feed({ type: 'failed', link: number, evidence })
-    let target: Awaited<ReturnType<Host['target']>>
+    let target: Destination
     try {
       target = await this.#host.target(advised)
     } catch {
@@ -154,34 +151,28 @@ export class Runner {
     }
     if (this.machine.state === 'closed' || !this.machine.dials(number)) return
     try {
-      const link = new Link(
-        this.#environment,
-        target.url,
-        target.protocols,
-        this.#host.binaryType,
-        {
-          opened: () => this.#opened(number),
-          frame: (data) => this.#host.frame(number, data),
-          ended: (end) => {
-            if (link === this.#closing) this.#host.ended(end)
-            else void this.#ended(number, end, target.url)
-          },
+      const link = new Link(this.#environment, target, {
+        opened: () => {
+          if (!this.#links.has(number)) return
+          this.#failedUpgrades = 0
+          const { subprotocol } = target
+          if (!subprotocol || link.socket.protocol === subprotocol) {
+            return this.feed({ type: 'opened', link: number })
+          }
+          link.abandon()
+          this.#links.delete(number)
+          fail({ kind: 'not_websocket' })
         },
-      )
+        frame: (data) => this.#host.frame(number, data),
+        ended: (end) => {
+          if (link === this.#closing) this.#host.ended(end)
+          else void this.#ended(number, end, target.url)
+        },
+      })
       this.#links.set(number, link)
     } catch {
       fail({ kind: 'violation' })
     }
-  }
-
-  #opened(number: number): void {
-    const link = this.#links.get(number)
-    if (!link) return
-    this.#failedUpgrades = 0
-    if (this.#host.accepts(link)) return this.feed({ type: 'opened', link: number })
-    link.abandon()
-    this.#links.delete(number)
-    this.feed({ type: 'failed', link: number, evidence: { kind: 'not_websocket' } })
   }
 
   async #ended(number: number, end: LinkEnd, url: string): Promise<void> {

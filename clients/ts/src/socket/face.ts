@@ -20,7 +20,7 @@ import {
   type State,
 } from '../machine/contract.ts'
 import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
-import type { Link, LinkEnd } from '../shell/link.ts'
+import type { Destination, LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
@@ -99,6 +99,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   protected readonly environment: Environment
   protected runner!: Runner
   protected token: string | undefined
+  /** What a link must have selected; without it the application's protocols are offered. */
+  protected subprotocol: string | undefined
+  /** Whether the session went on when the link opened again. */
+  protected resumed = false
   readonly #source: UrlSource
   readonly #protocols: string[]
   readonly #recorder: Recorder
@@ -166,7 +170,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   set binaryType(type: BinaryType) {
     if (type !== 'blob' && type !== 'arraybuffer') return
     this.#binaryType = type
-    if (this.#newest) this.#newest.binaryType = this.linkBinaryType()
+    if (this.#newest) this.#newest.binaryType = this.#linkType
   }
 
   /** The state of the connection. */
@@ -315,23 +319,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return this.options.seed ?? Math.floor(Math.random() * 2 ** 32)
   }
 
-  protected subprotocols(): string[] {
-    return this.#protocols
-  }
-
-  protected linkBinaryType(): BinaryType {
-    return this.#binaryType
-  }
-
-  /** Whether a link that opened may be used. */
-  protected accepts(_link: Link): boolean {
-    return true
-  }
-
   protected frame(link: number, data: unknown): void {
     this.runner.feed({ type: 'received', link })
-    const { origin } = new URL(this.#url)
-    this.emit('message', { data, origin })
+    this.emitMessage({ data })
   }
 
   protected output(output: Output): void {
@@ -341,25 +331,20 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   }
 
   /** Where the server's advice leads, if it may. */
-  protected advised(_url: string): string | undefined {
-    return undefined
-  }
+  protected advised?(url: string): string | undefined
 
   /** What is known of a code. */
-  protected codeRow(_code: string): CodeRow | undefined {
-    return undefined
-  }
+  protected codeRow?(code: string): CodeRow | undefined
 
   /** An event of the machine that is not of the connection. */
-  protected handle(_event: MachineEvent): void {}
+  protected handle?(event: MachineEvent): void
 
   protected emit(type: string, fields: object = {}): void {
     this.dispatchEvent(makeEvent(type, fields))
   }
 
-  /** Whether the session went on when the link opened again. */
-  protected resumed(): boolean {
-    return false
+  protected emitMessage(fields: object): void {
+    this.emit('message', { ...fields, origin: new URL(this.#url).origin })
   }
 
   /** Begins; a subclass may have to load something before. */
@@ -372,16 +357,15 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return this.runner.newest()?.socket
   }
 
+  get #linkType(): BinaryType {
+    return this.subprotocol ? 'arraybuffer' : this.#binaryType
+  }
+
   #host(): Host {
-    const self = this
     return {
-      get binaryType() {
-        return self.linkBinaryType()
-      },
       asksWhy: this.options.asksWhy ?? true,
       target: (advised) => this.#target(advised),
       token: () => this.#askToken(),
-      accepts: (link) => this.accepts(link),
       frame: (link, data) => this.frame(link, data),
       output: (output) => this.output(output),
       event: (event, end) => this.#event(event, end),
@@ -389,13 +373,19 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     }
   }
 
-  async #target(advised: string | undefined): Promise<{ url: string; protocols: string[] }> {
+  async #target(advised: string | undefined): Promise<Destination> {
     const source = this.#source
-    const allowed = advised === undefined ? undefined : this.advised(advised)
-    if (allowed) this.#url = allowed
-    else if (typeof source === 'function') this.#url = absolute(await source({ token: this.token }))
-    else this.#url = absolute(await source)
-    return { url: this.#url, protocols: this.subprotocols() }
+    const allowed = advised && this.advised?.(advised)
+    this.#url =
+      allowed ||
+      absolute(await (typeof source === 'function' ? source({ token: this.token }) : source))
+    const { subprotocol } = this
+    return {
+      url: this.#url,
+      protocols: subprotocol ? [subprotocol] : this.#protocols,
+      binaryType: this.#linkType,
+      subprotocol,
+    }
   }
 
   async #askToken(): Promise<string | undefined> {
@@ -417,7 +407,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.#verdict = event.verdict
       if (event.verdict.class === 'auth') this.#tokenReason = 'refused'
       this.#unsaid = { end, event }
-    } else this.handle(event)
+    } else this.handle?.(event)
     this.#advise()
   }
 
@@ -464,7 +454,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     }
     this.emit('open')
     if (!again) return
-    this.emit('reconnected', { resumed: this.resumed() })
+    this.emit('reconnected', { resumed: this.resumed })
     this.emit('lostconnection', { status: 'restored' })
   }
 
@@ -498,7 +488,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
         retryAt: inMs === undefined ? inMs : Math.round(this.environment.wallMs() + inMs),
       },
       this.options.catalogue,
-      this.codeRow(this.#verdict?.code ?? ''),
+      this.codeRow?.(this.#verdict?.code ?? ''),
     )
     const last = this.#recommendation
     this.#recommendation = next

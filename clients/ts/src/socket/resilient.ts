@@ -5,7 +5,7 @@
  */
 
 import { Channels } from '../channels/channels.ts'
-import type { Delivery, Subscription } from '../channels/subscription.ts'
+import type { Subscription } from '../channels/subscription.ts'
 import { decode } from '../codec/decode.ts'
 import { encode } from '../codec/encode.ts'
 import type { ErrorInfo } from '../codec/messages.ts'
@@ -14,8 +14,7 @@ import type { CodeRow } from '../codes/table.ts'
 import type { Client } from '../machine/client.ts'
 import type { Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
-import type { From, Position } from '../position/position.ts'
-import type { Link } from '../shell/link.ts'
+import type { Position } from '../position/position.ts'
 import { Keeper } from '../storage/keeper.ts'
 import { type Deferred, deferred, quiet, SocketError } from './events.ts'
 import { Face } from './face.ts'
@@ -44,30 +43,89 @@ export interface Sent extends Promise<void> {
   readonly reply: Promise<unknown>
 }
 
+/** Who waits for a message or a request. */
 interface Waiter {
   stored: Deferred<void>
   reply: Deferred<unknown>
-  isSend: boolean
+  /** A `send` whose reply has not come: its ack is not all. */
+  wantsReply: boolean
   end: 'acked' | 'dropped' | undefined
+}
+
+/** What takes each event of the machine. */
+type Tellers = {
+  [E in MachineEvent['event']]?: (event: Extract<MachineEvent, { event: E }>) => void
 }
 
 /** The client. */
 export class ResilientWebSocket extends Face {
   declare protected readonly options: ResilientOptions
-  readonly #bowline: boolean
   #client: Client | undefined
   #channels: Channels | undefined
   #keeper: Keeper | undefined
   #keys = 0
-  /** Bounded by the machine's outbox and its replies. */
+  /** Bounded by the machine's outbox, its replies and its requests. */
   readonly #waiters = new Map<number, Waiter>()
-  /** Bounded by the machine's requests. */
-  readonly #askers = new Map<number, Deferred<unknown>>()
-  #resumed = false
+
+  readonly #tellers: Tellers = {
+    welcome: (event) => {
+      this.resumed = event.resumed
+      this.emit('welcome', event)
+    },
+    message: ({ event: type, ...publication }) => {
+      this.#open().push(publication.channel, { type, ...publication })
+      this.emitMessage(publication)
+    },
+    gap: ({ event: type, ...gap }) => {
+      this.#open().push(gap.channel, { type, ...gap })
+      this.emit(type, gap)
+    },
+    subscribed: ({ event: type, channel, ...recovery }) => {
+      this.#open().push(channel, { type, recovery })
+      this.emit(type, { channel, ...recovery })
+    },
+    subscribe_failed: ({ channel, error: info }) => {
+      const error = errorOf(info)
+      this.#open().push(channel, { type: 'refused', error }, !error.retry)
+      this.emit('subscribeerror', { channel, error })
+    },
+    unsubscribed: (event) => {
+      this.#open().push(event.channel, { type: 'ended', code: event.code }, true)
+      this.emit('unsubscribed', event)
+    },
+    error: ({ error }) => this.emit('error', error),
+    answer: (event) => {
+      const reply = this.#done(event.key)?.reply
+      if ('error' in event) reply?.reject(errorOf(event.error))
+      else reply?.resolve(event.data)
+    },
+    acked: ({ key }) => {
+      const waiter = this.#waiters.get(key)
+      if (!waiter?.wantsReply) this.#done(key)
+      if (waiter) waiter.end = 'acked'
+      waiter?.stored.resolve()
+      this.emit('ack', { key })
+    },
+    dropped: ({ key, fate, reason }) => {
+      const waiter = this.#done(key)
+      const error = new SocketError(reason, undefined, { fate })
+      if (waiter) waiter.end = 'dropped'
+      waiter?.stored.reject(error)
+      waiter?.reply.reject(error)
+      this.emit('drop', { key, fate, reason })
+    },
+    reply: ({ key, data }) => {
+      const waiter = this.#waiters.get(key)
+      waiter?.reply.resolve(data)
+      if (waiter?.end) this.#done(key)
+      else if (waiter) waiter.wantsReply = false
+    },
+    reply_lost: ({ key }) => this.#done(key)?.reply.reject(new SocketError('reply_lost')),
+  }
 
   constructor(url: UrlSource, protocols: string | string[] = [], options: ResilientOptions = {}) {
     super(url, protocols, options)
-    this.#bowline = options.bowline ?? false
+    if (options.bowline) this.subprotocol = SUBPROTOCOL
     this.start()
   }
 
@@ -90,7 +148,7 @@ export class ResilientWebSocket extends Face {
     data: any,
     options: { method?: string; volatile?: boolean } = {},
   ): Sent {
-    if (!this.#bowline) return sent(super.send(data), 0, NO_REPLY)
+    if (!this.subprotocol) return sent(super.send(data), 0, NO_REPLY)
     const item = { data: payloadOf(data), method: options.method }
     if (!options.volatile) return this.#queue(item)
     return this.#volatile({ type: 'send', ...item })
@@ -168,7 +226,7 @@ export class ResilientWebSocket extends Face {
 
   protected override machine(): Machine {
     const { options } = this
-    if (!this.#bowline) return plainMachine(this.seed(), options)
+    if (!this.subprotocol) return plainMachine(this.seed(), options)
     const { randomBytes, wallMs } = this.environment
     const client = createClient(this.seed(), options, randomSession(randomBytes))
     this.#client = client
@@ -185,20 +243,8 @@ export class ResilientWebSocket extends Face {
     void this.#keeper?.restore()
   }
 
-  protected override subprotocols(): string[] {
-    return this.#bowline ? [SUBPROTOCOL] : super.subprotocols()
-  }
-
-  protected override linkBinaryType(): BinaryType {
-    return this.#bowline ? 'arraybuffer' : super.linkBinaryType()
-  }
-
-  protected override accepts(link: Link): boolean {
-    return !this.#bowline || link.socket.protocol === SUBPROTOCOL
-  }
-
   protected override frame(link: number, data: unknown): void {
-    if (!this.#bowline) return super.frame(link, data)
+    if (!this.subprotocol) return super.frame(link, data)
     const messages = decode(data as string | ArrayBuffer)
     if (!messages) {
       this.runner.feed({ type: 'failed', link, evidence: { kind: 'violation' } })
@@ -230,70 +276,28 @@ export class ResilientWebSocket extends Face {
     return codeRow(code)
   }
 
-  protected override resumed(): boolean {
-    return this.#resumed
-  }
-
   protected override handle(event: MachineEvent): void {
     this.#keeper?.record(event)
-    switch (event.event) {
-      case 'welcome':
-        this.#resumed = event.resumed
-        return this.emit('welcome', event)
-      case 'message':
-      case 'gap': {
-        const { event: type, ...fields } = event
-        this.#open().push(event.channel, { type, ...fields } as Delivery)
-        const { origin } = new URL(this.url)
-        return this.emit(type, type === 'message' ? { ...fields, origin } : fields)
-      }
-      case 'subscribed': {
-        const { event: type, channel, ...recovery } = event
-        this.#open().push(channel, { type, recovery })
-        return this.emit(type, { channel, ...recovery })
-      }
-      case 'subscribe_failed': {
-        const error = errorOf(event.error)
-        this.#open().push(event.channel, { type: 'refused', error }, !error.retry)
-        return this.emit('subscribeerror', { channel: event.channel, error })
-      }
-      case 'unsubscribed':
-        this.#open().push(event.channel, { type: 'ended', code: event.code }, true)
-        return this.emit('unsubscribed', event)
-      case 'error':
-        return this.emit('error', event.error)
-      case 'state':
-      case 'health':
-      case 'link_closed':
-        return
-      default:
-        this.#resolve(event)
-    }
+    this.#tellers[event.event]?.(event as never)
   }
 
   #open(): Channels {
-    if (!this.#bowline) throw new SocketError('not_supported', 'This needs option `bowline`.')
+    if (!this.subprotocol) throw new SocketError('not_supported', 'This needs option `bowline`.')
     this.#channels ??= new Channels({
-      subscribe: (channel, wanted: From) => {
+      feed: (input) => this.runner.feed(input),
+      subscribe: (channel, wanted) => {
         this.#defer(() => {
           const from = this.#keeper?.position(channel) ?? wanted
           this.runner.feed({ type: 'subscribe', channel, from })
         })
       },
-      unsubscribe: (channel) => this.runner.feed({ type: 'unsubscribe', channel }),
-      pause: (channel) => this.runner.feed({ type: 'pause', channel }),
-      resume: (channel) => this.runner.feed({ type: 'resume', channel }),
       handled: (channel, position) => this.#keeper?.handled(channel, position),
     })
     return this.#channels
   }
 
   #queue(item: Item): Sent {
-    this.#open()
-    const key = ++this.#keys
-    const isSend = item.channel === undefined
-    const waiter: Waiter = { stored: deferred(), reply: deferred(), isSend, end: undefined }
-    this.#waiters.set(key, waiter)
+    const [key, waiter] = this.#wait(item.channel === undefined)
     this.#defer(() => {
       this.runner.feed({ type: 'queue', key, item })
       this.#keeper?.queued()
@@ -315,47 +319,24 @@ export class ResilientWebSocket extends Face {
   }
 
   #ask(request: Request): Promise<unknown> {
-    this.#open()
-    const key = ++this.#keys
-    const answer = deferred<unknown>()
-    this.#askers.set(key, answer)
+    const [key, { reply }] = this.#wait(true)
     this.runner.feed({ type: 'request', key, request })
-    return answer.promise
+    return reply.promise
   }
 
-  /** Tells those who wait for a message or a request. */
-  #resolve(event: MachineEvent): void {
-    if (event.event === 'answer') {
-      const asker = this.#askers.get(event.key)
-      this.#askers.delete(event.key)
-      if ('error' in event) asker?.reject(errorOf(event.error))
-      else asker?.resolve(event.data)
-      return
-    }
-    if (!('key' in event)) return
-    const { key } = event
+  #wait(wantsReply: boolean): [key: number, waiter: Waiter] {
+    this.#open()
+    const key = ++this.#keys
+    const waiter: Waiter = { stored: deferred(), reply: deferred(), wantsReply, end: undefined }
+    this.#waiters.set(key, waiter)
+    return [key, waiter]
+  }
+
+  /** Nothing more comes for this one. */
+  #done(key: number): Waiter | undefined {
     const waiter = this.#waiters.get(key)
-    if (event.event === 'acked') {
-      if (waiter) waiter.end = 'acked'
-      if (!waiter?.isSend) this.#waiters.delete(key)
-      waiter?.stored.resolve()
-      this.emit('ack', { key })
-    } else if (event.event === 'dropped') {
-      const { fate, reason } = event
-      const error = new SocketError(reason, undefined, { fate })
-      this.#waiters.delete(key)
-      if (waiter) waiter.end = 'dropped'
-      waiter?.stored.reject(error)
-      waiter?.reply.reject(error)
-      this.emit('drop', { key, fate, reason })
-    } else if (event.event === 'reply') {
-      waiter?.reply.resolve(event.data)
-      if (waiter?.end) this.#waiters.delete(key)
-      else if (waiter) waiter.isSend = false
-    } else {
-      this.#waiters.delete(key)
-      waiter?.reply.reject(new SocketError('reply_lost'))
-    }
+    this.#waiters.delete(key)
+    return waiter
   }
 
   /** What must not happen before what was kept is loaded. */
