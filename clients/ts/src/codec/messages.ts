@@ -9,7 +9,7 @@ import type { From, Position } from '../position/position.ts'
 /** What is sent: the text of one JSON value, or raw bytes. */
 export type Payload = string | Uint8Array
 
-/** A number or string of the peer as the JSON text that it sent, to be echoed to the byte. */
+/** A value of the peer as the JSON text that it sent, to be echoed to the byte. */
 export type Echo = string
 
 /** A refusal (PROTOCOL.md, "Errors"). */
@@ -61,7 +61,6 @@ export interface Welcome {
   user?: string
   acked: number
   inflight_max: number
-  session_ttl_ms: number
   ping_interval_ms: number
   pong_timeout_ms: number
   message_bytes_max: number
@@ -72,12 +71,12 @@ export interface Welcome {
 /** What comes from the server. */
 export type ServerMessage =
   | ({ type: 'welcome' } & Welcome)
-  | ({ type: 'subscribed'; id?: Echo; channel: string } & Recovery)
-  | { type: 'unsubscribed'; id?: Echo; channel: string; code?: string }
+  | ({ type: 'subscribed'; id?: unknown; channel: string } & Recovery)
+  | { type: 'unsubscribed'; id?: unknown; channel: string; code?: string }
   | ({ type: 'message' } & Publication)
   | { type: 'acked'; seq: number }
-  | { type: 'reply'; id?: Echo; seq?: number; data: unknown }
-  | ({ type: 'error'; id?: Echo; seq?: number } & ErrorInfo)
+  | { type: 'reply'; id?: unknown; seq?: number; data: unknown }
+  | ({ type: 'error'; id?: unknown; seq?: number } & ErrorInfo)
   | ({ type: 'gap' } & Gap)
   | { type: 'reconnect'; after_ms: number; reason: 'drain' | 'rebalance' | 'restart'; url?: string }
   | { type: 'expiring'; in_ms: number }
