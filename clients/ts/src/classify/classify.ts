@@ -41,26 +41,34 @@ export type Strategy = 'backoff' | 'new_token' | 'block'
 /** The class of a code by its name, if the table has it. */
 export type ClassOf = (code: string) => ErrorClass | undefined
 
+/** Close codes (RFC 6455, 7.4) and HTTP statuses that speak for a class. */
+const NUMBERS: Partial<Record<ErrorClass, number[]>> = {
+  auth: [401, 407],
+  policy: [403, 409, 413, 422, 451, 1008],
+  timeout: [408, 504],
+  rate_limit: [429],
+  protocol: [1002, 1003, 1007, 1009, 1010],
+  server: [1000, 1001, 1011, 1012, 1013, 1014],
+}
+/** What was seen without a number. Everything else is a guess: the network. */
+const KINDS: Partial<Record<Evidence['kind'], ErrorClass>> = {
+  unreachable: 'network',
+  not_websocket: 'protocol',
+  violation: 'protocol',
+  handshake_timeout: 'timeout',
+  silence: 'timeout',
+}
+
 /** Judges a failure. */
 export function classify(evidence: Evidence, classOf: ClassOf): Verdict {
-  switch (evidence.kind) {
-    case 'close':
-      return judge(readReason(evidence.reason), classOfClose(evidence.code), classOf)
-    case 'http':
-      return judge(evidence, classOfStatus(evidence.status), classOf)
-    case 'unreachable':
-      return verdict('network', 'likely')
-    case 'not_websocket':
-    case 'violation':
-      return verdict('protocol', 'likely')
-    case 'handshake_timeout':
-    case 'silence':
-      return verdict('timeout', 'likely')
-    case 'token':
-      return evidence.retry ? verdict('network') : verdict('auth', 'certain')
-    default:
-      return verdict('network')
+  if (evidence.kind === 'close') {
+    const { code, reason } = evidence
+    // From 4400 to 4599 they are 4000 and an HTTP status.
+    return judge(readReason(reason), code >= 4400 && code <= 4599 ? code - 4000 : code, classOf)
   }
+  if (evidence.kind === 'http') return judge(evidence, evidence.status, classOf)
+  if (evidence.kind === 'token' && !evidence.retry) return verdict('auth', 'certain')
+  return verdict(KINDS[evidence.kind], 'likely')
 }
 
 /**
@@ -79,49 +87,34 @@ interface Said {
   retry_after_ms?: unknown
 }
 
-/** The class that a close code speaks for, if any. */
-function classOfClose(code: number): ErrorClass | undefined {
-  if (code >= 4400 && code <= 4599) return classOfStatus(code - 4000)
-  if ([1000, 1001, 1011, 1012, 1013, 1014].includes(code)) return 'server'
-  if ([1002, 1003, 1007, 1009, 1010].includes(code)) return 'protocol'
-  return code === 1008 ? 'policy' : undefined
-}
-
-/** The class that an HTTP status speaks for, if any. */
-function classOfStatus(status: number): ErrorClass | undefined {
-  if ([401, 407].includes(status)) return 'auth'
-  if ([403, 409, 413, 422, 451].includes(status)) return 'policy'
-  if ([408, 504].includes(status)) return 'timeout'
-  if (status === 429) return 'rate_limit'
-  if (status >= 400 && status < 500) return 'protocol'
-  // A redirect or a page instead of an upgrade: a captive portal, mostly.
-  return status >= 500 && status < 600 ? 'server' : undefined
-}
-
 function readReason(reason: string): Said {
   try {
-    const said: unknown = JSON.parse(reason)
-    return typeof said === 'object' && said ? said : {}
+    return JSON.parse(reason) ?? {}
   } catch {
     return {}
   }
 }
 
 /** By the name that was said, where the table has it, else by the number. */
-function judge(said: Said, byNumber: ErrorClass | undefined, classOf: ClassOf): Verdict {
-  const code = typeof said.code === 'string' ? { code: said.code } : {}
-  const byName = code.code === undefined ? undefined : classOf(code.code)
-  const judged = byName
-    ? verdict(byName, 'certain')
-    : verdict(byNumber ?? 'network', byNumber && 'likely')
-  return { ...judged, ...code, ...advice(said) }
+function judge({ code, retry_after_ms: ms }: Said, number: number, classOf: ClassOf): Verdict {
+  const isNamed = typeof code === 'string'
+  const byName = isNamed ? classOf(code) : undefined
+  return {
+    ...(byName ? verdict(byName, 'certain') : verdict(classOfNumber(number), 'likely')),
+    ...(isNamed && { code }),
+    ...(Number.isSafeInteger(ms) && (ms as number) >= 0 && { retry_after_ms: ms as number }),
+  }
 }
 
-function advice(said: Said): { retry_after_ms?: number } {
-  const ms = said.retry_after_ms
-  return Number.isSafeInteger(ms) && (ms as number) >= 0 ? { retry_after_ms: ms as number } : {}
+function classOfNumber(number: number): ErrorClass | undefined {
+  for (const [class_, numbers] of Object.entries(NUMBERS)) {
+    if (numbers.includes(number)) return class_ as ErrorClass
+  }
+  // A redirect or a page instead of an upgrade is a captive portal, mostly: it says nothing.
+  const hundreds = Math.floor(number / 100)
+  return hundreds === 4 ? 'protocol' : hundreds === 5 ? 'server' : undefined
 }
 
-function verdict(class_: ErrorClass, confidence: Verdict['confidence'] = 'guess'): Verdict {
-  return { class: class_, confidence }
+function verdict(class_: ErrorClass | undefined, confidence: Verdict['confidence']): Verdict {
+  return class_ ? { class: class_, confidence } : { class: 'network', confidence: 'guess' }
 }
