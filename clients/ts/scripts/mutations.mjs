@@ -95,7 +95,7 @@ const MUTATIONS = [
   ['storage/keeper', 'if (this.#restoring) return', 'if (false) return'],
   ['storage/keeper', 'put.push({', 'if (seq) put.push({'],
   ['channels/channels', '!readers?.delete(reader) || readers.size', '!readers?.delete(reader)'],
-  ['channels/subscription', 'this.#queue.length >= this.#max && !this.#paused', 'false'],
+  ['channels/subscription', 'this.#queue.length >= this.#max', 'false'],
   ['environment/hints', "slept && globalThis.document?.visibilityState !== 'hidden'", 'slept'],
   ['socket/face', "current === 'open' && previous !== 'probing'", "current === 'open'"],
   ['socket/face', "if (hint === 'frozen')", 'if (false)'],

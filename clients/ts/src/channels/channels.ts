@@ -6,7 +6,7 @@
 
 import type { Input } from '../machine/contract.ts'
 import type { From, Position } from '../position/position.ts'
-import { type Delivery, Subscription } from './subscription.ts'
+import { type Delivery, Subscription, type SubscriptionHost } from './subscription.ts'
 
 /** What the readers' side asks of the client. */
 export interface ChannelsHost {
@@ -15,12 +15,17 @@ export interface ChannelsHost {
   handled(channel: string, position: Position): void
 }
 
+/** A channel that is read. */
+interface Channel {
+  readers: Set<Subscription>
+  /** The last answer to its subscription, for readers that join. */
+  answer: Delivery | undefined
+}
+
 /** All readers. */
-export class Channels {
+export class Channels implements SubscriptionHost {
   readonly #host: ChannelsHost
-  readonly #readers = new Map<string, Set<Subscription>>()
-  /** The last answer to each subscription, for readers that join. */
-  readonly #answers = new Map<string, Delivery>()
+  readonly #all = new Map<string, Channel>()
 
   constructor(host: ChannelsHost) {
     this.#host = host
@@ -28,79 +33,74 @@ export class Channels {
 
   /** Adds a reader; the first one of a channel subscribes. */
   open(
-    channel: string,
+    name: string,
     from: From,
     max: number,
     listener?: (delivery: Delivery) => void,
   ): Subscription {
-    const readers = this.#readers.get(channel) ?? new Set()
-    const reader = new Subscription(
-      channel,
-      max,
-      {
-        flow: (paused) => {
-          // The slowest reader sets the pace of the channel.
-          if (paused) this.#host.feed({ type: 'pause', channel })
-          else if (![...readers].some((other) => other.paused)) {
-            this.#host.feed({ type: 'resume', channel })
-          }
-        },
-        handled: (position) => {
-          if (position !== undefined) this.#host.handled(channel, position)
-        },
-        left: (left) => this.#left(channel, left),
-      },
-      listener,
-    )
-    readers.add(reader)
-    this.#readers.set(channel, readers)
-    if (readers.size === 1) this.#host.subscribe(channel, from)
-    else reader.join(this.#answers.get(channel))
+    const reader = new Subscription(name, max, this, listener)
+    const channel = this.#all.get(name)
+    if (channel) {
+      channel.readers.add(reader)
+      reader.join(channel.answer)
+    } else {
+      this.#all.set(name, { readers: new Set([reader]), answer: undefined })
+      this.#host.subscribe(name, from)
+    }
     return reader
   }
 
   /** A reader whose subscription has ended before it began. */
-  none(channel: string): Subscription {
-    const reader = new Subscription(channel, 1, { flow() {}, handled() {}, left() {} })
+  none(name: string): Subscription {
+    const reader = new Subscription(name, 1, this)
     reader.unsubscribe()
     return reader
   }
 
   /** Ends all readers of a channel. */
-  close(channel: string): void {
-    for (const reader of this.#readers.get(channel) ?? []) reader.unsubscribe()
+  close(name: string): void {
+    for (const reader of this.#all.get(name)?.readers ?? []) reader.unsubscribe()
   }
 
   /** Whether somebody reads the channel. */
-  has(channel: string): boolean {
-    return this.#readers.has(channel)
+  has(name: string): boolean {
+    return this.#all.has(name)
   }
 
   /** Hands an item to the readers of a channel. `final`: there is none after it. */
-  push(channel: string, delivery: Delivery, final = false): void {
-    const readers = this.#readers.get(channel)
-    if (!readers) return
-    if (delivery.type === 'subscribed') this.#answers.set(channel, delivery)
-    for (const reader of readers) reader.push(delivery)
+  push(name: string, delivery: Delivery, final = false): void {
+    const channel = this.#all.get(name)
+    if (!channel) return
+    if (delivery.type === 'subscribed') channel.answer = delivery
+    for (const reader of channel.readers) reader.push(delivery)
     if (!final) return
-    this.#answers.delete(channel)
     // They end by themselves when they have read it; the channel is not theirs any more.
-    this.#readers.delete(channel)
-    for (const reader of readers) reader.finish()
+    this.#all.delete(name)
+    for (const reader of channel.readers) reader.finish()
   }
 
   /** Ends everything. */
   finish(): void {
-    for (const channel of [...this.#readers.keys()]) {
-      this.push(channel, { type: 'ended', code: 'closed' }, true)
+    for (const name of this.#all.keys()) this.push(name, { type: 'ended', code: 'closed' }, true)
+  }
+
+  /** The slowest reader sets the pace of its channel. */
+  flow({ channel, paused }: Subscription): void {
+    if (paused) this.#host.feed({ type: 'pause', channel })
+    else if (![...(this.#all.get(channel)?.readers ?? [])].some((other) => other.paused)) {
+      this.#host.feed({ type: 'resume', channel })
     }
   }
 
-  #left(channel: string, reader: Subscription): void {
-    const readers = this.#readers.get(channel)
+  handled(channel: string, position: Position): void {
+    this.#host.handled(channel, position)
+  }
+
+  left(reader: Subscription): void {
+    const { channel } = reader
+    const readers = this.#all.get(channel)?.readers
     if (!readers?.delete(reader) || readers.size) return
-    this.#readers.delete(channel)
-    this.#answers.delete(channel)
+    this.#all.delete(channel)
     this.#host.feed({ type: 'unsubscribe', channel })
   }
 }

@@ -23,9 +23,9 @@ export type Delivery =
 /** What a subscription needs of its client. */
 export interface SubscriptionHost {
   /** The reader is behind, or has caught up. */
-  flow(paused: boolean): void
+  flow(subscription: Subscription): void
   /** The reader has handled everything up to here. */
-  handled(position: Position | undefined): void
+  handled(channel: string, position: Position): void
   left(subscription: Subscription): void
 }
 
@@ -40,10 +40,10 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   readonly #max: number
   readonly #listener: ((delivery: Delivery) => void) | undefined
   #queue: Delivery[] = []
-  #waiting: ((delivery: Delivery | undefined) => void) | undefined
+  /** Wakes the reader that waits for an item. */
+  #wake: (() => void) | undefined
   #over = false
   #paused = false
-  #finished = false
 
   constructor(
     channel: string,
@@ -62,10 +62,17 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   async *deliveries(): AsyncGenerator<Delivery, void, undefined> {
     try {
       for (;;) {
-        const delivery = await this.#next()
-        if (!delivery) return
-        yield delivery
-        this.#tell(delivery)
+        const delivery = this.#queue.shift()
+        if (this.#queue.length === 0) this.#flow(false)
+        if (delivery) {
+          yield delivery
+          this.#tell(delivery)
+        } else if (this.#over) return
+        else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve
+          })
+        }
       }
     } finally {
       this.unsubscribe()
@@ -84,11 +91,8 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
 
   /** Ends the stream; what waits in it is given up. */
   unsubscribe(): void {
-    if (this.#over) return
-    this.#over = true
     this.#queue = []
-    this.#waiting?.(undefined)
-    this.#outcome.reject(new SocketError('closed'))
+    this.finish()
     this.#host.left(this)
   }
 
@@ -99,29 +103,26 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   /** The client hands an item over. */
   push(delivery: Delivery): void {
     if (this.#over) return
-    if (delivery.type === 'subscribed') this.#outcome.resolve(delivery.recovery)
+    this.join(delivery)
     if (delivery.type === 'refused' && !delivery.error.retry) this.#outcome.reject(delivery.error)
     if (this.#listener) {
       this.#listener(delivery)
-      this.#tell(delivery)
-    } else if (this.#waiting) this.#waiting(delivery)
-    else this.#queue.push(delivery)
-    if (this.#queue.length >= this.#max && !this.#paused) {
-      this.#paused = true
-      this.#host.flow(true)
+      return this.#tell(delivery)
     }
+    this.#queue.push(delivery)
+    if (!this.#rouse() && this.#queue.length >= this.#max) this.#flow(true)
   }
 
-  /** The channel was subscribed to before by another reader, with this answer. */
+  /** Takes the answer to the subscription; it may have come before this reader. */
   join(answer: Delivery | undefined): void {
     if (answer?.type === 'subscribed') this.#outcome.resolve(answer.recovery)
   }
 
   /** Nothing follows what is queued. */
   finish(): void {
-    this.#finished = true
+    this.#over = true
     this.#outcome.reject(new SocketError('closed'))
-    this.#waiting?.(undefined)
+    this.#rouse()
   }
 
   /** Whether the reader is behind. */
@@ -130,22 +131,23 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   }
 
   #tell(delivery: Delivery): void {
-    if (delivery.type === 'subscribed') this.#host.handled(delivery.recovery.position)
-    else if ('position' in delivery) this.#host.handled(delivery.position)
+    const { position } = (
+      delivery.type === 'subscribed' ? delivery.recovery : delivery
+    ) as Partial<Recovery>
+    if (position !== undefined) this.#host.handled(this.channel, position)
   }
 
-  #next(): Promise<Delivery | undefined> {
-    const delivery = this.#queue.shift()
-    if (this.#paused && this.#queue.length === 0) {
-      this.#paused = false
-      this.#host.flow(false)
-    }
-    if (delivery || this.#over || this.#finished) return Promise.resolve(delivery)
-    return new Promise((resolve) => {
-      this.#waiting = (next) => {
-        this.#waiting = undefined
-        resolve(next)
-      }
-    })
+  /** Whether a reader was waiting. */
+  #rouse(): boolean {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+    return wake !== undefined
+  }
+
+  #flow(paused: boolean): void {
+    if (this.#paused === paused) return
+    this.#paused = paused
+    this.#host.flow(this)
   }
 }
