@@ -94,6 +94,8 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     this.#queue = []
     this.finish()
     this.#host.left(this)
+    // Others may have waited for this one.
+    this.#flow(false)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

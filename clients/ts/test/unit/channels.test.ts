@@ -65,6 +65,20 @@ describe('channels', () => {
     expect(types()).toEqual(['hello', 'unsubscribe', 'subscribe'])
   })
 
+  test('a slow reader that leaves holds up the others no longer', async () => {
+    const ws = bowline()
+    const slow = ws.subscribe('a', { readerMax: 1 })
+    const read: unknown[] = []
+    ws.subscribe('a', { listener: ({ type }) => read.push(type) })
+    await time.advance(1)
+    expect(types()).toEqual(['hello', 'unsubscribe'])
+    slow.unsubscribe()
+    await time.advance(1)
+    expect(types()).toEqual(['hello', 'unsubscribe', 'subscribe'])
+    server.publish('a', 1)
+    expect(read).toEqual(['subscribed', 'subscribed', 'message'])
+  })
+
   test('a refusal that may pass is asked again', async () => {
     server.welcome = {
       subscriptions: {
