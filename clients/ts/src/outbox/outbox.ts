@@ -49,7 +49,7 @@ export interface OutboxConfig {
    * What gives way where there is no room: the new message (`newest`, the default), or the oldest
    * that were never written (`oldest`). What was written may have been stored, and stays.
    */
-  outboxDrops?: 'newest' | 'oldest'
+  outboxDrops: 'newest' | 'oldest'
 }
 
 /** A message that waits. */

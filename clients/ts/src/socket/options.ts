@@ -1,13 +1,12 @@
 /**
  * The options of a socket: our names, and those of reconnecting-websocket and partysocket.
  *
- * Owns the translation into the machine's options.
+ * Owns the translation into the machine's options, and the defaults.
  */
 
 import type { Strategy, Verdict } from '../classify/classify.ts'
 import type { Environment, WebSocketConstructor } from '../environment/environment.ts'
 import type { DialerOptions } from '../machine/contract.ts'
-import { dialerDefaults } from '../machine/options.ts'
 import type { Catalogue } from '../recommendation/recommendation.ts'
 
 /** Why a token is wanted. */
@@ -71,23 +70,18 @@ export interface SocketOptions {
 /** The options of a machine for any server. */
 export function dialerOptions(options: SocketOptions): DialerOptions {
   const attemptsMax = options.maxReconnectAttempts ?? options.maxRetries
-  return replaced(dialerDefaults(), {
-    backoffMinMs: options.minReconnectionDelay,
-    backoffMaxMs: options.maxReconnectionDelay,
-    growFactor: options.reconnectionDelayGrowFactor,
-    minUptimeMs: options.minUptime,
-    connectTimeoutMs: options.connectionTimeout,
+  return {
+    backoffMinMs: options.minReconnectionDelay ?? 1000,
+    backoffMaxMs: options.maxReconnectionDelay ?? 30_000,
+    growFactor: options.reconnectionDelayGrowFactor ?? 2,
+    minUptimeMs: options.minUptime ?? 10_000,
+    connectTimeoutMs: options.connectionTimeout ?? 10_000,
+    authorizeTimeoutMs: 30_000,
     attemptsMax,
     authorize: options.getToken !== undefined,
-    dialHidden: options.dialHidden,
+    dialHidden: options.dialHidden ?? false,
+    classOf: () => undefined,
     strategy: attemptsMax === 0 ? () => 'block' : options.strategy,
-  })
-}
-
-/** Defaults, replaced by what is wanted otherwise. */
-export function replaced<T>(defaults: T, wanted: { [K in keyof T]?: T[K] | undefined }): T {
-  for (const [name, value] of Object.entries(wanted)) {
-    if (value !== undefined) Object.assign(defaults as object, { [name]: value })
+    link: 0,
   }
-  return defaults
 }

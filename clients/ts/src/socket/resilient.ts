@@ -11,7 +11,7 @@ import { encode } from '../codec/encode.ts'
 import type { ErrorInfo } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
 import type { CodeRow } from '../codes/table.ts'
-import type { Client } from '../machine/client.ts'
+import { Client } from '../machine/client.ts'
 import type { Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
@@ -21,7 +21,7 @@ import { Face } from './face.ts'
 import type { UrlSource } from './options.ts'
 import { plainMachine } from './plain.ts'
 import {
-  createClient,
+  clientOptions,
   type HistoryPage,
   payloadOf,
   type ResilientOptions,
@@ -228,7 +228,8 @@ export class ResilientWebSocket extends Face {
     const { options } = this
     if (!this.subprotocol) return plainMachine(this.seed(), options)
     const { randomBytes, wallMs } = this.environment
-    const client = createClient(this.seed(), options, randomSession(randomBytes))
+    const session = randomSession(randomBytes)
+    const client = new Client(this.seed(), { ...clientOptions(options), session })
     this.#client = client
     if (options.store) {
       this.#keeper = new Keeper(options.store, client, this.environment)

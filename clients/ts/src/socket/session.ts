@@ -1,17 +1,16 @@
 /**
- * The options of a client of `bowline.v1`, and what makes its machine.
+ * The options of a client of `bowline.v1`.
  *
- * Owns the translation; the machine decides.
+ * Owns the translation into the machine's options, and the defaults.
  */
 
 import type { Delivery } from '../channels/subscription.ts'
 import type { Payload } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
-import { Client } from '../machine/client.ts'
-import { clientDefaults } from '../machine/options.ts'
+import type { ClientOptions } from '../machine/contract.ts'
 import type { From, Position } from '../position/position.ts'
 import type { Store } from '../storage/store.ts'
-import { dialerOptions, replaced, type SocketOptions } from './options.ts'
+import { dialerOptions, type SocketOptions } from './options.ts'
 
 /** Options for Bowline's servers, beside those for any. */
 export interface ResilientOptions extends SocketOptions {
@@ -64,28 +63,23 @@ export interface HistoryPage {
   more: boolean
 }
 
-/** Makes the machine. */
-export function createClient(
-  seed: number,
-  options: ResilientOptions,
-  session: string | undefined,
-): Client {
-  const { outbox = {}, client = { name: '@bowline/client' } } = options
-  return new Client(
-    seed,
-    replaced(clientDefaults(), {
-      ...dialerOptions(options),
-      classOf: (code) => codeRow(code)?.[0],
-      outboxMessagesMax: outbox.messagesMax,
-      outboxBytesMax: outbox.bytesMax,
-      outboxAgeMaxMs: outbox.ageMaxMs,
-      outboxDrops: outbox.drops,
-      resendUnknown: options.resendUnknown,
-      resendStored: options.resendStored,
-      session,
-      client,
-    }),
-  )
+/** The options of a machine of `bowline.v1`. */
+export function clientOptions(options: ResilientOptions): ClientOptions {
+  const { outbox = {} } = options
+  return {
+    ...dialerOptions(options),
+    classOf: (code) => codeRow(code)?.[0],
+    outboxMessagesMax: outbox.messagesMax ?? 1000,
+    outboxBytesMax: outbox.bytesMax ?? 4 * 2 ** 20,
+    outboxAgeMaxMs: outbox.ageMaxMs ?? 12 * 60 * 60 * 1000,
+    outboxDrops: outbox.drops ?? 'newest',
+    silenceMs: 10_000,
+    subscriptionsMax: 1000,
+    requestsMax: 100,
+    resendUnknown: options.resendUnknown ?? false,
+    resendStored: options.resendStored ?? false,
+    client: options.client ?? { name: '@bowline/client' },
+  }
 }
 
 /** 128 random bits as text: whoever knows them can take the session over. */

@@ -7,7 +7,7 @@ import { Rng } from '../../src/backoff/rng.ts'
 import { classify, type Evidence, strategyOf } from '../../src/classify/classify.ts'
 import { codeRow } from '../../src/codes/codes.ts'
 import { Health } from '../../src/health/health.ts'
-import { dialerDefaults } from '../../src/machine/options.ts'
+import { dialerOptions } from '../../src/socket/options.ts'
 
 const file = new URL('../../../../vectors/judgements.json', import.meta.url)
 const told = JSON.parse(readFileSync(file, 'utf8'))
@@ -41,7 +41,7 @@ describe('judgements', () => {
   })
 
   test.each(told.backoff as any[])('of delays: $name', ({ seed, config, calls }: any) => {
-    const usual = dialerDefaults()
+    const usual = dialerOptions({})
     const backoff = new Backoff({
       ...usual,
       backoffMinMs: config.min_ms ?? usual.backoffMinMs,

@@ -13,8 +13,8 @@ import { CODE_TABLE } from '../../src/codes/table.ts'
 import { detectEnvironment } from '../../src/environment/environment.ts'
 import { platformHints } from '../../src/environment/hints.ts'
 import { Health } from '../../src/health/health.ts'
-import { dialerDefaults } from '../../src/machine/options.ts'
 import { RUSSIAN_CODES } from '../../src/recommendation/ru.ts'
+import { dialerOptions } from '../../src/socket/options.ts'
 
 afterEach(() => {
   vi.useRealTimers()
@@ -216,7 +216,7 @@ describe('the decisions', () => {
   test('the first retry is fully jittered, delays grow, advice comes first', () => {
     const draws = (failures: number, advice?: number) =>
       Array.from({ length: 300 }, (_, seed) => {
-        const backoff = new Backoff(dialerDefaults())
+        const backoff = new Backoff(dialerOptions({}))
         const rng = new Rng(seed)
         for (let i = 0; i < failures; i++) backoff.failed(0, undefined, rng)
         return backoff.failed(0, advice, rng)
@@ -233,7 +233,7 @@ describe('the decisions', () => {
   })
 
   test('only uptime or an ack begins anew', () => {
-    const backoff = new Backoff(dialerDefaults())
+    const backoff = new Backoff(dialerOptions({}))
     const rng = new Rng(1)
     for (let i = 0; i < 3; i++) backoff.failed(0, undefined, rng)
     backoff.opened(0)

@@ -4,10 +4,9 @@ import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec/decode.ts'
 import { encode } from '../../src/codec/encode.ts'
 import type { ServerMessage } from '../../src/codec/messages.ts'
-import { codeRow } from '../../src/codes/codes.ts'
 import { Client } from '../../src/machine/client.ts'
 import type { ClientOptions, Input, Output } from '../../src/machine/contract.ts'
-import { clientDefaults } from '../../src/machine/options.ts'
+import { clientOptions } from '../../src/socket/session.ts'
 
 // Behaviour that is not covered by at least so many traces is not held in step.
 const TRACES_MIN = 90
@@ -34,8 +33,7 @@ const traces: Trace[] = readdirSync(folder)
 function optionsOf(told: Json): ClientOptions {
   const camel = (name: string) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
   const named = Object.entries(told).map(([name, value]) => [camel(name), value])
-  const classOf = (code: string) => codeRow(code)?.[0]
-  return { ...clientDefaults(), classOf, ...Object.fromEntries(named) }
+  return { ...clientOptions({}), client: undefined, ...Object.fromEntries(named) }
 }
 
 function inputOf(told: Json): Input {
