@@ -35,13 +35,16 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 /** Standard base64 with padding (RFC 4648, section 4), or nothing where it is malformed. */
 export function fromBase64(text: string): Uint8Array | undefined {
   if (text.length % 4 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return undefined
-  const body = text.replace(/=+$/, '')
-  const bytes = new Uint8Array(Math.floor((body.length * 3) / 4))
+  const bytes: number[] = []
   let bits = 0
-  let at = 0
-  for (let index = 0; index < body.length; index++) {
-    bits = ((bits << 6) | ALPHABET.indexOf(body[index] as string)) & 0xffff
-    if (index % 4) bytes[at++] = bits >> (6 - 2 * (index % 4))
+  let count = 0
+  for (const letter of text.replace(/=+$/, '')) {
+    bits = ((bits << 6) | ALPHABET.indexOf(letter)) & 0xffff
+    count += 6
+    if (count >= 8) {
+      count -= 8
+      bytes.push((bits >> count) & 0xff)
+    }
   }
-  return bytes
+  return Uint8Array.from(bytes)
 }

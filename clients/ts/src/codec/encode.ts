@@ -14,7 +14,9 @@ export function encode(message: ClientMessage): string | Uint8Array {
   for (const [name, value] of Object.entries(message)) {
     if (value === undefined) continue
     if (value instanceof Uint8Array) payload = value
-    else fields.push(`"${name}":${fieldText(name, value)}`)
+    // Both are JSON text already.
+    else if (name === 'data' || name === 'ts') fields.push(`"${name}":${value}`)
+    else fields.push(`"${name}":${JSON.stringify(value)}`)
   }
   const text = `{${fields.join()}}`
   if (!payload) return text
@@ -23,14 +25,4 @@ export function encode(message: ClientMessage): string | Uint8Array {
   frame.set(header)
   frame.set(payload, header.length)
   return frame
-}
-
-function fieldText(name: string, value: unknown): string {
-  // Both are JSON text already.
-  if (name === 'data' || name === 'ts') return value as string
-  if (!(value instanceof Map)) return JSON.stringify(value)
-  const entries = [...value].map(
-    ([key, entry]) => `${JSON.stringify(key)}:${JSON.stringify(entry)}`,
-  )
-  return `{${entries.join()}}`
 }

@@ -92,7 +92,7 @@ export type ClientMessage =
       link: number
       first: number
       next: number
-      subscribe: Map<string, From>
+      subscribe: Record<string, From>
       client?: { name: string; version?: string } | undefined
     }
   | { type: 'subscribe'; id: number; channel: string; position: From }

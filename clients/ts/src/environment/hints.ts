@@ -13,29 +13,33 @@ const LATE_MS = 5000
 
 /** Listens to the globals that exist here. */
 export function platformHints(listener: (hint: EnvironmentHint) => void): () => void {
-  const undo: (() => void)[] = [watchSleep(listener)]
-  const listen = (target: unknown, type: string, call: (event: Event) => void) => {
-    const { addEventListener } = (target ?? {}) as Partial<EventTarget>
-    if (!addEventListener) return
-    addEventListener.call(target as EventTarget, type, call)
-    undo.push(() => (target as EventTarget).removeEventListener(type, call))
-  }
   const { document, navigator } = globalThis
-  listen(document, 'visibilitychange', () => {
-    listener(document.visibilityState === 'hidden' ? 'hidden' : 'visible')
-  })
-  listen(document, 'resume', () => listener('wake'))
-  for (const type of ['online', 'offline'] as const) listen(globalThis, type, () => listener(type))
-  listen(globalThis, 'focus', () => listener('wake'))
-  const hints = { pagehide: 'frozen', pageshow: 'thawed' } as const
-  for (const [type, hint] of Object.entries(hints)) {
-    listen(globalThis, type, (event) => {
-      if ((event as PageTransitionEvent).persisted) listener(hint)
-    })
+  const { connection } = (navigator ?? {}) as { connection?: EventTarget }
+  const look = () => listener(document.visibilityState === 'hidden' ? 'hidden' : 'visible')
+  const heard: [EventTarget | undefined, string, EnvironmentHint | typeof look][] = [
+    [document, 'visibilitychange', look],
+    [document, 'resume', 'wake'],
+    [globalThis, 'focus', 'wake'],
+    [globalThis, 'online', 'online'],
+    [globalThis, 'offline', 'offline'],
+    [globalThis, 'pagehide', 'frozen'],
+    [globalThis, 'pageshow', 'thawed'],
+    [connection, 'change', 'network_change'],
+  ]
+  const undo = [watchSleep(listener)]
+  for (const [target, type, hint] of heard) {
+    const call = (event: Event) => {
+      // A page that comes or goes without the cache is no news.
+      if (type.startsWith('page') && !(event as PageTransitionEvent).persisted) return
+      if (typeof hint === 'string') listener(hint)
+      else hint()
+    }
+    // Not every runtime's global object has listeners.
+    if (!target?.addEventListener) continue
+    target.addEventListener(type, call)
+    undo.push(() => target.removeEventListener(type, call))
   }
-  const connection = (navigator as { connection?: EventTarget } | undefined)?.connection
-  listen(connection, 'change', () => listener('network_change'))
-  if (document?.visibilityState === 'hidden') listener('hidden')
+  if (document?.visibilityState === 'hidden') look()
   return () => {
     for (const call of undo) call()
   }

@@ -23,3 +23,9 @@ export function readPosition(text: unknown): { epoch: string; offset: number } |
     ? { epoch: parts[1] as string, offset }
     : undefined
 }
+
+/** How far a position is behind another, where both are of one epoch. */
+export function distance(from: unknown, to: unknown): number | undefined {
+  const [first, last] = [readPosition(from), readPosition(to)]
+  return first && last && first.epoch === last.epoch ? last.offset - first.offset : undefined
+}

@@ -56,7 +56,7 @@ export class Link {
     listener: LinkListener,
   ) {
     const { WebSocket } = environment
-    if (!WebSocket) throw new TypeError('There is no WebSocket here: hand one in as an option.')
+    if (!WebSocket) throw new TypeError('option WebSocket is needed here')
     this.#environment = environment
     this.#listener = listener
     // Some implementations take an empty list for a wish.

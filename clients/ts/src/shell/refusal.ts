@@ -19,16 +19,17 @@ export async function askWhy(environment: Environment, url: string): Promise<Evi
   // Where there is none, the deadline of the dial ends the wait.
   const abort = globalThis.AbortController && new AbortController()
   const timer = environment.setTimeout(() => abort?.abort(), ASK_TIMEOUT_MS)
-  const target = url.replace(/^ws/, 'http')
-  const signal = abort?.signal ?? null
   const ask = (mode: RequestMode) =>
-    fetch(target, { mode, signal, cache: 'no-store', credentials: 'omit' })
+    fetch(url.replace(/^ws/, 'http'), {
+      mode,
+      signal: abort?.signal ?? null,
+      cache: 'no-store',
+      credentials: 'omit',
+    })
   try {
-    try {
-      return await judge(await ask('cors'))
-    } catch {
-      // Nobody is there, or one who does not speak to pages of other origins.
-    }
+    // Nobody is there, or one who does not speak to pages of other origins.
+    const evidence = await ask('cors').then(judge, () => undefined)
+    if (evidence) return evidence
     await ask('no-cors')
     return { kind: 'opaque' }
   } catch {

@@ -43,15 +43,15 @@ export interface SocketEventMap {
 
 /** Why a promise was rejected. */
 export class SocketError extends Error {
-  override readonly name = 'SocketError'
+  declare readonly name: 'SocketError'
   /** A code of the protocol's table, or one of the client's own. */
-  readonly code: string
+  declare readonly code: string
   /** Whether the same may succeed later. */
-  readonly retry: boolean = false
+  declare readonly retry: boolean
   /** Of a message: whether it may have been stored. */
-  readonly fate: Fate | undefined
+  declare readonly fate: Fate | undefined
   /** The server's advice, in milliseconds. */
-  readonly retryAfterMs: number | undefined
+  declare readonly retryAfterMs: number | undefined
 
   /** Without a message of the server's it is the code in words. */
   constructor(
@@ -60,8 +60,7 @@ export class SocketError extends Error {
     more: { retry?: boolean; fate?: Fate; retryAfterMs?: number | undefined } = {},
   ) {
     super(message)
-    this.code = code
-    Object.assign(this, more)
+    Object.assign(this, { name: 'SocketError', code, retry: false }, more)
   }
 }
 

@@ -234,7 +234,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.#opens === 0 &&
       this.options.maxEnqueuedMessages === 0
     ) {
-      throw domError('InvalidStateError', 'There is no link yet.')
+      throw domError('InvalidStateError', 'not open yet')
     }
     const link = this.readyState === 1 ? this.runner.newest() : undefined
     if (link) {
@@ -252,9 +252,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** Closes for good, as a WebSocket does, but never waits for a dead network. */
   close(code?: number, reason = ''): void {
     if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
-      throw domError('InvalidAccessError', 'A client closes with 1000, or 3000 to 4999.')
+      throw domError('InvalidAccessError', 'code: 1000, or 3000 to 4999')
     }
-    if (utf8Length(reason) > 123) throw domError('SyntaxError', 'The reason is too long.')
+    if (utf8Length(reason) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
     if (this.#state === 'closed') return
     this.runner.end(code, reason)
   }
@@ -513,7 +513,7 @@ function absolute(url: string | URL): string {
     // Told below.
   }
   if (/^wss?:/.test(text)) return text
-  throw domError('SyntaxError', 'This is no URL of a WebSocket.')
+  throw domError('SyntaxError', `no URL of a WebSocket: ${url}`)
 }
 
 function refused(code: string): SocketError {

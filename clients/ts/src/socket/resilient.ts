@@ -283,7 +283,7 @@ export class ResilientWebSocket extends Face {
   }
 
   #open(): Channels {
-    if (!this.subprotocol) throw new SocketError('not_supported', 'This needs option `bowline`.')
+    if (!this.subprotocol) throw new SocketError('not_supported', 'option bowline is needed')
     this.#channels ??= new Channels({
       feed: (input) => this.runner.feed(input),
       subscribe: (channel, wanted) => {

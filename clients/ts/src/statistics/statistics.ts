@@ -4,8 +4,7 @@
  * Owns the counting. It is told what happens and changes nothing.
  */
 
-import type { Verdict } from '../classify/classify.ts'
-import { type Event, isOpen, type State } from '../machine/contract.ts'
+import { type Event, isOpen } from '../machine/contract.ts'
 
 /** Events that the log holds. */
 const LOG_MAX = 500
@@ -41,14 +40,18 @@ export interface Statistics {
 export class Recorder {
   readonly #wallMs: () => number
   readonly #log: LogEntry[] = []
-  readonly #classes: Record<string, number> = Object.create(null)
-  readonly #codes: Record<string, number> = Object.create(null)
-  readonly #reconnectMs: number[] = []
-  readonly #quality: { at: number; level: string }[] = []
-  #opens = 0
+  readonly #figures: Statistics = {
+    opens: 0,
+    classes: Object.create(null),
+    codes: Object.create(null),
+    uptime: 0,
+    reconnectMs: [],
+    quality: [],
+  }
   #startedAt: number | undefined
-  #openedAt: number | undefined
-  #lostAt: number | undefined
+  #isOpen = false
+  /** When it was opened or lost. */
+  #since: number | undefined
   #upMs = 0
 
   constructor(wallMs: () => number) {
@@ -60,23 +63,23 @@ export class Recorder {
     const at = this.#wallMs()
     const { data: _, session: __, ...kept } = event as Event & { data?: unknown; session?: unknown }
     push(this.#log, { at, ...kept }, LOG_MAX)
-    if (event.event === 'state') this.#moved(at, event.state)
-    else if (event.event === 'link_closed') this.#failed(event.verdict)
-    else if (event.event === 'health') push(this.#quality, { at, level: event.level }, SAMPLES_MAX)
+    const { classes, codes, quality } = this.#figures
+    if (event.event === 'state') this.#moved(at, isOpen(event.state))
+    else if (event.event === 'health') push(quality, { at, level: event.level }, SAMPLES_MAX)
+    else if (event.event === 'link_closed') {
+      const { class: class_, code } = event.verdict
+      count(classes, class_)
+      if (code === undefined) return
+      count(codes, code in codes || Object.keys(codes).length < CODES_MAX ? code : 'other')
+    }
   }
 
   /** The figures as of now. */
   statistics(): Statistics {
     const now = this.#wallMs()
-    const up = this.#upMs + (this.#openedAt === undefined ? 0 : now - this.#openedAt)
-    return {
-      opens: this.#opens,
-      classes: { ...this.#classes },
-      codes: { ...this.#codes },
-      uptime: this.#startedAt === undefined ? 0 : up / Math.max(1, now - this.#startedAt),
-      reconnectMs: [...this.#reconnectMs],
-      quality: [...this.#quality],
-    }
+    const upMs = this.#upMs + (this.#isOpen ? now - (this.#since ?? now) : 0)
+    const uptime = upMs / Math.max(1, now - (this.#startedAt ?? now))
+    return JSON.parse(JSON.stringify({ ...this.#figures, uptime }))
   }
 
   /** The newest events, oldest first. */
@@ -84,26 +87,14 @@ export class Recorder {
     return [...this.#log]
   }
 
-  #moved(at: number, state: State): void {
+  #moved(at: number, open: boolean): void {
     this.#startedAt ??= at
-    const open = isOpen(state)
-    if (open && this.#openedAt === undefined) {
-      this.#opens++
-      this.#openedAt = at
-      if (this.#lostAt !== undefined) push(this.#reconnectMs, at - this.#lostAt, SAMPLES_MAX)
-      this.#lostAt = undefined
-    } else if (!open && this.#openedAt !== undefined) {
-      this.#upMs += at - this.#openedAt
-      this.#openedAt = undefined
-      this.#lostAt = at
-    }
-  }
-
-  #failed({ class: class_, code }: Verdict): void {
-    count(this.#classes, class_)
-    if (code === undefined) return
-    const known = code in this.#codes || Object.keys(this.#codes).length < CODES_MAX
-    count(this.#codes, known ? code : 'other')
+    if (open === this.#isOpen) return
+    const ms = at - (this.#since ?? at)
+    if (!open) this.#upMs += ms
+    else if (this.#figures.opens++ > 0) push(this.#figures.reconnectMs, ms, SAMPLES_MAX)
+    this.#isOpen = open
+    this.#since = at
   }
 }
 

@@ -6,19 +6,17 @@
  */
 
 import type { Publication, Recovery } from '../codec/messages.ts'
-import { type From, type Position, readPosition } from '../position/position.ts'
-
-/** To be asked for on the next occasion. */
-const WANTED = 'wanted'
-const LIVE = 'live'
-/** The reader is behind. */
-const PAUSED = 'paused'
+import { distance, type From, type Position, readPosition } from '../position/position.ts'
 
 interface Subscription {
   from: From
   cursor: Position | undefined
-  /** Or asked with this id (`hello` counts as 0), or refused until a time. */
-  phase: typeof WANTED | typeof LIVE | typeof PAUSED | { asked: number } | { refused: number }
+  /**
+   * `wanted`: to be asked for on the next occasion. `asked` with the id `mark` (`hello` counts as 0).
+   * `refused` until the time `mark`. `paused`: the reader is behind.
+   */
+  phase: 'wanted' | 'asked' | 'live' | 'refused' | 'paused'
+  mark: number
   /** A gap without a position: the next offset may be any higher one. */
   loose: boolean
   /** Paused on a channel without positions: what was published meanwhile is lost. */
@@ -42,15 +40,9 @@ export class Subscriptions {
   /** Adds one to be asked for; one that exists is kept as it is. */
   add(channel: string, from: From): void {
     if (this.#all.has(channel)) return
-    this.#all.set(channel, {
-      from,
-      cursor: undefined,
-      phase: WANTED,
-      loose: false,
-      lossy: false,
-    })
+    const added = { from, cursor: undefined, mark: 0, loose: false, lossy: false }
+    this.#all.set(channel, this.#want({ ...added, phase: 'wanted' }))
     this.#all = new Map([...this.#all].sort(([a], [b]) => (a < b ? -1 : 1)))
-    this.#restless = true
   }
 
   /** Forgets one; whether there was one. */
@@ -59,37 +51,32 @@ export class Subscriptions {
   }
 
   /** What `hello` asks for. Those that are live on an older link stay so until `welcome`. */
-  hello(): Map<string, From> {
-    const asked = new Map<string, From>()
+  hello(): Record<string, From> {
+    const asked: [string, From][] = []
     for (const [channel, subscription] of this.#all) {
-      if (subscription.phase === PAUSED) continue
-      if (subscription.phase !== LIVE) subscription.phase = { asked: 0 }
-      asked.set(channel, subscription.cursor ?? subscription.from)
+      if (subscription.phase === 'paused') continue
+      if (subscription.phase !== 'live') Object.assign(subscription, { phase: 'asked', mark: 0 })
+      asked.push([channel, subscription.cursor ?? subscription.from])
     }
-    return asked
+    return Object.fromEntries(asked)
   }
 
   /** The link on which they were asked for or live is gone. */
   unlink(): void {
     for (const subscription of this.#all.values()) {
-      if (subscription.phase === LIVE || askedId(subscription) !== undefined) {
-        subscription.phase = WANTED
-      }
+      const { phase } = subscription
+      if (phase === 'live' || phase === 'asked') this.#want(subscription)
     }
-    this.#restless = true
   }
 
   /** The next one to be asked for, now marked as asked with this id. */
   ask(now: number, id: number): [channel: string, from: From] | undefined {
     if (!this.#restless) return undefined
     for (const [channel, subscription] of this.#all) {
-      const { phase } = subscription
-      if (
-        phase === WANTED ||
-        (typeof phase === 'object' && 'refused' in phase && phase.refused <= now)
-      ) {
-        subscription.phase = { asked: id }
-        return [channel, subscription.cursor ?? subscription.from]
+      const { phase, mark, cursor, from } = subscription
+      if (phase === 'wanted' || (phase === 'refused' && mark <= now)) {
+        Object.assign(subscription, { phase: 'asked', mark: id })
+        return [channel, cursor ?? from]
       }
     }
     this.#restless = this.retryAt() !== undefined
@@ -103,26 +90,24 @@ export class Subscriptions {
     if (id === undefined) this.add(channel, null)
     const subscription = this.#all.get(channel)
     if (!subscription) return undefined
-    const expected = id === undefined ? subscription.phase !== PAUSED : askedId(subscription) === id
+    const { phase, mark, cursor, lossy } = subscription
+    const expected = id === undefined ? phase !== 'paused' : phase === 'asked' && mark === id
     if (!expected) return undefined
-    subscription.phase = LIVE
+    const { position, recovered, reason } = recovery
     // An older link may have delivered more since `hello` told the position; what comes again is
     // then known, and so is what retention has taken below it. Where the log was rewound only the
     // answer counts.
-    const cursor = readPosition(subscription.cursor)
-    const answer = readPosition(recovery.position)
-    const ahead =
-      (recovery.recovered || recovery.reason === 'expired') &&
-      cursor &&
-      answer &&
-      cursor.epoch === answer.epoch &&
-      cursor.offset > answer.offset
-    if (!ahead) subscription.cursor = recovery.position
-    subscription.from = null
-    subscription.loose = false
-    const { lossy } = subscription
-    subscription.lossy = false
-    return { lossy, ahead: ahead ? subscription.cursor : undefined }
+    const whole = recovered || reason === 'expired'
+    const ahead = whole && (distance(position, cursor) ?? 0) > 0 ? cursor : undefined
+    const next = ahead ?? position
+    Object.assign(subscription, {
+      phase: 'live',
+      from: null,
+      cursor: next,
+      loose: false,
+      lossy: false,
+    })
+    return { lossy, ahead }
   }
 
   /** It was refused: for good, or until a time. */
@@ -130,15 +115,15 @@ export class Subscriptions {
     const subscription = this.#all.get(channel)
     if (until === undefined || !subscription) this.#all.delete(channel)
     else {
-      subscription.phase = { refused: until }
+      Object.assign(subscription, { phase: 'refused', mark: until })
       this.#restless = true
     }
   }
 
   /** The channel of the subscription that was asked for with this id. */
   asked(id: number): string | undefined {
-    for (const [channel, subscription] of this.#all) {
-      if (askedId(subscription) === id) return channel
+    for (const [channel, { phase, mark }] of this.#all) {
+      if (phase === 'asked' && mark === id) return channel
     }
     return undefined
   }
@@ -146,26 +131,21 @@ export class Subscriptions {
   /** Judges a message and moves the cursor. */
   judge(message: Publication): 'deliver' | 'ignore' | 'fault' {
     const subscription = this.#all.get(message.channel)
-    if (subscription?.phase !== LIVE) return 'ignore'
+    if (subscription?.phase !== 'live') return 'ignore'
     const judgement = judgeOffset(message.position, subscription)
     if (judgement === 'deliver') {
       if (message.position && subscription.cursor) subscription.loose = false
       subscription.cursor = message.position ?? subscription.cursor
-    } else if (judgement === 'fault') {
-      subscription.phase = WANTED
-      this.#restless = true
-    }
+    } else if (judgement === 'fault') this.#want(subscription)
     return judgement
   }
 
   /** A gap was announced; whether it is one for this client. */
   gap(channel: string, position: Position | undefined, reason: string): boolean {
     const subscription = this.#all.get(channel)
-    if (subscription?.phase !== LIVE) return false
+    if (subscription?.phase !== 'live') return false
     // An older link has delivered what retention took from this one.
-    const cursor = readPosition(subscription.cursor)
-    const gap = readPosition(position)
-    const known = cursor && gap && cursor.epoch === gap.epoch && cursor.offset >= gap.offset
+    const known = (distance(position, subscription.cursor) ?? -1) >= 0
     if (known && reason === 'expired') return false
     if (position === undefined) subscription.loose = true
     else subscription.cursor = position
@@ -176,42 +156,36 @@ export class Subscriptions {
   pause(channel: string): boolean {
     const subscription = this.#all.get(channel)
     if (!subscription) return false
-    const live = subscription.phase === LIVE
-    const told = live || (askedId(subscription) ?? 0) > 0
-    subscription.lossy ||= live && subscription.cursor === undefined
-    subscription.phase = PAUSED
-    return told
+    const { phase, mark, cursor } = subscription
+    subscription.lossy ||= phase === 'live' && cursor === undefined
+    subscription.phase = 'paused'
+    // `hello` asks again without it.
+    return phase === 'live' || (phase === 'asked' && mark > 0)
   }
 
   /** Wants a paused one again. */
   resume(channel: string): void {
     const subscription = this.#all.get(channel)
-    if (subscription?.phase !== PAUSED) return
-    subscription.phase = WANTED
-    this.#restless = true
+    if (subscription?.phase === 'paused') this.#want(subscription)
   }
 
   /** When a refused one may be asked for again. */
   retryAt(): number | undefined {
     if (!this.#restless) return undefined
-    let earliest: number | undefined
-    for (const { phase } of this.#all.values()) {
-      if (typeof phase === 'object' && 'refused' in phase) {
-        earliest = Math.min(earliest ?? phase.refused, phase.refused)
-      }
-    }
-    return earliest
+    const refused = [...this.#all.values()].filter(({ phase }) => phase === 'refused')
+    return refused.length ? Math.min(...refused.map(({ mark }) => mark)) : undefined
   }
 
   /** How many there are. */
   get size(): number {
     return this.#all.size
   }
-}
 
-function askedId(subscription: Subscription): number | undefined {
-  const { phase } = subscription
-  return typeof phase === 'object' && 'asked' in phase ? phase.asked : undefined
+  #want(subscription: Subscription): Subscription {
+    subscription.phase = 'wanted'
+    this.#restless = true
+    return subscription
+  }
 }
 
 function judgeOffset(
@@ -221,11 +195,12 @@ function judgeOffset(
   const next = readPosition(position)
   const last = readPosition(cursor)
   if (!next || !last) return 'deliver'
-  if (next.epoch !== last.epoch) {
+  const ahead = distance(cursor, position)
+  if (ahead === undefined) {
     // The position of an absent channel carries the engine's epoch; its first publication brings
     // the channel's own.
     return last.offset === 0 && next.offset === 1 ? 'deliver' : 'fault'
   }
-  if (next.offset <= last.offset) return 'ignore'
-  return next.offset === last.offset + 1 || loose ? 'deliver' : 'fault'
+  if (ahead <= 0) return 'ignore'
+  return ahead === 1 || loose ? 'deliver' : 'fault'
 }
