@@ -47,7 +47,8 @@ export class Link {
   readonly #listener: LinkListener
   #opened = false
   #errored = false
-  #over = false
+  /** Whether it tells nothing any more. */
+  over = false
 
   /** Dials. Throws what the platform's constructor throws. */
   constructor(
@@ -64,10 +65,10 @@ export class Link {
     this.socket.binaryType = binaryType
     this.socket.onopen = () => {
       this.#opened = true
-      if (!this.#over) listener.opened()
+      if (!this.over) listener.opened()
     }
     this.socket.onmessage = (event) => {
-      if (!this.#over) listener.frame(event.data)
+      if (!this.over) listener.frame(event.data)
     }
     this.socket.onclose = ({ code, reason, wasClean }) => this.#end({ code, reason, wasClean })
     this.socket.onerror = () => {
@@ -97,13 +98,13 @@ export class Link {
 
   /** Closes without a word to the listener. */
   abandon(): void {
-    this.#over = true
+    this.over = true
     this.close(1000, '')
   }
 
   #end(end: typeof GONE): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.over) return
+    this.over = true
     this.#listener.ended({ ...end, opened: this.#opened, errored: this.#errored })
   }
 }

@@ -95,7 +95,8 @@ export class Runner {
 
   /** Closes all links as the application asked, and tells when the newest is over. */
   end(code: number | undefined, reason: string): void {
-    const last = this.newest()
+    // One that failed while it is asked why has told its end.
+    const last = [...this.#links.values()].filter((link) => !link.over).at(-1)
     this.#closing = last
     this.feed({ type: 'close', bye: true })
     this.#links.clear()

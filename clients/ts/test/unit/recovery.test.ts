@@ -182,6 +182,20 @@ describe('recovery', () => {
     expect(ws.statistics.classes).toEqual({ network: 2 })
   })
 
+  test('a close during the question is told at once', async () => {
+    server.refuses = true
+    const ws = plain({ environment: { fetch: () => new Promise(() => {}) } })
+    const codes: number[] = []
+    await time.advance(1000)
+    expect(server.dialled).toHaveLength(2)
+    const queued = ends([ws.send('early')])
+    ws.on('close', ({ code }) => codes.push(code))
+    ws.close()
+    await time.advance(1)
+    expect([ws.readyState, codes]).toEqual([3, [1006]])
+    expect(queued).toMatchObject([{ code: 'closed' }])
+  })
+
   test('a timer that is late lets messages through before it judges', async () => {
     let behind = 0
     const base = time.environment(server)
