@@ -37,7 +37,8 @@ export interface Destination {
   subprotocol: string | undefined
 }
 
-const GONE = { code: 1006, reason: '', wasClean: false }
+/** The end of a link that tells nothing of it. */
+export const GONE = { code: 1006, reason: '', wasClean: false }
 
 /** One link. */
 export class Link {

@@ -20,7 +20,7 @@ import {
   type State,
 } from '../machine/contract.ts'
 import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
-import type { Destination, LinkEnd } from '../shell/link.ts'
+import { type Destination, GONE, type LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
@@ -116,8 +116,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** A link that closed, before the state that follows from it. */
   #unsaid: { end: LinkEnd | undefined; event: MachineEvent } | undefined
   #opens = 0
-  #lost = false
-  #failed = false
+  /** What was told last of a lost connection, since a link was open. */
+  #trouble: 'lost' | 'failed' | undefined
   #over = false
   /** Asked to connect again before the last link of an earlier life was over. */
   #again = false
@@ -296,7 +296,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** Starts a life; the first one once the subclass is made. */
   protected begin(): void {
     this.runner = new Runner(this.machine(), this.environment, this.#host())
-    this.#over = this.#again = this.#lost = this.#failed = false
+    this.#over = this.#again = false
+    this.#trouble = undefined
     this.#opens = 0
     this.#state = 'idle'
     this.#verdict = undefined
@@ -419,7 +420,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     if (!unsaid || isOpen(current) || current === 'closed') return
     const { end, event } = unsaid
     if (end?.errored ?? true) this.emit('error', event)
-    this.emit('close', end ?? { code: 1006, reason: '', wasClean: false })
+    this.emit('close', end ?? GONE)
   }
 
   #moved(current: State): void {
@@ -434,19 +435,20 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.emit('reconnecting', { attempt, delay: retryIn ?? 0, class: this.#verdict?.class })
     }
     if (current === 'open' && previous !== 'probing') this.#opened()
-    if (!isOpen(current) && this.#opens > 0 && !this.#lost) {
-      this.#lost = true
-      if (current !== 'closed') this.emit('lostconnection', { status: 'lost' })
-    }
-    if ((current === 'blocked' || current === 'dormant') && !this.#failed) {
-      this.#failed = true
-      this.emit('lostconnection', { status: 'failed' })
-    }
+    const isLost = this.#opens > 0 && !isOpen(current) && current !== 'closed'
+    if (isLost && !this.#trouble) this.#lostConnection('lost')
+    const isFailed = current === 'blocked' || current === 'dormant'
+    if (isFailed && this.#trouble !== 'failed') this.#lostConnection('failed')
+  }
+
+  #lostConnection(status: 'lost' | 'failed'): void {
+    this.#trouble = status
+    this.emit('lostconnection', { status })
   }
 
   #opened(): void {
     this.#verdict = undefined
-    this.#lost = this.#failed = false
+    this.#trouble = undefined
     const again = this.#opens++ > 0
     for (const { data, resolve } of this.#waiting.splice(0)) {
       this.runner.newest()?.send(data as string)
@@ -463,10 +465,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#over = true
     this.#unlisten()
     for (const { reject } of this.#waiting.splice(0)) reject(refused('closed'))
-    const told = end ?? { code: 1006, reason: '', wasClean: false }
     this.environment.setTimeout(() => {
       if (!wasOpen && this.#opens === 0) this.emit('error')
-      this.emit('close', told)
+      this.emit('close', end ?? GONE)
       if (this.#again) this.retryNow()
     }, 0)
   }
