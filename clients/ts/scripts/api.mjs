@@ -38,7 +38,7 @@ function members(symbol) {
   const type = checker.getDeclaredTypeOfSymbol(symbol)
   return type.getProperties().filter((member) => {
     const declaration = member.declarations?.[0]
-    if (!ours(declaration) || member.name.startsWith('__#')) return false
+    if (!ours(declaration) || ts.isPrivateIdentifier(declaration.name)) return false
     const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected
     return !(ts.getCombinedModifierFlags(declaration) & hidden)
   })

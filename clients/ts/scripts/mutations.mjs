@@ -141,6 +141,8 @@ function outcome() {
   const command = [vitest, 'run', '--project', 'unit', '--bail', '1', '--reporter', 'dot']
   // One process for all, since starting them is most of the time.
   command.push('--pool', 'threads', '--no-isolate', '--no-file-parallelism')
+  // A busy machine catches no mutant.
+  command.push('--testTimeout', '20000')
   // The others look at the element, the hooks and IndexedDB, and none of these is mutated.
   for (const name of [
     'traces',
