@@ -26,7 +26,11 @@ const MUTATIONS = [
   ['machine/dialer', "if (hint !== 'hidden' && !active.probe)", "if (hint !== 'hidden')"],
   ['machine/dialer', 'if (dialing && this.#isDue(dialing.deadline))', 'if (dialing && false)'],
   ['machine/dialer', 'if (retry) this.#wait(undefined)', 'if (!retry) this.#wait(undefined)'],
-  ['machine/dialer', 'if (this.#isDue(this.#pingAt())) this.probe()', ''],
+  [
+    'machine/dialer',
+    '!active || !heartbeat || active.probe',
+    '!active || heartbeat || active.probe',
+  ],
   ['machine/client', 'this.#requests.size >= this', 'this.#requests.size > this'],
   ['machine/client', 'acked > 0 && !this.options.resendStored', 'acked > 0'],
   [
