@@ -114,6 +114,11 @@ describe('frames from the server', () => {
     expect(decode('{"type":"acked","seq":1.5}')).toEqual([])
     expect(decode('{"type":"toString"}')).toEqual([])
     expect(decode('{"type":"error","code":"internal","seq":"1"}')).toEqual([])
+    // What is null is absent; only data may be nothing.
+    const nulls = '{"type":"error","code":"internal","seq":null,"id":null,"retry_after_ms":null}'
+    expect(decode(nulls)).toEqual([{ type: 'error', code: 'internal' }])
+    const nothing = '{"type":"message","channel":"c","position":null,"data":null}'
+    expect(decode(nothing)).toEqual([{ type: 'message', channel: 'c', data: null }])
     for (const text of ['', ' \n', 'hello', '{"type":"ping"', '{"type":"ping"}}']) {
       expect(decode(text), text).toBeUndefined()
     }
