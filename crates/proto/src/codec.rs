@@ -11,8 +11,15 @@ pub use decode::{
 };
 pub use encode::{Frame, close_reason, encode_client, encode_message, encode_server, history_data};
 
-/// The deepest nesting of arrays and objects.
+/// The deepest nesting of arrays and objects in a message of a client.
 pub const NESTING_MAX: usize = 128;
+
+/// The deepest nesting of `data`: a message has one level around it.
+pub const DATA_NESTING_MAX: usize = NESTING_MAX - 1;
+
+/// The deepest nesting in a message of a server: the answer to `history` has four levels around
+/// `data`.
+pub const ANSWER_NESTING_MAX: usize = DATA_NESTING_MAX + 4;
 
 /// How much larger than the message limit a frame may be, for everything around `data`.
 pub const FRAME_OVERHEAD_BYTES: usize = 4096;

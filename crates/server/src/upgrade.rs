@@ -192,8 +192,9 @@ async fn upgrade(
     let deadline = parts.extensions.get().copied();
     let Deadline(deadline) =
         deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
+    let token = bearer(&parts.headers).or(token.map(String::as_str));
     let plain = PlainRequest {
-        token: token.cloned(),
+        token: token.map(ToOwned::to_owned),
         channels,
         deadline,
     };
@@ -231,7 +232,7 @@ pub(crate) fn enter_directly<B>(
         upgraded,
     };
     let plain = PlainRequest {
-        token: None,
+        token: bearer(request.headers()).map(ToOwned::to_owned),
         channels: Vec::new(),
         deadline,
     };
@@ -274,7 +275,8 @@ fn enter(
     };
     let origin: Option<Box<str>> = only(headers, &header::ORIGIN).map(Into::into);
     let from = (origin.as_deref(), only(headers, &header::HOST));
-    let outcome = judge(&node, from, way.ip, mode);
+    let provable = is_provable(mode, &plain);
+    let outcome = judge(&node, from, way.ip, provable);
     let entry = Entry {
         mode,
         extensions: accepted.extensions,
@@ -299,7 +301,7 @@ fn judge(
     node: &Node,
     (origin, host): (Option<&str>, Option<&str>),
     ip: Option<IpAddr>,
-    mode: Mode,
+    provable: bool,
 ) -> Result<Pass, Refusal> {
     if !node.config.allows_origin(origin, host) {
         return Err(Refusal::now(Code::OriginNotAllowed));
@@ -307,7 +309,22 @@ fn judge(
     if node.is_draining() {
         return Err(Refusal::now(Code::Draining));
     }
-    node.limits.enter(ip, mode == Mode::Bowline)
+    node.limits.enter(ip, provable)
+}
+
+/// Whether it may yet show who it is: in `bowline.v1` it speaks next.
+fn is_provable(mode: Mode, plain: &PlainRequest) -> bool {
+    mode == Mode::Bowline || plain.token.is_some()
+}
+
+/// The token of an `Authorization` header: for clients in plain mode, and whoever asks for the
+/// verdict.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }
 
 /// Begins to serve, or to say why not in a form that browsers can see.
@@ -394,7 +411,7 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> O
     };
     let outcome = match (outcome, ip) {
         (Ok(pass), None) => pass
-            .locate(peer.ip(), entry.mode == Mode::Bowline)
+            .locate(peer.ip(), is_provable(entry.mode, &entry.plain))
             .map(|()| pass),
         (outcome, _) => outcome,
     };

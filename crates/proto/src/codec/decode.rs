@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     code::Code,
-    codec::{Incoming, NESTING_MAX},
+    codec::{ANSWER_NESTING_MAX, DATA_NESTING_MAX, Incoming, NESTING_MAX},
     message::{
         ClientInfo, ClientMessage, Echo, ErrorInfo, GapReason, Hello, History, Message, Publish,
         ReconnectReason, Send, ServerMessage, SessionReason, Subject, Subscribe, TAG_BYTES_MAX,
@@ -43,12 +43,12 @@ pub struct ServerMessages<'a>(Objects<'a>);
 
 /// Reads a frame from a client.
 pub fn decode_client(frame: Incoming<'_>) -> ClientMessages<'_> {
-    ClientMessages(Objects::new(frame))
+    ClientMessages(Objects::new(frame, NESTING_MAX))
 }
 
 /// Reads a frame from a server.
 pub fn decode_server(frame: Incoming<'_>) -> ServerMessages<'_> {
-    ServerMessages(Objects::new(frame))
+    ServerMessages(Objects::new(frame, ANSWER_NESTING_MAX))
 }
 
 impl Iterator for ClientMessages<'_> {
@@ -67,12 +67,12 @@ impl Iterator for ServerMessages<'_> {
     }
 }
 
-/// One JSON value as [`Data`]: checked, within [`NESTING_MAX`], its line breaks made spaces.
+/// One JSON value as [`Data`]: checked, within [`DATA_NESTING_MAX`], its line breaks made spaces.
 ///
 /// # Errors
 /// [`Code::Malformed`] or [`Code::TooDeep`].
 pub fn json_data(text: &[u8]) -> Result<Data, Code> {
-    if too_deep(text) {
+    if is_deeper_than(DATA_NESTING_MAX, text) {
         return Err(Code::TooDeep);
     }
     let raw: &RawValue = serde_json::from_slice(text).map_err(|_| Code::Malformed)?;
@@ -85,12 +85,14 @@ type Read<T> = fn(&Head<'_>, &RawValue, Option<&[u8]>) -> Result<T, ErrorInfo>;
 /// The objects of a frame: several in text, one with a payload behind it in binary.
 struct Objects<'a> {
     stream: Option<serde_json::StreamDeserializer<'a, serde_json::de::SliceRead<'a>, &'a RawValue>>,
+    json: &'a [u8],
+    nesting_max: usize,
     payload: Option<&'a [u8]>,
     refused: Option<DecodeError>,
 }
 
 impl<'a> Objects<'a> {
-    fn new(frame: Incoming<'a>) -> Self {
+    fn new(frame: Incoming<'a>, nesting_max: usize) -> Self {
         let (json, payload) = match frame {
             Incoming::Text(text) => (text.as_bytes(), None),
             Incoming::Binary(bytes) => match bytes.iter().position(|byte| *byte == b'\n') {
@@ -100,24 +102,14 @@ impl<'a> Objects<'a> {
                 }
             },
         };
-        if too_deep(json) {
-            let refused = DecodeError {
-                to: None,
-                error: Code::TooDeep.into(),
-                ends_frame: true,
-            };
-            return Self {
-                stream: None,
-                payload: None,
-                refused: Some(refused),
-            };
-        }
         if json.iter().all(u8::is_ascii_whitespace) {
             return Self::refuse("a frame holds at least one JSON object");
         }
         let stream = serde_json::Deserializer::from_slice(json).into_iter();
         Self {
             stream: Some(stream),
+            json,
+            nesting_max,
             payload,
             refused: None,
         }
@@ -132,6 +124,8 @@ impl<'a> Objects<'a> {
         };
         Self {
             stream: None,
+            json: &[],
+            nesting_max: 0,
             payload: None,
             refused: Some(refused),
         }
@@ -145,7 +139,10 @@ impl<'a> Objects<'a> {
             Ok(raw) => raw,
             Err(error) => {
                 self.stream = None;
-                let error = malformed(&error);
+                let error = match is_deeper_than(self.nesting_max, self.json) {
+                    true => Code::TooDeep.into(),
+                    false => malformed(&error),
+                };
                 return Some(Err(DecodeError {
                     to: None,
                     error,
@@ -173,7 +170,11 @@ impl<'a> Objects<'a> {
                 }));
             }
         };
-        let outcome = read(&head, raw, self.payload.take());
+        let payload = self.payload.take();
+        let outcome = match is_deeper_than(self.nesting_max, raw.get().as_bytes()) {
+            true => Err(Code::TooDeep.into()),
+            false => read(&head, raw, payload),
+        };
         Some(outcome.map_err(|error| DecodeError {
             to: head.subject(),
             error,
@@ -285,8 +286,8 @@ fn data_of(raw: &RawValue) -> Data {
     Data::Json(text.into())
 }
 
-/// Whether brackets nest deeper than [`NESTING_MAX`]; serde_json skips raw values without counting.
-fn too_deep(json: &[u8]) -> bool {
+/// Whether brackets nest deeper; serde_json skips raw values without counting, and without a stack.
+fn is_deeper_than(nesting_max: usize, json: &[u8]) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json {
         match byte {
@@ -296,7 +297,7 @@ fn too_deep(json: &[u8]) -> bool {
             _ if in_string => {}
             b'[' | b'{' => {
                 depth += 1;
-                if depth > NESTING_MAX {
+                if depth > nesting_max {
                     return true;
                 }
             }
@@ -367,7 +368,7 @@ struct PingFields<'a> {
     #[serde(borrow, default)]
     ts: Option<&'a RawValue>,
     #[serde(default)]
-    positions: Option<BTreeMap<Arc<str>, Position>>,
+    positions: Option<BTreeMap<Arc<str>, Option<Position>>>,
 }
 
 fn client_message(
@@ -523,10 +524,10 @@ fn ping(raw: &RawValue) -> Result<(Option<Echo>, Receipts), ErrorInfo> {
         found.ts,
         "ts must be a string or a number of at most 128 bytes",
     )?;
-    Ok((
-        ts,
-        found.positions.unwrap_or_default().into_iter().collect(),
-    ))
+    // A channel without history has no position: nothing depends on them.
+    let positions = found.positions.unwrap_or_default().into_iter();
+    let receipts = positions.filter_map(|(channel, position)| Some((channel, position?)));
+    Ok((ts, receipts.collect()))
 }
 
 #[derive(Deserialize)]

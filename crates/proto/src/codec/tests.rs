@@ -1,10 +1,13 @@
 //! What the golden vectors under `vectors/` do not show: the bounds and the shapes of refusals.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     code::Code,
-    message::{ClientMessage, Echo, Subject},
-    publication::Data,
+    message::{ClientMessage, Echo, ServerMessage, Subject},
+    publication::{Data, Publication},
+    recovery::Recovery,
 };
 
 fn client(text: &str) -> Vec<Result<ClientMessage, DecodeError>> {
@@ -82,9 +85,68 @@ fn nesting_is_bounded_also_inside_data() {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
         format!("{{\"type\":\"send\",\"seq\":1,\"data\":{open}\"[[{{\\\"\"{close}}}")
     };
-    assert!(client(&nested(NESTING_MAX - 1))[0].is_ok());
-    assert_eq!(refusal(&nested(NESTING_MAX)).1, Code::TooDeep.as_str());
-    assert_eq!(refusal(&nested(60_000)).1, Code::TooDeep.as_str());
+    assert!(client(&nested(DATA_NESTING_MAX))[0].is_ok());
+    let too_deep = (Some(Subject::Seq(1)), "too_deep".to_owned());
+    assert_eq!(refusal(&nested(NESTING_MAX)), too_deep);
+    assert_eq!(refusal(&nested(60_000)), too_deep);
+    let broken_off = &nested(60_000)[..30_000];
+    assert_eq!(refusal(broken_off).1, "too_deep");
+}
+
+#[test]
+fn what_is_too_deep_takes_nothing_else_with_it() {
+    let deep = format!("{}0{}", "[".repeat(NESTING_MAX), "]".repeat(NESTING_MAX));
+    let outcome = client(&format!(
+        "{{\"type\":\"skip\",\"seq\":1}}{{\"type\":\"send\",\"seq\":2,\"data\":{deep}}}{{\"type\":\"ping\"}}"
+    ));
+    assert_eq!(outcome.len(), 3);
+    assert!(outcome[0].is_ok() && outcome[2].is_ok(), "{outcome:?}");
+    let refused = outcome[1].as_ref().expect_err("it is too deep");
+    assert_eq!(refused.to, Some(Subject::Seq(2)));
+    assert_eq!(refused.error.code, "too_deep");
+}
+
+#[test]
+fn the_deepest_data_comes_back_in_every_form() {
+    let text = |depth: usize| format!("{}0{}", "[".repeat(depth), "]".repeat(depth));
+    let data = json_data(text(DATA_NESTING_MAX).as_bytes()).expect("it is not too deep");
+    assert_eq!(
+        json_data(text(NESTING_MAX).as_bytes()),
+        Err(Code::TooDeep),
+        "no message could carry it"
+    );
+    let publication = Publication {
+        offset: 1,
+        term: 1,
+        data,
+        user: None,
+        tag: None,
+    };
+    let Frame::Text(message) = encode_message("c", 1, &publication) else {
+        panic!("JSON goes as text")
+    };
+    let recovery = Recovery {
+        recovered: true,
+        reason: None,
+        position: None,
+    };
+    let answer = ServerMessage::Reply {
+        to: Subject::Id(Echo::from(1)),
+        data: history_data("c", 1, &[Arc::new(publication)], &recovery, false),
+    };
+    let Frame::Text(answer) = encode_server(&answer) else {
+        panic!("JSON goes as text")
+    };
+    for frame in [message, answer] {
+        let text = std::str::from_utf8(&frame).expect("text");
+        assert!(decode_server(Incoming::Text(text)).all(|read| read.is_ok()));
+    }
+}
+
+#[test]
+fn a_receipt_may_have_no_position() {
+    let outcome = client("{\"type\":\"pong\",\"positions\":{\"c\":null}}");
+    assert!(outcome[0].is_ok(), "{outcome:?}");
 }
 
 #[test]

@@ -20,10 +20,10 @@ use super::{
 };
 use crate::handler::{Incoming, Payload};
 
-/// What the URL of a plain connection asks for.
+/// What the upgrade of a plain connection asks for.
 #[derive(Debug)]
 pub(crate) struct PlainRequest {
-    /// `?token=`: the only place where a client without protocol can put it.
+    /// `Authorization: Bearer`, or `?token=` where no header can be set.
     pub(crate) token: Option<String>,
     /// `?channels=a,b`, or the channel of the path.
     pub(crate) channels: Vec<Arc<str>>,

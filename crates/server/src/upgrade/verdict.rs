@@ -7,12 +7,13 @@ use std::net::IpAddr;
 
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts},
+    http::{HeaderValue, Response, StatusCode, header, request::Parts},
     response::IntoResponse,
 };
 use bowline_proto::Code;
 use tokio::time::timeout;
 
+use super::bearer;
 use crate::{
     accept::only,
     access::{Credentials, Entrance},
@@ -84,22 +85,14 @@ async fn judge(
     if node.is_draining() {
         return Err(Refusal::now(Code::Draining));
     }
-    let text = |name: HeaderName| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
     let origin = only(&parts.headers, &header::ORIGIN);
     let host = only(&parts.headers, &header::HOST);
     if !node.config.allows_origin(origin, host) {
         return Err(Refusal::now(Code::OriginNotAllowed));
     }
-    let bearer = text(header::AUTHORIZATION).and_then(|text| text.split_once(' '));
-    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     // Without a token nothing is judged: in bowline.v1 it comes with hello only.
     let mut verified = false;
-    if let Some(token) = bearer.map(|(_, token)| token.trim()).or(token) {
+    if let Some(token) = bearer(&parts.headers).or(token) {
         let credentials = Credentials {
             token: Some(token),
             entrance: Entrance::WebSocket,

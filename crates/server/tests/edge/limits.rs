@@ -158,6 +158,17 @@ async fn verified_users_count_by_user_and_not_by_address() {
             .await
             .expect("a user"),
     );
+    // In plain mode, too, by either way of a token.
+    let bearer = [("Authorization", "Bearer u7")];
+    for (target, headers) in [("/ws?token=u8", &[][..]), ("/ws", &bearer[..])] {
+        let client = world.dial_with(HERE, target, &[], headers).await;
+        let mut client = client.expect("101");
+        client.send(&json!({"type": "ping", "timestamp": 1})).await;
+        let pong = client.next().await.expect("it stays open");
+        assert_eq!(pong["type"], "pong", "{pong}");
+        let guest = world.plain(HERE, "/ws").await.expect("101").closed().await;
+        assert_eq!(guest.code(), (4429, "too_many_connections"));
+    }
 }
 
 #[tokio::test]

@@ -48,3 +48,61 @@ async fn volatile_messages_beyond_the_queue_are_told_when_to_come_again() {
         assert_eq!((&reply["type"], &reply["id"]), (&json!("reply"), &json!(n)));
     }
 }
+
+#[tokio::test]
+async fn what_is_too_deep_is_refused_by_its_number_and_the_rest_goes_on() {
+    let nested = |levels: usize| format!("{}0{}", "[".repeat(levels), "]".repeat(levels));
+    let publish = |name: &str, number: u32, data: &str| {
+        format!(r#"{{"type":"publish","{name}":{number},"channel":"c","data":{data}}}"#)
+    };
+    let world = World::start(Config::default()).await;
+    let mut client = world.dial(HERE).await.expect("it is let in");
+    client.hello(hello("s", 1)).await.expect("it is welcomed");
+    client.send_text(&publish("seq", 1, &nested(128))).await;
+    assert_eq!(client.next().await.expect("an answer")["type"], "acked");
+    let refused = client.next().await.expect("an answer");
+    assert_eq!(
+        (&refused["type"], &refused["seq"], &refused["code"]),
+        (&json!("error"), &json!(1), &json!("too_deep"))
+    );
+    client.send(&json!({"type": "skip", "seq": 1})).await;
+    assert_eq!(client.next().await.expect("an answer")["seq"], 1);
+    // Its neighbours in a frame are taken, and the next number, the deepest that there is.
+    let frame = [
+        publish("id", 7, "1"),
+        publish("id", 8, &nested(128)),
+        publish("seq", 2, &nested(127)),
+    ];
+    client.send_text(&frame.join("\n")).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let answer = client.next().await.expect("an answer");
+        let about = [&answer["id"], &answer["seq"]].map(ToString::to_string);
+        seen.push((answer["type"].to_string(), about.concat()));
+    }
+    seen.sort();
+    let expected = [
+        ("\"acked\"", "null2"),
+        ("\"error\"", "8null"),
+        ("\"reply\"", "7null"),
+    ];
+    let expected = expected.map(|(kind, about)| (kind.to_owned(), about.to_owned()));
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn no_entrance_takes_data_that_no_message_could_carry() {
+    let world = World::start(Config::default()).await;
+    for (levels, status) in [(127, 200), (128, 400)] {
+        let data = format!("{}0{}", "[".repeat(levels), "]".repeat(levels));
+        let body = format!(r#"{{"channel":"c","data":{data}}}"#);
+        let head = format!(
+            "POST /api/publish HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}",
+            world.address,
+            body.len()
+        );
+        let answer = world.raw(HERE, &head, body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{levels}: {}", answer.text);
+    }
+}
