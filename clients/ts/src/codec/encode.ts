@@ -5,7 +5,10 @@
  */
 
 import { utf8 } from './bytes.ts'
-import type { ClientMessage } from './messages.ts'
+import type { ClientMessage, Payload } from './messages.ts'
+
+/** Levels that a payload may nest: the protocol's 128 are the frame's, whose object is the first. */
+const DATA_NESTING_MAX = 127
 
 /** The frame of a message: text, or header, LF and payload in a binary one. */
 export function encode(message: ClientMessage): string | Uint8Array {
@@ -25,4 +28,20 @@ export function encode(message: ClientMessage): string | Uint8Array {
   frame.set(header)
   frame.set(payload, header.length)
   return frame
+}
+
+/** Whether a server would refuse the frame for this payload, a JSON text or bytes: `too_deep`. */
+export function isTooDeep(data: Payload): boolean {
+  if (typeof data !== 'string') return false
+  let depth = 0
+  let inString = false
+  for (let at = 0; at < data.length; at++) {
+    const char = data[at] as string
+    // JSON escapes in strings only.
+    if (char === '\\') at++
+    else if (char === '"') inString = !inString
+    else if (!inString && '[{'.includes(char) && ++depth > DATA_NESTING_MAX) return true
+    else if (!inString && ']}'.includes(char)) depth--
+  }
+  return false
 }

@@ -7,6 +7,7 @@
  */
 
 import { utf8Length } from '../codec/bytes.ts'
+import { isTooDeep } from '../codec/encode.ts'
 import type { ClientMessage, ErrorInfo, Payload } from '../codec/messages.ts'
 
 /** The ceiling of the first wait after a refusal that came without advice; it doubles. */
@@ -108,6 +109,8 @@ export class Outbox {
   push(now: number, key: number, item: Item, bytesMax: number | undefined): string | undefined {
     const bytes = payloadBytes(item.data)
     if (bytesMax !== undefined && bytes > bytesMax) return 'message_too_big'
+    // The server refuses the whole frame, its number unread: the session could not go on behind it.
+    if (isTooDeep(item.data)) return 'too_deep'
     const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
     const isFull = () =>
       this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax

@@ -7,8 +7,8 @@
 import { Channels } from '../channels/channels.ts'
 import type { Subscription } from '../channels/subscription.ts'
 import { decode } from '../codec/decode.ts'
-import { encode } from '../codec/encode.ts'
-import type { ErrorInfo } from '../codec/messages.ts'
+import { encode, isTooDeep } from '../codec/encode.ts'
+import type { ErrorInfo, Payload } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
 import type { CodeRow } from '../codes/table.ts'
 import { Client } from '../machine/client.ts'
@@ -314,8 +314,10 @@ export class ResilientWebSocket extends Face {
     )
   }
 
-  #volatile(request: Request): Sent {
-    const reply = this.#ask(request)
+  #volatile(request: Request & { data: Payload }): Sent {
+    const reply = isTooDeep(request.data)
+      ? quiet(Promise.reject(new SocketError('too_deep', undefined, { fate: 'refused' })))
+      : this.#ask(request)
     return sent(quiet(reply.then(() => undefined)), 0, reply)
   }
 

@@ -70,6 +70,34 @@ describe('a Bowline server', () => {
     expect(found[1]).toBeInstanceOf(SocketError)
   })
 
+  test('what nests too deep for a frame is refused unnumbered, and what follows goes', async () => {
+    const nested = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+    const ws = bowline()
+    await time.advance(1)
+    const drops: unknown[] = []
+    ws.on('drop', ({ fate, reason }) => drops.push([fate, reason]))
+    const alternating = JSON.parse(`${'[{"[":'.repeat(64)}0${'}]'.repeat(64)}`)
+    const volatile = true
+    const deep = [
+      ws.publish('a', nested(128)),
+      ws.send(alternating),
+      ws.publish('a', nested(128), { volatile }),
+      ws.send(alternating, { volatile }),
+    ]
+    const brackets = `\\"${'['.repeat(200)}\\`
+    const wide = Array.from({ length: 200 }, () => [{}])
+    const fine = [nested(127), brackets, { [brackets]: nested(126) }, wide]
+    const found = ends([...deep, ...fine.map((data) => ws.publish('a', data))])
+    await time.advance(10)
+    const refused = expect.objectContaining({ code: 'too_deep', retry: false, fate: 'refused' })
+    expect(found).toEqual([...Array(4).fill(refused), ...Array(4).fill('done')])
+    expect(found[2]).toBeInstanceOf(SocketError)
+    expect(drops).toEqual(Array(2).fill(['refused', 'too_deep']))
+    expect(server.link?.received.slice(1)).toMatchObject(
+      fine.map((data, index) => ({ type: 'publish', seq: index + 1, data })),
+    )
+  })
+
   test('a lost session reports what was written, and sends the rest', async () => {
     const ws = bowline()
     await time.advance(1)
