@@ -167,6 +167,16 @@ impl Builder {
         self
     }
 
+    /// Sends again in a new session what was written but not acknowledged when the old one was lost.
+    /// Default off: such a message is dropped with [`Fate::Unknown`](crate::Fate::Unknown), for the
+    /// new session can't know it as a duplicate. With it nothing is lost, but a message that the old
+    /// session had stored takes effect twice: turn it on where that does no harm.
+    #[must_use]
+    pub const fn resend_unknown(mut self, resend: bool) -> Self {
+        self.options.resend_unknown = resend;
+        self
+    }
+
     /// Tells the server with each pong how far the readers of the streams are: receipts for its
     /// statistics, about 100 bytes for each channel that went on. Default off.
     #[must_use]

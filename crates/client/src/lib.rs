@@ -19,6 +19,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The application decides by [`Builder`] what the protocol leaves to it: among the rest whether
+//! what a lost session may have stored is sent again ([`Builder::resend_unknown`]).
 #![forbid(unsafe_code)]
 
 use bowline_proto::codec::json_data;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bowline_client::{BackoffConfig, Builder, Client, Delivery, From, State, json};
+use bowline_client::{
+    Ack, BackoffConfig, Builder, Client, Delivery, Fate, From, PublishError, State, json,
+};
 use bowline_proto::{
     codec::{Incoming, decode_client},
     message::{ClientMessage, Hello},
@@ -90,12 +92,23 @@ impl Peer {
     }
 
     async fn welcome(&mut self, acked: u64, subscriptions: &str) -> Hello {
+        self.welcome_because(None, acked, subscriptions).await
+    }
+
+    /// With a reason the session is a new one.
+    async fn welcome_because(
+        &mut self,
+        reason: Option<&str>,
+        acked: u64,
+        subscriptions: &str,
+    ) -> Hello {
         let ClientMessage::Hello(hello) = self.hear().await else {
             panic!("hello comes first")
         };
         let session = hello.session.clone().expect("the client chose one");
+        let reason = reason.map_or(String::new(), |reason| format!(r#""reason":"{reason}","#));
         self.say(&format!(
-            r#"{{"type":"welcome","connection":"k","session":"{session}","resumed":{},"node":"n","acked":{acked},"inflight_max":100,"session_ttl_ms":86400000,"ping_interval_ms":30000,"pong_timeout_ms":10000,"message_bytes_max":65536,"max_reconnect_attempts":10,"subscriptions":{{{subscriptions}}}}}"#,
+            r#"{{"type":"welcome","connection":"k","session":"{session}","resumed":{},{reason}"node":"n","acked":{acked},"inflight_max":100,"session_ttl_ms":86400000,"ping_interval_ms":30000,"pong_timeout_ms":10000,"message_bytes_max":65536,"max_reconnect_attempts":10,"subscriptions":{{{subscriptions}}}}}"#,
             acked > 0
         ))
         .await;
@@ -131,6 +144,10 @@ async fn listen() -> (TcpListener, Builder) {
     };
     let builder = Client::builder(&format!("ws://{address}/ws")).backoff(backoff);
     (listener, builder)
+}
+
+async fn stored(ack: &mut Ack) -> Result<(), PublishError> {
+    timeout(PATIENCE, ack.stored()).await.expect("in time")
 }
 
 async fn next(stream: &mut bowline_client::Subscription) -> Delivery {
@@ -339,5 +356,34 @@ async fn a_pong_tells_how_far_the_reader_came_back_for_more() {
         };
         let told = positions.first().map(|(_, position)| position.offset);
         assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_session_had_written_is_sent_again_where_the_application_takes_the_risk() {
+    for resends in [false, true] {
+        let (listener, builder) = listen().await;
+        let client = builder.resend_unknown(resends).connect();
+        let client = client.expect("a valid URL");
+        let mut peer = Peer::accept(&listener).await;
+        peer.welcome(0, "").await;
+        let data = json("1").expect("JSON");
+        let mut ack = client.publish("room", data).await.expect("open");
+        assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(1)));
+        drop(peer);
+
+        let mut peer = Peer::accept(&listener).await;
+        peer.welcome_because(Some("session_lost"), 0, "").await;
+        if resends {
+            assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(1)));
+            peer.say(r#"{"type":"acked","seq":1}"#).await;
+            assert_eq!(stored(&mut ack).await, Ok(()));
+        } else {
+            let error = stored(&mut ack).await.expect_err("not sent again");
+            assert_eq!(
+                (error.fate, &*error.reason),
+                (Fate::Unknown, "session_lost")
+            );
+        }
     }
 }
