@@ -344,6 +344,17 @@ impl Client {
         self.command(Command::Input(Input::Hint(hint))).await
     }
 
+    /// Drops everything that is not acknowledged, at once and with the reason `cleared`. What was never
+    /// written is [`Fate::Refused`](crate::Fate::Refused). What was written may be stored already, so
+    /// it is [`Fate::Unknown`](crate::Fate::Unknown), and a `skip` takes its number; it keeps its place
+    /// in the outbox until the server has acknowledged that.
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub async fn clear_outbox(&self) -> Result<(), ClosedError> {
+        self.command(Command::Input(Input::ClearOutbox)).await
+    }
+
     /// Tries again now, after `blocked` for example.
     ///
     /// # Errors

@@ -21,7 +21,8 @@
 //! ```
 //!
 //! The application decides by [`Builder`] what the protocol leaves to it: among the rest whether
-//! what a lost session may have stored is sent again ([`Builder::resend_unknown`]).
+//! what a lost session may have stored is sent again ([`Builder::resend_unknown`]). What need not be
+//! delivered any more it gives up by [`Client::clear_outbox`].
 #![forbid(unsafe_code)]
 
 use bowline_proto::codec::json_data;

@@ -387,3 +387,39 @@ async fn what_a_lost_session_had_written_is_sent_again_where_the_application_tak
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let publish = async |text| {
+        let data = json(text).expect("JSON");
+        client.publish("room", data).await.expect("open")
+    };
+    let cleared = |fate| {
+        let reason = "cleared".to_owned();
+        Err(PublishError { fate, reason })
+    };
+    // The server has not answered the upgrade: this one is never written.
+    let mut unwritten = publish("1").await;
+    client.clear_outbox().await.expect("open");
+    assert_eq!(stored(&mut unwritten).await, cleared(Fate::Refused));
+
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    let mut written = publish("2").await;
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(1)));
+    client.clear_outbox().await.expect("open");
+    assert_eq!(stored(&mut written).await, cleared(Fate::Unknown));
+    assert_eq!(peer.hear().await, ClientMessage::Skip { seq: 1 });
+
+    let mut later = publish("3").await;
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(2)));
+    peer.say(r#"{"type":"acked","seq":2}"#).await;
+    assert_eq!(stored(&mut later).await, Ok(()));
+
+    // The peer hangs up once it has heard.
+    let farewell = async move { assert_eq!(peer.hear().await, ClientMessage::Bye) };
+    tokio::join!(client.close(true), farewell);
+    assert!(client.clear_outbox().await.is_err());
+}
