@@ -62,6 +62,7 @@ pub struct Builder {
     receipts: bool,
     compress_from: Option<usize>,
     authorities: Vec<u8>,
+    allow_hosts: Vec<Box<str>>,
 }
 
 /// A connection that holds. Clones are handles to the same client; when the last one is dropped,
@@ -145,6 +146,15 @@ impl Builder {
         self
     }
 
+    /// Hosts beside the URL's own, without ports, that may get the token when the server sends the
+    /// client there (`reconnect{url}`). Default none: a URL of another host is left out, and the client
+    /// dials its own again. From `wss://` none leads to `ws://`, whatever its host.
+    #[must_use]
+    pub fn allow_hosts<H: Into<Box<str>>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.allow_hosts.extend(hosts.into_iter().map(Into::into));
+        self
+    }
+
     /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
     #[must_use]
     pub fn queue_messages(mut self, messages: usize) -> Self {
@@ -221,6 +231,7 @@ impl Builder {
             self.queue_messages,
             self.receipts,
             self.compress_from,
+            self.allow_hosts,
         );
         tokio::spawn(owner.run(received, state, health, events));
         Ok(Client {
@@ -243,6 +254,7 @@ impl Client {
             receipts: false,
             compress_from: None,
             authorities: Vec::new(),
+            allow_hosts: Vec::new(),
         }
     }
 

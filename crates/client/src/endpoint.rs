@@ -2,6 +2,8 @@
 //!
 //! Owns the reading of URLs. Must not know sockets.
 
+use std::iter;
+
 use crate::tls::{Trust, TrustError};
 
 /// The port of `ws://` (RFC 6455, section 3).
@@ -55,10 +57,7 @@ impl Endpoint {
             }
             _ => (authority, if secure { SECURE_PORT } else { PORT }),
         };
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let bare = unbracketed(host);
         if bare.is_empty() || authority.contains('@') {
             return Err(EndpointError::Authority);
         }
@@ -86,11 +85,14 @@ impl Endpoint {
         }
     }
 
-    /// Where this server may send a client of `self`, for its token goes there: to the same host,
-    /// and never from TLS to none.
-    pub(crate) fn redirected(&self, to: &str) -> Option<Self> {
+    /// Where this server may send a client of `self`, for its token goes there: to the same host or
+    /// one of `hosts`, and never from TLS to none.
+    pub(crate) fn redirected(&self, to: &str, hosts: &[Box<str>]) -> Option<Self> {
         let to = Self::parse(to).ok()?;
-        let allowed = to.host == self.host && (to.secure || !self.secure);
+        let known = iter::once(&self.host)
+            .chain(hosts)
+            .any(|host| unbracketed(host).eq_ignore_ascii_case(&to.host));
+        let allowed = known && (to.secure || !self.secure);
         allowed.then(|| Self {
             trust: self.trust.clone(),
             ..to
@@ -132,6 +134,13 @@ impl Endpoint {
     }
 }
 
+/// An IPv6 address stands in brackets in URLs.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,18 +178,28 @@ mod tests {
     }
 
     #[test]
-    fn a_redirection_leads_to_the_same_host_and_not_out_of_tls() {
+    fn a_redirection_leads_to_a_host_that_was_named_and_not_out_of_tls() {
         let endpoint = |url| Endpoint::parse(url).expect("a URL");
         let (plain, secure) = (endpoint("ws://h/ws"), endpoint("wss://h/ws"));
-        for (from, to, allowed) in [
-            (&plain, "ws://h:81/ws", true),
-            (&plain, "wss://h/ws", true),
-            (&plain, "ws://other/ws", false),
-            (&secure, "wss://h:444/", true),
-            (&secure, "ws://h/ws", false),
-            (&secure, "nonsense", false),
+        let hosts = ["Friend".into(), "[::1]".into()];
+        for (from, to, allowed, allowed_by_hosts) in [
+            (&plain, "ws://h:81/ws", true, true),
+            (&plain, "ws://H/ws", true, true),
+            (&plain, "wss://h/ws", true, true),
+            (&plain, "ws://other/ws", false, false),
+            (&plain, "ws://friend:81/ws", false, true),
+            (&plain, "ws://[::1]:81/ws", false, true),
+            (&plain, "ws://friend.example/ws", false, false),
+            (&plain, "ws://x@friend/ws", false, false),
+            (&secure, "wss://h:444/", true, true),
+            (&secure, "wss://friend/", false, true),
+            (&secure, "ws://h/ws", false, false),
+            (&secure, "ws://friend/ws", false, false),
+            (&secure, "nonsense", false, false),
         ] {
-            assert_eq!(from.redirected(to).is_some(), allowed, "{to}");
+            assert_eq!(from.redirected(to, &[]).is_some(), allowed, "{to}");
+            let by_hosts = from.redirected(to, &hosts).is_some();
+            assert_eq!(by_hosts, allowed_by_hosts, "{to} with hosts");
         }
     }
 }

@@ -21,8 +21,9 @@
 //! ```
 //!
 //! The application decides by [`Builder`] what the protocol leaves to it: among the rest whether
-//! what a lost session may have stored is sent again ([`Builder::resend_unknown`]). What need not be
-//! delivered any more it gives up by [`Client::clear_outbox`].
+//! what a lost session may have stored is sent again ([`Builder::resend_unknown`]), and to which
+//! hosts a server may send the client ([`Builder::allow_hosts`]). What need not be delivered any more
+//! it gives up by [`Client::clear_outbox`].
 #![forbid(unsafe_code)]
 
 use bowline_proto::codec::json_data;

@@ -85,6 +85,8 @@ struct Waiter {
 pub(crate) struct Owner {
     machine: client::Client,
     endpoint: Endpoint,
+    /// Where the server may send this client, besides the endpoint's host.
+    allow_hosts: Vec<Box<str>>,
     token: Option<TokenSource>,
     queue_messages: usize,
     receipts: bool,
@@ -116,10 +118,12 @@ impl Owner {
         queue_messages: usize,
         receipts: bool,
         compress_from: Option<usize>,
+        allow_hosts: Vec<Box<str>>,
     ) -> Self {
         Self {
             machine,
             endpoint,
+            allow_hosts,
             token,
             queue_messages,
             receipts,
@@ -304,9 +308,9 @@ impl Owner {
     }
 
     fn dial(&mut self, link: u64, url: Option<Box<str>>, faces: &Faces) {
-        // The URL gets the token, so it must lead to the host that the application named.
+        // The URL gets the token, so it must lead to a host that the application named.
         let endpoint = url
-            .and_then(|url| self.endpoint.redirected(&url))
+            .and_then(|url| self.endpoint.redirected(&url, &self.allow_hosts))
             .unwrap_or_else(|| self.endpoint.clone());
         let (queue, commands) = mpsc::channel(LINK_COMMANDS_MAX);
         self.links.insert(link, queue);

@@ -423,3 +423,35 @@ async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() 
     tokio::join!(client.close(true), farewell);
     assert!(client.clear_outbox().await.is_err());
 }
+
+#[tokio::test]
+async fn advice_to_connect_elsewhere_is_followed_to_a_host_that_the_application_named() {
+    for allowed in [false, true] {
+        let (listener, mut builder) = listen().await;
+        let (elsewhere, _) = listen().await;
+        if allowed {
+            builder = builder.allow_hosts(["localhost"]);
+        }
+        let client = builder.token("secret").connect().expect("a valid URL");
+        let mut peer = Peer::accept(&listener).await;
+        peer.welcome(0, "").await;
+        // The same machine by another name.
+        let port = elsewhere.local_addr().expect("bound").port();
+        peer.say(&format!(
+            r#"{{"type":"reconnect","after_ms":0,"reason":"rebalance","url":"ws://localhost:{port}/ws"}}"#
+        ))
+        .await;
+        let (link, led_away) = timeout(PATIENCE, async {
+            tokio::select! {
+                link = Peer::accept(&listener) => (link, false),
+                link = Peer::accept(&elsewhere) => (link, true),
+            }
+        })
+        .await
+        .expect("the client dials again");
+        assert_eq!(led_away, allowed);
+        let mut peer = link;
+        assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("secret"));
+        drop(client);
+    }
+}
