@@ -23,7 +23,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderMap, HeaderName, Response, request::Parts},
+    http::{HeaderMap, HeaderName, request::Parts},
     response::IntoResponse,
 };
 use bowline_proto::{Code, message::ErrorInfo};
@@ -46,7 +46,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    http::{ApiError, tally},
+    http::{ApiError, Unread, tally},
     limits::{client_address, is_trusted},
     node::Node,
     tls::Tls,
@@ -195,7 +195,15 @@ impl Acceptor {
             };
             if let Some(mut answer) = at_once {
                 tally(&self.node, begun, &mut answer);
-                return Either::Left(ready(Ok::<Response<Body>, Infallible>(answer)));
+                let mut request = request.map(Body::new);
+                let Some(unread) = Unread::watch(&mut request) else {
+                    return Either::Left(Either::Left(ready(Ok::<_, Infallible>(answer))));
+                };
+                drop(request);
+                return Either::Left(Either::Right(async move {
+                    unread.settle(config, &mut answer).await;
+                    Ok(answer)
+                }));
             }
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(Deadline(deadline));

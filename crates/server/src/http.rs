@@ -12,6 +12,7 @@ mod presence;
 mod publish;
 mod query;
 mod status;
+mod unread;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{AccessControl, Config, accept::only, node::Node, upgrade::is_entrance};
 pub(crate) use error::{ApiError, json_response};
+pub(crate) use unread::Unread;
 
 /// What the HTTP routes work with. Cloning shares it.
 #[derive(Clone)]
@@ -96,7 +98,8 @@ impl HttpApi {
         self.guarded(router.fallback(async || ApiError::from(Code::NotFound)))
     }
 
-    /// Counts what its requests are answered, once however many of these a request passes.
+    /// Counts what its requests are answered, and settles what they left unread; once however many
+    /// of these a request passes.
     pub(crate) fn counted(&self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(self.clone(), measure))
     }
@@ -130,11 +133,15 @@ async fn guard(State(api): State<HttpApi>, request: Request, next: Next) -> Resp
 struct Measured;
 
 async fn measure(State(api): State<HttpApi>, mut request: Request, next: Next) -> Response {
-    let is_inner = request.extensions_mut().insert(Measured).is_some();
+    if request.extensions_mut().insert(Measured).is_some() {
+        return next.run(request).await;
+    }
     let begun = Instant::now();
+    let unread = Unread::watch(&mut request);
     let mut response = next.run(request).await;
-    if !is_inner {
-        tally(&api.node, begun, &mut response);
+    tally(&api.node, begun, &mut response);
+    if let Some(unread) = unread {
+        unread.settle(&api.config, &mut response).await;
     }
     response
 }

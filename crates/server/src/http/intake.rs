@@ -1,7 +1,7 @@
 //! What every request passes before its route: who asks, whether they may, and its body.
 //!
 //! Owns the order of these steps: a request is known before it gets a place, and has a place before
-//! its body is read. Must not know what the body means.
+//! its body is read. Must not know what the body means, nor what becomes of one that was not read.
 
 use std::time::Duration;
 
@@ -17,9 +17,6 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use super::{HttpApi, error::ApiError};
 use crate::{Credentials, Entrance, Identity, Operation, Role, accept::client_of};
 
-/// A body over the limit is read and thrown away up to so many times the limit, so that the
-/// refusal reaches a client that is still writing; beyond, the connection is cut.
-const DISCARD_FACTOR: usize = 4;
 /// When a place may be free again: bodies arrive in far less than a second.
 const PLACE_RETRY_MS: u64 = 200;
 
@@ -107,7 +104,7 @@ impl HttpApi {
 
 async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     bytes_max: usize,
     wait: Duration,
 ) -> Result<Bytes, ApiError> {
@@ -119,36 +116,17 @@ async fn read(
         ApiError::new(Code::MessageTooBig, message)
     };
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        discard(&mut body, bytes_max, wait).await;
         return Err(too_big());
     }
-    match timeout(wait, Limited::new(&mut body, bytes_max).collect()).await {
+    match timeout(wait, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            discard(&mut body, bytes_max, wait).await;
-            Err(too_big())
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_big()),
         Ok(Err(_)) => Err(ApiError::new(Code::Malformed, "The body was cut short.")),
         Err(_) => Err(ApiError::new(
             Code::HelloTimeout,
             "The body did not arrive within connection_timeout.",
         )),
     }
-}
-
-async fn discard(body: &mut Body, bytes_max: usize, wait: Duration) {
-    let mut left = bytes_max.saturating_mul(DISCARD_FACTOR);
-    let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let read = frame.data_ref().map_or(0, Bytes::len);
-            if read > left {
-                break;
-            }
-            left -= read;
-        }
-    };
-    // Whether it ended or not, the refusal follows.
-    let _ = timeout(wait, reading).await;
 }
 
 fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bowline::{Config, Server};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{
-    client::{HERE, Reach, World, hello, strict, until},
+    client::{Answer, DEADLINE, HERE, Reach, World, hello, strict, until},
     limits::Names,
 };
 
@@ -61,7 +65,7 @@ async fn idle_sockets_are_closed_and_their_number_is_bounded() {
     assert_eq!(refused.code(), (503, "overloaded".to_owned()));
     for socket in &mut idle {
         let mut rest = Vec::new();
-        let end = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest));
+        let end = timeout(Duration::from_secs(5), socket.read_to_end(&mut rest));
         end.await.expect("it is closed").expect("it is closed");
     }
     until("there is room again", async || {
@@ -231,4 +235,117 @@ async fn a_shutdown_finishes_requests_and_ends_idle_sockets() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+/// The next answer on a connection that stays open.
+async fn next_answer(socket: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    loop {
+        let read = timeout(DEADLINE, socket.read_buf(&mut bytes)).await;
+        assert!(read.expect("an answer in time").expect("an answer") > 0);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let answer = Answer::parse(format!("{head}\r\n\r\n{body}").as_bytes());
+        let length = answer.header("content-length").expect("it is told");
+        if body.len() == length.parse::<usize>().expect("a number") {
+            return answer;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_heard_by_a_client_that_is_still_writing_and_so_is_its_next_request() {
+    let world = World::with(Server::builder().config(strict()).access(Names)).await;
+    let mut socket = world.socket(HERE).await;
+    let long = format!("X-Long: {}", "a".repeat(8_300));
+    for (request, header, expected) in [
+        (
+            "POST /api/publish",
+            "Authorization: Bearer bad",
+            "unauthorized",
+        ),
+        (
+            "POST /api/publish",
+            "Content-Type: text/plain",
+            "unsupported_media_type",
+        ),
+        ("PUT /api/publish", "X-A: 1", "method_not_allowed"),
+        ("POST /api/disconnect", "X-A: 1", "forbidden"),
+        ("POST /nowhere", "X-A: 1", "not_found"),
+        ("POST /nowhere", &long, "headers_too_large"),
+        ("GET /ws", "Upgrade: websocket", "malformed"),
+        ("GET /ws/general", "Upgrade: websocket", "malformed"),
+    ] {
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: here\r\n{header}\r\nContent-Length: 900000\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.expect("it is read");
+        socket
+            .write_all(&[b' '; 900_000])
+            .await
+            .expect("it is read");
+        let refused = next_answer(&mut socket).await;
+        assert_eq!(refused.code().1, expected, "{request} {refused:?}");
+        assert_eq!(refused.header("connection"), None, "{request}");
+        let next = b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n";
+        socket.write_all(next).await.expect("it is read");
+        assert_eq!(next_answer(&mut socket).await.status, 200, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_ends_the_connection_says_so() {
+    let config = Config {
+        http_body_bytes_max: 70_000,
+        message_bytes_max: 1_000,
+        connection_timeout: Duration::from_millis(300),
+        access_timeout: Duration::from_millis(300),
+        ..strict()
+    };
+    let world = World::with(Server::builder().config(config).access(Names)).await;
+    for (headers, sent, expected) in [
+        // Four times the limit are thrown away.
+        ("Authorization: Bearer bad", 280_001, (401, "unauthorized")),
+        (
+            "Content-Type: application/json",
+            280_001,
+            (413, "message_too_big"),
+        ),
+        // This one never comes.
+        ("Authorization: Bearer bad", 1, (401, "unauthorized")),
+        (
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked",
+            0,
+            (408, "hello_timeout"),
+        ),
+        // This client waits to be asked for it.
+        (
+            "Authorization: Bearer bad\r\nExpect: 100-continue",
+            0,
+            (401, "unauthorized"),
+        ),
+    ] {
+        let length = if headers.contains("chunked") {
+            "X-A: 1"
+        } else {
+            "Content-Length: 900000"
+        };
+        let head =
+            format!("POST /api/publish HTTP/1.1\r\nHost: here\r\n{headers}\r\n{length}\r\n\r\n");
+        let mut socket = world.socket(HERE).await;
+        socket.write_all(head.as_bytes()).await.expect("it is read");
+        socket
+            .write_all(&vec![b' '; sent])
+            .await
+            .expect("it is read");
+        let refused = next_answer(&mut socket).await;
+        assert_eq!(refused.code(), (expected.0, expected.1.to_owned()));
+        assert_eq!(
+            refused.header("connection").as_deref(),
+            Some("close"),
+            "{headers}"
+        );
+    }
 }
