@@ -173,6 +173,15 @@ pub struct Config {
     pub dev: bool,
 }
 
+impl Config {
+    /// Whether a channel may be called so.
+    pub(crate) fn allows_channel(&self, name: &str) -> bool {
+        !name.is_empty()
+            && name.len() <= self.channel_bytes_max
+            && !name.chars().any(char::is_control)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -56,7 +56,8 @@ pub enum Payload {
     Bytes(Bytes),
 }
 
-/// The application's answer.
+/// The application's answer, of at most `message_bytes_max` as it is sent: a larger one is not, and
+/// the client is told `internal` (in plain mode nothing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing to say: `reply` carries `null`; in plain mode no frame is sent.

@@ -48,5 +48,7 @@ pub use access::{
 pub use config::{AllowedOrigins, Config, ConfigProblem, is_loopback_host};
 pub use handler::{Incoming, MessageHandler, Payload, Rejection, Reply};
 pub use limits::{Network, NetworkError};
-pub use server::{BuildError, Full, PUBLISHES_INFLIGHT_MAX, Published, Server, ServerBuilder};
+pub use server::{
+    BuildError, Full, PUBLISHES_INFLIGHT_MAX, PublishError, Published, Server, ServerBuilder,
+};
 pub use tls::{Tls, TlsError};

@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
-use bowline_proto::Data;
+use bowline_proto::{Code, Data, codec::json_data};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -103,8 +103,29 @@ pub enum BuildError {
 #[error("{PUBLISHES_INFLIGHT_MAX} publications are on their way already")]
 pub struct Full;
 
+/// Why a publication of the program itself has no effect, or none that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The channel's name is empty, longer than `channel_bytes_max`, or has control characters.
+    #[error("the channel name is empty, too long, or has control characters")]
+    BadChannel,
+    /// The data is larger than `message_bytes_max`: clients would refuse it, again at every resume.
+    #[error("the data is larger than message_bytes_max")]
+    MessageTooBig,
+    /// The data is JSON that nests deeper than a message may.
+    #[error("the JSON is nested too deeply")]
+    TooDeep,
+    /// The data should be JSON and is not one valid value.
+    #[error("the data is no valid JSON")]
+    Malformed,
+    /// The engine refused it, or did not answer in time.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
 /// The outcome of a publication: where it stands, or why it has no effect that is known.
-pub type Published = Result<Appended, AppendError>;
+pub type Published = Result<Appended, PublishError>;
 
 impl ServerBuilder {
     /// The settings; the defaults where this is not called.
@@ -248,20 +269,23 @@ impl Server {
         self.node.link_count()
     }
 
-    /// Publishes, waiting for room if too many are on their way.
+    /// Publishes, waiting for room if too many are on their way. Name and data are held to the
+    /// bounds of every other publication.
     ///
     /// # Errors
-    /// The engine's refusal, or [`AppendError::FateUnknown`] after `publish_timeout`.
+    /// [`PublishError`]: a name or data that no publication may have, the engine's refusal, or
+    /// [`AppendError::FateUnknown`] after `publish_timeout`.
     pub async fn publish(&self, channel: &str, data: Data) -> Published {
         let Ok(permit) = self.publishes.clone().acquire_owned().await else {
-            return Err(AppendError::FateUnknown);
+            return Err(AppendError::FateUnknown.into());
         };
         self.start(channel, data, permit)
             .await
-            .unwrap_or(Err(AppendError::FateUnknown))
+            .unwrap_or(Err(AppendError::FateUnknown.into()))
     }
 
-    /// Publishes without waiting; the handle tells the outcome to whoever wants it.
+    /// Publishes without waiting; the handle tells the outcome to whoever wants it, which is that of
+    /// [`publish`](Self::publish).
     ///
     /// # Errors
     /// [`Full`]: nothing was published.
@@ -286,11 +310,12 @@ impl Server {
         permit: OwnedSemaphorePermit,
     ) -> JoinHandle<Published> {
         let node = self.node.clone();
+        let checked = self.check(channel, data);
         let channel = Arc::from(channel);
         tokio::spawn(async move {
             let effect = Effect::Publish {
                 channel,
-                data,
+                data: checked?,
                 user: None,
                 tag: None,
                 key: None,
@@ -301,8 +326,26 @@ impl Server {
             };
             let first = node.append(vec![append]).await.pop();
             drop(permit);
-            first.unwrap_or(Err(AppendError::FateUnknown))
+            Ok(first.unwrap_or(Err(AppendError::FateUnknown))?)
         })
+    }
+
+    /// The data as it is published.
+    fn check(&self, channel: &str, data: Data) -> Result<Data, PublishError> {
+        let config = &self.node.config;
+        if !config.allows_channel(channel) {
+            return Err(PublishError::BadChannel);
+        }
+        if data.len() > config.message_bytes_max {
+            return Err(PublishError::MessageTooBig);
+        }
+        match data {
+            Data::Json(text) => json_data(&text).map_err(|code| match code {
+                Code::TooDeep => PublishError::TooDeep,
+                _ => PublishError::Malformed,
+            }),
+            Data::Binary(_) => Ok(data),
+        }
     }
 }
 

@@ -254,10 +254,7 @@ pub(super) async fn permit(
     operation: Operation,
     channel: &str,
 ) -> Result<(), ErrorInfo> {
-    if channel.is_empty()
-        || channel.len() > node.config.channel_bytes_max
-        || channel.chars().any(char::is_control)
-    {
+    if !node.config.allows_channel(channel) {
         return Err(Code::BadChannel.into());
     }
     let allowed = node.access.authorize(identity, operation, channel);

@@ -81,6 +81,10 @@ impl Desk {
         if text && data.len() <= PING_BYTES_MAX && self.answer_ping(&data) {
             return Ok(());
         }
+        // A frame may be larger for the sake of what `bowline.v1` has around the data.
+        if data.len() > self.node.config.message_bytes_max {
+            return Err(End::code(Code::MessageTooBig));
+        }
         if self.node.handler.is_none() {
             return Ok(());
         }

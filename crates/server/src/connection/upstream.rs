@@ -279,9 +279,11 @@ async fn handle(
         None => Err(Code::NoHandler.into()),
         Some(handler) => match (call(&node, handler, incoming).await, &origin) {
             (Ok(reply), Origin::Raw(_)) => {
-                return vec![(origin, Ok(reply.into_raw().map(Data::Binary)))];
+                let raw = reply.into_raw().map(Data::Binary);
+                let raw = raw.map(|raw| measured(&node, raw)).transpose();
+                return vec![(origin, raw)];
             }
-            (outcome, _) => outcome.map(Reply::into_data),
+            (outcome, _) => outcome.and_then(|reply| measured(&node, reply.into_data())),
         },
     };
     let outcome = match (outcome, producer(session, &origin)) {
@@ -300,6 +302,26 @@ async fn handle(
         (outcome, _) => outcome.map(Some),
     };
     vec![(origin, outcome)]
+}
+
+/// The application's answer, if it is none that its client would have to refuse.
+fn measured(node: &Node, reply: Data) -> Result<Data, ErrorInfo> {
+    let (bytes, max) = (reply.len(), node.config.message_bytes_max);
+    if bytes <= max {
+        return Ok(reply);
+    }
+    tracing::warn!(
+        bytes,
+        max,
+        "the application's reply is not sent: it is larger than message_bytes_max"
+    );
+    let error = ErrorInfo::new(Code::Internal)
+        .with_message("The application's reply is larger than message_bytes_max.");
+    // The message was handled: sent again it would be handled again, to the same end.
+    Err(ErrorInfo {
+        retry: false,
+        ..error
+    })
 }
 
 /// Calls the application, within `handler_timeout`; its panic is its failure.

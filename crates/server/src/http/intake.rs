@@ -71,10 +71,7 @@ impl HttpApi {
     }
 
     pub(super) fn check_channel(&self, channel: &str) -> Result<(), ApiError> {
-        let fits = !channel.is_empty()
-            && channel.len() <= self.config.channel_bytes_max
-            && !channel.chars().any(char::is_control);
-        if fits {
+        if self.config.allows_channel(channel) {
             Ok(())
         } else {
             Err(Code::BadChannel.into())

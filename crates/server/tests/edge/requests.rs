@@ -1,10 +1,10 @@
-//! Requests of a welcomed client that are refused with advice.
+//! Requests of welcomed clients, and of the program itself, that are refused, and how.
 
-use bowline::{Config, Incoming, Rejection, Reply, Server};
-use serde_json::json;
+use bowline::{Config, Data, Incoming, Payload, PublishError, Rejection, Reply, Server};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::client::{HERE, World, hello};
+use super::client::{Client, HERE, World, hello};
 
 #[tokio::test]
 async fn volatile_messages_beyond_the_queue_are_told_when_to_come_again() {
@@ -104,5 +104,125 @@ async fn no_entrance_takes_data_that_no_message_could_carry() {
         );
         let answer = world.raw(HERE, &head, body.as_bytes()).await;
         assert_eq!(answer.status, status, "{levels}: {}", answer.text);
+    }
+}
+
+
+/// The next message that is no `acked`.
+async fn told(client: &mut Client) -> Value {
+    loop {
+        let message = client.next().await.expect("an answer");
+        if message["type"] != "acked" {
+            return message;
+        }
+    }
+}
+
+/// Answers with as many bytes, as a JSON string, as the message asks for.
+async fn talker(incoming: Incoming) -> Result<Reply, Rejection> {
+    let asked = match incoming.payload {
+        Payload::Data(data) => String::from_utf8_lossy(data.bytes()).into_owned(),
+        Payload::Text(text) => text,
+        Payload::Bytes(_) => return Ok(Reply::Empty),
+    };
+    let bytes: usize = asked.trim().parse().expect("a number");
+    let text = format!("\"{}\"", "x".repeat(bytes - 2));
+    Ok(Reply::Data(Data::Json(text.into())))
+}
+
+#[tokio::test]
+async fn a_reply_above_the_limit_is_an_error_and_final() {
+    let world = World::with(Server::builder().on_message(talker)).await;
+    let max = Config::default().message_bytes_max;
+    let mut client = world.dial(HERE).await.expect("it is let in");
+    client.hello(hello("s", 1)).await.expect("it is welcomed");
+    for (key, other) in [("id", "seq"), ("seq", "id")] {
+        client
+            .send(&json!({"type": "send", key: 1, "data": max}))
+            .await;
+        let reply = told(&mut client).await;
+        assert_eq!((&reply["type"], &reply[key]), (&json!("reply"), &json!(1)));
+        client
+            .send(&json!({"type": "send", key: 2, "data": max + 1}))
+            .await;
+        let error = told(&mut client).await;
+        assert_eq!((&error["type"], &error[key]), (&json!("error"), &json!(2)));
+        // Sent again it would be handled again, and refused again.
+        assert_eq!(
+            (&error["code"], &error["retry"]),
+            (&json!("internal"), &json!(false))
+        );
+        assert_eq!(error[other], json!(null));
+    }
+    // Its number is given up like that of every final refusal.
+    client.send(&json!({"type": "skip", "seq": 2})).await;
+    let acked = client.next().await.expect("an answer");
+    assert_eq!(
+        (&acked["type"], &acked["seq"]),
+        (&json!("acked"), &json!(2))
+    );
+
+    let mut plain = world.plain(HERE, "/ws").await.expect("it is let in");
+    plain.send_text(&(max + 1).to_string()).await;
+    plain.send_text(&max.to_string()).await;
+    assert_eq!(plain.text().await.expect("the second answer").len(), max);
+}
+
+#[tokio::test]
+async fn a_plain_message_above_the_limit_ends_the_connection() {
+    let (tell, mut hears) = watch::channel(0);
+    let handler = move |incoming: Incoming| {
+        if let Payload::Text(text) = incoming.payload {
+            tell.send_replace(text.len());
+        }
+        async { Ok::<_, Rejection>(Reply::Empty) }
+    };
+    let world = World::with(Server::builder().on_message(handler)).await;
+    let max = Config::default().message_bytes_max;
+    let mut plain = world.plain(HERE, "/ws").await.expect("it is let in");
+    plain.send_text(&"x".repeat(max)).await;
+    hears.changed().await.expect("the server lives");
+    plain.send_text(&"x".repeat(max + 1)).await;
+    assert_eq!(plain.closed().await.code(), (4413, "message_too_big"));
+    assert_eq!(*hears.borrow(), max);
+}
+
+#[tokio::test]
+async fn a_publication_of_the_program_keeps_the_bounds_of_all_others() {
+    let world = World::start(Config::default()).await;
+    let (server, max) = (&world.server, Config::default().message_bytes_max);
+    let json = |text: String| Data::Json(text.into());
+    let nested = |depth| json("[".repeat(depth) + &"]".repeat(depth));
+    let long = "c".repeat(Config::default().channel_bytes_max + 1);
+    for (channel, data, expected) in [
+        ("", json("1".into()), PublishError::BadChannel),
+        (&long, json("1".into()), PublishError::BadChannel),
+        ("a\nb", json("1".into()), PublishError::BadChannel),
+        (
+            "news",
+            Data::Binary(vec![0; max + 1].into()),
+            PublishError::MessageTooBig,
+        ),
+        (
+            "news",
+            json(" ".repeat(max) + "1"),
+            PublishError::MessageTooBig,
+        ),
+        ("news", nested(129), PublishError::TooDeep),
+        ("news", json("no JSON".into()), PublishError::Malformed),
+    ] {
+        assert_eq!(server.publish(channel, data.clone()).await, Err(expected));
+        let handle = server.try_publish(channel, data).expect("there is room");
+        assert_eq!(handle.await.expect("it ends"), Err(expected));
+    }
+    let mut stored = 0;
+    for data in [
+        nested(127),
+        Data::Binary(vec![0; max].into()),
+        json("1".into()),
+    ] {
+        let appended = server.publish("news", data).await.expect("it is stored");
+        stored += 1;
+        assert_eq!(appended.position.expect("it is kept").offset, stored);
     }
 }
