@@ -367,11 +367,18 @@ pub(crate) fn refusal(error: &AppendError) -> ErrorInfo {
         AppendError::StorageFull => Code::StorageFull,
         AppendError::StorageUnavailable => Code::StorageUnavailable,
         AppendError::TooManyChannels => Code::TooManyChannels,
+        // The log takes messages, only none of a session that is new to it.
+        AppendError::TooManySessions => Code::Overloaded,
         AppendError::KeyReused => Code::KeyReused,
         AppendError::FateUnknown => Code::FateUnknown,
         _ => Code::StorageUnavailable,
     };
-    let info = ErrorInfo::new(code);
+    let info = match code {
+        Code::Overloaded => {
+            ErrorInfo::new(code).with_message("The engine records no further session.")
+        }
+        _ => ErrorInfo::new(code),
+    };
     if info.retry {
         info.with_retry_after_ms(RETRY_AFTER_MS)
     } else {

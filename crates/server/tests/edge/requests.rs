@@ -1,6 +1,9 @@
 //! Requests of welcomed clients, and of the program itself, that are refused, and how.
 
+use std::sync::Arc;
+
 use bowline::{Config, Data, Incoming, Payload, PublishError, Rejection, Reply, Server};
+use bowline_engine::{EngineConfig, Memory};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -225,4 +228,35 @@ async fn a_publication_of_the_program_keeps_the_bounds_of_all_others() {
         stored += 1;
         assert_eq!(appended.position.expect("it is kept").offset, stored);
     }
+}
+
+#[tokio::test]
+async fn a_session_beyond_the_engines_bound_is_told_that_there_is_no_room() {
+    let engine = Memory::open(EngineConfig {
+        sessions_max: 1,
+        ..EngineConfig::default()
+    });
+    let engine = Arc::new(engine.expect("it opens"));
+    let world = World::with(Server::builder().engine(engine)).await;
+    let publish = json!({"type": "publish", "seq": 1, "channel": "news", "data": 1});
+    let mut first = world.dial(HERE).await.expect("it is let in");
+    first.hello(hello("a", 1)).await.expect("it is welcomed");
+    first.send(&publish).await;
+    let acked = first.next().await.expect("an answer");
+    assert_eq!(
+        (&acked["type"], &acked["seq"]),
+        (&json!("acked"), &json!(1))
+    );
+    let mut second = world.dial(HERE).await.expect("it is let in");
+    second.hello(hello("b", 1)).await.expect("it is welcomed");
+    second.send(&publish).await;
+    let error = told(&mut second).await;
+    assert_eq!(
+        (&error["code"], &error["seq"]),
+        (&json!("overloaded"), &json!(1))
+    );
+    assert_eq!(
+        (&error["retry"], &error["retry_after_ms"]),
+        (&json!(true), &json!(1_000))
+    );
 }

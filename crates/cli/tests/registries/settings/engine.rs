@@ -19,7 +19,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
         "engine.max_bytes" => (&[], "12", json!("storage_full")),
         // Two days: more than a channel keeps its history for, less than three.
         "engine.channel_forget_after" => (&[], "172_800", json!("unknown_epoch")),
-        "engine.max_sessions" => (&[], "1", json!("storage_unavailable")),
+        "engine.max_sessions" => (&[], "1", json!("overloaded")),
         "engine.max_keys" => (&[], "1", json!([false, 1])),
         "engine.key_window" => (&[], "\"50ms\"", json!(true)),
         "engine.segment_bytes" => (&[EMBEDDED], "1_048_576", json!(true)),
