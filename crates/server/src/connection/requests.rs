@@ -285,10 +285,13 @@ async fn history(node: &Node, identity: &Identity, request: History) -> Result<D
         ..
     } = request;
     hello::permit(node, identity, Operation::History, &channel).await?;
+    if limit == Some(0) {
+        return Err(ErrorInfo::new(Code::Malformed).with_message("limit must be at least 1."));
+    }
     let limit = limit.map_or(HISTORY_DEFAULT, |limit| {
         usize::try_from(limit).unwrap_or(HISTORY_MAX)
     });
-    let limit = limit.clamp(1, HISTORY_MAX);
+    let limit = limit.min(HISTORY_MAX);
     let from = after.map_or(From::Last(limit as u64), From::After);
     let page = PageLimit {
         count: limit,

@@ -260,3 +260,17 @@ async fn a_session_beyond_the_engines_bound_is_told_that_there_is_no_room() {
         (&json!(true), &json!(1_000))
     );
 }
+
+#[tokio::test]
+async fn a_page_of_nothing_can_not_be_asked_for() {
+    let world = World::start(Config::default()).await;
+    let mut client = world.dial(HERE).await.expect("it is let in");
+    client.hello(hello("s", 1)).await.expect("it is welcomed");
+    let asked = json!({"type": "history", "id": 1, "channel": "news", "limit": 0});
+    client.send(&asked).await;
+    let error = client.next().await.expect("an answer");
+    assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!(1)));
+    assert_eq!(error["code"], "malformed", "{error}");
+    let http = world.get("/api/channels/news/history?limit=0", &[]).await;
+    assert_eq!(http.code().1, error["code"].as_str().expect("a code"));
+}
