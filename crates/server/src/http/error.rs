@@ -12,7 +12,7 @@ use axum::{
 use bowline_engine::{AppendError, ReadError};
 use bowline_proto::{Code, message::ErrorInfo};
 
-/// Storage that is full or away rarely comes back sooner, and the engine must not be hammered.
+/// What is full or away rarely comes back sooner, and the engine must not be hammered.
 const STORAGE_RETRY_MS: u64 = 1_000;
 
 /// A request that failed as a whole, or one publication of several.
@@ -75,7 +75,7 @@ impl From<AppendError> for ApiError {
         };
         let error = Self::from(code);
         match code {
-            Code::StorageFull | Code::StorageUnavailable => {
+            Code::StorageFull | Code::StorageUnavailable | Code::TooManyChannels => {
                 error.with_retry_after_ms(STORAGE_RETRY_MS)
             }
             _ => error,

@@ -28,6 +28,9 @@ use crate::{
 
 /// What an address has to be.
 const ADDRESS: &str = "must be an IP address";
+/// What the body of a `POST /api/disconnect` has to be; serde's own words for `{}` say nothing of it.
+const ONE_OF_THREE: &str =
+    "The body must be a JSON object with exactly one of user, session and connection, a string.";
 /// The media type of Prometheus' text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -171,9 +174,8 @@ pub(super) async fn disconnect(
     let (parts, body) = request.into_parts();
     api.backend(&parts).await?;
     let (body, _place) = api.body(&parts.headers, body).await?;
-    let asked: DisconnectRequest = serde_json::from_slice(&body).map_err(|error| {
-        ApiError::new(Code::Malformed, format!("The body can't be read: {error}."))
-    })?;
+    let asked: DisconnectRequest =
+        serde_json::from_slice(&body).map_err(|_| ApiError::new(Code::Malformed, ONE_OF_THREE))?;
     let target = asked.target()?;
     let disconnected = api.node.disconnect(&target).await;
     tracing::info!(?target, disconnected, "disconnected");

@@ -422,6 +422,12 @@ async fn connections_are_ended_by_user_session_and_id() {
         let refused = end(&key, body.clone()).await;
         assert_eq!(refused.code(), (400, "malformed".to_owned()), "{body}");
     }
+    for body in [json!({}), json!({"user": "a", "connection": "1"})] {
+        let refused = end(&key, body.clone()).await.json();
+        let message = refused["message"].as_str().expect("a sentence");
+        let wanted = "exactly one of user, session and connection";
+        assert!(message.contains(wanted), "{body}: {message}");
+    }
     assert_eq!(end("X-No-Key: 1", json!({})).await.status, 401);
     for path in ["/ws/stats/detailed", "/ws/stats/rate-limit"] {
         assert_eq!(
