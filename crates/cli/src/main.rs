@@ -34,18 +34,14 @@ fn main() -> ExitCode {
                 .for_each(|warning| tracing::warn!("{warning}"));
             or_report(serve::serve(loaded.settings), FAILED)
         }),
-        Command::Publish(arguments) => match publish::publish(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) if error.is_usage() => report(&error, USAGE),
-            Err(error) => report(&error, FAILED),
-        },
-        Command::Tail(arguments) => match tail::tail(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) if error.is_usage() => report(&error, USAGE),
-            Err(error) => report(&error, FAILED),
-        },
+        Command::Publish(arguments) => or_blame(
+            publish::publish(&arguments),
+            publish::PublishError::is_usage,
+        ),
+        Command::Tail(arguments) => or_blame(tail::tail(&arguments), tail::TailError::is_usage),
         Command::Token(arguments) => with_settings(&arguments.settings, |loaded| {
-            or_report(token::token(&arguments, &loaded.settings), FAILED)
+            let minted = token::token(&arguments, &loaded.settings);
+            or_blame(minted, token::TokenError::is_usage)
         }),
         Command::Log { action } => or_report(log::log(&action), FAILED),
         Command::Config { action } => match action {
@@ -88,6 +84,15 @@ fn or_report(result: Result<(), impl Display>, code: u8) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error, code),
     }
+}
+
+/// By whose fault it failed decides the code.
+fn or_blame<E: Display>(result: Result<(), E>, is_usage: fn(&E) -> bool) -> ExitCode {
+    let code = match &result {
+        Err(error) if is_usage(error) => USAGE,
+        _ => FAILED,
+    };
+    or_report(result, code)
 }
 
 fn report(error: &impl Display, code: u8) -> ExitCode {

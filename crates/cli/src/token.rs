@@ -48,6 +48,13 @@ pub(crate) enum TokenError {
     Output(#[from] io::Error),
 }
 
+impl TokenError {
+    /// Whether the command line is at fault.
+    pub(crate) const fn is_usage(&self) -> bool {
+        matches!(self, Self::Grant(_) | Self::Ttl(_))
+    }
+}
+
 /// Prints a token.
 pub(crate) fn token(arguments: &TokenArgs, settings: &Settings) -> Result<(), TokenError> {
     let token = sign(arguments, &settings.tokens)?;

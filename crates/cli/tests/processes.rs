@@ -406,6 +406,15 @@ fn a_minted_token_does_what_it_was_minted_for() {
         "{}",
         text(&refused.stderr)
     );
+    for (flag, value) in [
+        ("--ttl", "abc"),
+        ("--grant", "nope"),
+        ("--grant", "news=fly"),
+    ] {
+        let unusable = run(&["token", flag, value, "--set", secret]);
+        assert_eq!(unusable.status.code(), Some(2), "{flag} {value}");
+        assert!(text(&unusable.stderr).contains(flag), "{flag} {value}");
+    }
     let without = run(&["token", "--user", "ana"]);
     assert_eq!(without.status.code(), Some(1));
     assert!(text(&without.stderr).contains("no key to sign with"));
