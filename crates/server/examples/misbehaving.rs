@@ -8,10 +8,9 @@
 use std::{future::pending, time::Duration};
 
 use bowline::{
-    AccessControl, Code, Config, Credentials, Data, Identity, Incoming, OpenAccess, Operation,
-    Payload, Rejection, Reply, Server,
+    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Incoming, OpenAccess,
+    Operation, Payload, Rejection, Reply, Server,
 };
-use bowline_engine::BoxFuture;
 use tokio::net::TcpListener;
 
 /// Long enough for a loaded machine, short enough to be waited for.

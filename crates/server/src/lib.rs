@@ -38,6 +38,10 @@ mod tails;
 mod tls;
 mod upgrade;
 
+pub use bowline_engine::{
+    AppendError, Appended, BoxFuture, ChannelPolicy, Embedded, Engine, EngineConfig, LogConfig,
+    Memory, OpenError, Retention, SessionKey,
+};
 pub use bowline_proto::{Code, Data, Position};
 
 pub use access::{

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bowline::{AccessControl, Code, Config, Credentials, Identity, Operation, Server};
-use bowline_engine::BoxFuture;
+use bowline::{AccessControl, BoxFuture, Code, Config, Credentials, Identity, Operation, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -3,10 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bowline::{
-    AccessControl, ApiKey, Code, Config, Credentials, Identity, OpenAccess, Operation, Server,
-    StaticAccess,
+    AccessControl, ApiKey, BoxFuture, Code, Config, Credentials, EngineConfig, Identity, Memory,
+    OpenAccess, Operation, Server, StaticAccess,
 };
-use bowline_engine::BoxFuture;
 use serde_json::{Value, json};
 
 use super::{
@@ -362,9 +361,9 @@ async fn cleaning_up_ends_the_silent_and_tells_what_it_removed() {
 
 #[tokio::test]
 async fn expired_sessions_are_forgotten_by_cleaning_up() {
-    let engine = bowline_engine::Memory::open(bowline_engine::EngineConfig {
+    let engine = Memory::open(EngineConfig {
         session_ttl: Duration::from_millis(1),
-        ..bowline_engine::EngineConfig::default()
+        ..EngineConfig::default()
     });
     let engine = std::sync::Arc::new(engine.expect("it is sound"));
     let builder = Server::builder().engine(engine).access(OpenAccess);

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bowline::{Config, Data, Incoming, Payload, PublishError, Rejection, Reply, Server};
-use bowline_engine::{EngineConfig, Memory};
+use bowline::{
+    Config, Data, EngineConfig, Incoming, Memory, Payload, PublishError, Rejection, Reply, Server,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 

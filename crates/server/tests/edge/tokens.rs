@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use bowline::{AccessControl, Code, Config, Credentials, Data, Identity, Operation, Server};
-use bowline_engine::BoxFuture;
+use bowline::{
+    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Operation, Server,
+};
 use jsonwebtoken::get_current_timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
