@@ -111,7 +111,6 @@ async fn no_entrance_takes_data_that_no_message_could_carry() {
     }
 }
 
-
 /// The next message that is no `acked`.
 async fn told(client: &mut Client) -> Value {
     loop {
