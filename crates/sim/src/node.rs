@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use bowline::{Data, Incoming, Server, simulation::Gauges};
+use bowline::{Data, Incoming, PublishError, Published, Server, simulation::Gauges};
 use bowline_engine::{
-    Append, AppendError, Appended, BoxFuture, Clock, Effect, Engine, IdempotencyKey, Inline,
-    OpenError, Page, PageLimit, ReadError, SimDisk,
+    Append, AppendError, BoxFuture, Clock, Effect, Engine, IdempotencyKey, Inline, OpenError, Page,
+    PageLimit, ReadError, SimDisk,
 };
 use bowline_proto::recovery::ChannelState;
 use tokio::{
@@ -60,7 +60,7 @@ impl Clock for NodeClock {
 }
 
 /// The fate of a publication of the backend.
-pub(crate) type Answer = (usize, Result<Appended, AppendError>);
+pub(crate) type Answer = (usize, Published);
 
 /// What a node is started with.
 pub(crate) struct Boot<'a> {
@@ -196,6 +196,7 @@ impl Node {
                     .await
                     .pop()
                     .unwrap_or(Err(AppendError::FateUnknown))
+                    .map_err(PublishError::from)
             } else {
                 server.publish(&channel, data).await
             };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bowline::PublishError;
 use bowline::personal_channel;
 use bowline_engine::{AppendError, IdempotencyKey};
 use bowline_proto::Data;
@@ -129,7 +130,9 @@ impl World {
                 }
                 Ok(_) => published.end = Some(Ended::Acked),
                 Err(_) if published.keyed => self.plan_in(REPEAT_MS, Event::Repeat(number)),
-                Err(AppendError::FateUnknown) => published.end = Some(Ended::Unknown),
+                Err(PublishError::Append(AppendError::FateUnknown)) => {
+                    published.end = Some(Ended::Unknown)
+                }
                 Err(_) => published.end = Some(Ended::Refused),
             }
         }
