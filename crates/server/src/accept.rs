@@ -196,14 +196,11 @@ impl Acceptor {
             if let Some(mut answer) = at_once {
                 tally(&self.node, begun, &mut answer);
                 let mut request = request.map(Body::new);
-                let Some(unread) = Unread::watch(&mut request) else {
-                    return Either::Left(Either::Left(ready(Ok::<_, Infallible>(answer))));
-                };
-                drop(request);
-                return Either::Left(Either::Right(async move {
-                    unread.settle(config, &mut answer).await;
-                    Ok(answer)
-                }));
+                if let Some(unread) = Unread::watch(&mut request) {
+                    drop(request);
+                    unread.settle(config, &mut answer);
+                }
+                return Either::Left(ready(Ok::<_, Infallible>(answer)));
             }
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(Deadline(deadline));

@@ -141,7 +141,7 @@ async fn measure(State(api): State<HttpApi>, mut request: Request, next: Next) -
     let mut response = next.run(request).await;
     tally(&api.node, begun, &mut response);
     if let Some(unread) = unread {
-        unread.settle(&api.config, &mut response).await;
+        unread.settle(&api.config, &mut response);
     }
     response
 }

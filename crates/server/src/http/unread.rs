@@ -1,8 +1,9 @@
 //! The bodies of requests that were answered before anybody read them.
 //!
-//! Owns what becomes of the connection: what still comes is read and thrown away within bounds, so
-//! that the answer reaches a client that is still writing and its next request is heard; otherwise
-//! the answer says that the connection ends. Must not know why a request was answered.
+//! Owns what becomes of the connection: the answer goes at once, and what still comes is read and
+//! thrown away within bounds behind it, so that a client that is still writing gets the answer and
+//! its next request is heard. Where nothing is waited for, the answer says that the connection ends.
+//! Must not know why a request was answered.
 
 use std::{
     mem,
@@ -69,35 +70,38 @@ impl Unread {
         })
     }
 
-    /// Throws away what was not read, or lets the answer say that the connection ends.
-    pub(crate) async fn settle(self, config: &Config, response: &mut Response) {
-        let Some(mut body) = lock(&self.slot).take() else {
+    /// Throws away what was not read, behind the answer, or lets the answer say that the connection
+    /// ends.
+    pub(crate) fn settle(self, config: &Config, response: &mut Response) {
+        let Some(body) = lock(&self.slot).take() else {
             return;
         };
+        let bytes_max = config.http_body_bytes_max.saturating_mul(DISCARD_FACTOR);
+        let is_too_much = body.size_hint().lower() > bytes_max as u64;
         // Whoever was too slow once is not waited for again.
         let is_late = response.status() == StatusCode::REQUEST_TIMEOUT;
-        let is_whole = !is_late && !self.is_expected && discard(&mut body, config).await;
-        if !is_whole && self.is_sequential {
+        let is_left = is_late || self.is_expected;
+        if !is_left {
+            let discarding = discard(body, bytes_max);
+            tokio::spawn(timeout(config.connection_timeout, discarding));
+        }
+        if (is_left || is_too_much) && self.is_sequential {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }
 }
 
-/// Whether the body ended within the bounds.
-async fn discard(body: &mut Body, config: &Config) -> bool {
-    let mut left = config.http_body_bytes_max.saturating_mul(DISCARD_FACTOR);
-    let reading = async {
-        while let Some(frame) = body.frame().await {
-            let read = frame.map(|frame| frame.data_ref().map_or(0, Bytes::len));
-            match read {
-                Ok(read) if read <= left => left -= read,
-                _ => return false,
-            }
+/// Reads to the end, or until it is too much: the connection is cut then.
+async fn discard(mut body: Body, bytes_max: usize) {
+    let mut left = bytes_max;
+    while let Some(Ok(frame)) = body.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        if read > left {
+            return;
         }
-        true
-    };
-    timeout(config.connection_timeout, reading).await == Ok(true)
+        left -= read;
+    }
 }
 
 impl HttpBody for Lent {
