@@ -74,6 +74,14 @@ export class RawPage {
     this.#socket.close()
     this.#child.kill()
     await gone
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 30 })
+    // Its children may still write for a moment.
+    await until('its folder is gone', () => {
+      try {
+        rmSync(this.#folder, { recursive: true, force: true })
+        return true
+      } catch {
+        return false
+      }
+    })
   }
 }
