@@ -21,7 +21,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use tokio::time::{Instant, sleep};
 
 use crate::{
     process::Server,
@@ -57,6 +60,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         judge,
     },
 ];
+
+/// How long a server may be full of what a case has left, and how often it is looked at.
+const LIVES_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 const JUDGED_AT_ONCE: &str = "this scenario is judged while it runs; run it again";
 
@@ -209,14 +216,22 @@ impl Place {
         }
         let alive = self.server.check_alive();
         alive.map_err(|error| format!("the server died: {error}"))?;
-        let health = self.server.http().get("/health/live").await;
-        match health {
-            Ok((status, _)) if status.is_success() => {}
-            other => return Err(format!("the server does not live: {other:?}")),
-        }
+        self.lives().await?;
         if self.world.delivers() {
             return self.innocents.check(&self.server).await;
         }
         self.innocents.are_there()
+    }
+
+    /// The sockets of a case go when the server sees their end, and may hold every place until then.
+    async fn lives(&self) -> Result<(), String> {
+        let deadline = Instant::now() + LIVES_WITHIN;
+        loop {
+            match self.server.http().get("/health/live").await {
+                Ok((status, _)) if status.is_success() => return Ok(()),
+                _ if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
+                other => return Err(format!("the server does not live: {other:?}")),
+            }
+        }
     }
 }
