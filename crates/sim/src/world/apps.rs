@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline::PublishError;
-use bowline::personal_channel;
+use bowline::{PublishError, personal_channel};
 use bowline_engine::{AppendError, IdempotencyKey};
 use bowline_proto::Data;
 

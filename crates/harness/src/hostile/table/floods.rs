@@ -182,7 +182,7 @@ pub(super) const CASES: &[Case] = &[
         "sockets of one address beyond the bound",
         Narrow,
         &[
-            Times(12, &[Dial, Body("G")]),
+            Times(14, &[Dial, Body("G")]),
             Dial,
             Lines("GET /health/live HTTP/1.1\nHost: {{host}}\n\n"),
         ],
