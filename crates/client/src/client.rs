@@ -202,7 +202,8 @@ impl Builder {
     /// The URL can't be dialled at all, or nobody is believed.
     pub fn connect(mut self) -> Result<Client, EndpointError> {
         let mut endpoint = Endpoint::parse(&self.url)?;
-        if endpoint.is_secure() {
+        // A server may send a client from `ws` to `wss`.
+        if endpoint.is_secure() || !self.authorities.is_empty() {
             endpoint = endpoint.trusting(Trust::new(&self.authorities)?);
         }
         self.options.client = Some(ClientInfo {
@@ -444,5 +445,16 @@ fn closed_error() -> bowline_proto::message::ErrorInfo {
         message: "The client is closed.".into(),
         retry: false,
         retry_after_ms: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn authorities_count_before_a_server_redirects_to_tls_too() {
+        let builder = Client::builder("ws://127.0.0.1:1/ws").authorities(b"none");
+        assert!(matches!(builder.connect(), Err(EndpointError::Trust(_))));
     }
 }

@@ -36,7 +36,8 @@ pub enum TrustError {
 }
 
 impl Trust {
-    /// The system's authorities, and these in PEM. It reads files, so it is best kept.
+    /// The system's authorities, and these in PEM, at least one unless it is empty. It reads files,
+    /// so it is best kept.
     ///
     /// # Errors
     /// [`TrustError`].
@@ -47,9 +48,13 @@ impl Trust {
             tracing::debug!(%error, "an authority of the system can't be read");
         }
         roots.add_parsable_certificates(system.certs);
+        let of_system = roots.len();
         for authority in CertificateDer::pem_slice_iter(more) {
             let authority = authority.map_err(|_| TrustError::Pem)?;
             roots.add(authority).map_err(|_| TrustError::Pem)?;
+        }
+        if roots.len() == of_system && !more.is_empty() {
+            return Err(TrustError::Pem);
         }
         if roots.is_empty() {
             return Err(TrustError::NoAuthorities);
@@ -124,7 +129,9 @@ mod tests {
     #[test]
     fn authorities_are_certificates() {
         let other = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(Trust::new(other), Err(TrustError::Pem));
+        for bad in [&other[..], b"none"] {
+            assert_eq!(Trust::new(bad), Err(TrustError::Pem));
+        }
         let authority = include_bytes!("../../server/tests/keys/tls-ca.pem");
         assert!(Trust::new(authority).is_ok());
     }

@@ -71,7 +71,8 @@ pub enum Reply {
 /// The application does not take a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// A sentence for the developer, which the client sees.
+    /// A sentence for the developer, which the client sees: its first [`Rejection::MESSAGE_BYTES_MAX`]
+    /// bytes.
     pub message: Cow<'static, str>,
     /// When the same message may be taken; without it the client must not repeat it.
     pub retry_after: Option<Duration>,
@@ -112,6 +113,9 @@ impl Reply {
 }
 
 impl Rejection {
+    /// So much of the sentence is sent, in bytes of UTF-8.
+    pub const MESSAGE_BYTES_MAX: usize = 1_024;
+
     /// A final refusal.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self {

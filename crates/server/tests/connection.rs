@@ -35,6 +35,9 @@ async fn application(incoming: Incoming) -> Result<Reply, Rejection> {
     match incoming.payload {
         Payload::Data(Data::Json(json)) if json == "\"panic\"" => panic!("on demand"),
         Payload::Data(Data::Json(json)) if json == "\"refuse\"" => Err(Rejection::new("no")),
+        Payload::Data(Data::Json(json)) if json == "\"explain\"" => {
+            Err(Rejection::new("é".repeat(10_000)))
+        }
         Payload::Data(data) => Ok(Reply::Data(data)),
         Payload::Text(text) => Ok(Reply::Text(text)),
         Payload::Bytes(bytes) => Ok(Reply::Data(Data::Binary(bytes))),
@@ -190,6 +193,20 @@ async fn the_application_answers_and_its_panic_is_a_refusal() {
     assert_eq!(
         (&error["id"], &error["code"]),
         (&json!("v"), &json!("rejected"))
+    );
+}
+
+#[tokio::test]
+async fn what_the_application_says_of_a_refusal_is_bounded() {
+    let (_server, address) = start(Config::default()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
+    client
+        .send(&json!({"type": "send", "id": "v", "data": "explain"}))
+        .await;
+    let error = client.next().await;
+    assert_eq!(
+        error["message"],
+        "é".repeat(Rejection::MESSAGE_BYTES_MAX / 2)
     );
 }
 
