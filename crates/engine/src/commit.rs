@@ -58,6 +58,8 @@ pub(crate) struct Stage {
     names: HashMap<Arc<str>, u32, Seeded>,
     sessions: HashMap<SessionKey, u64, Seeded>,
     new_sessions: usize,
+    /// How many of them are each user's.
+    new_of_user: HashMap<u64, usize, Seeded>,
     keys: HashMap<KeyId, StagedKey, Seeded>,
     /// Channels whose records end in this commit.
     forgotten: BTreeSet<u32>,
@@ -105,6 +107,7 @@ impl Stage {
             names: HashMap::with_hasher(hasher),
             sessions: HashMap::with_hasher(hasher),
             new_sessions: 0,
+            new_of_user: HashMap::with_hasher(hasher),
             keys: HashMap::with_hasher(hasher),
             forgotten: BTreeSet::new(),
             created: 0,
@@ -136,6 +139,7 @@ impl Stage {
         self.names.clear();
         self.sessions.clear();
         self.new_sessions = 0;
+        self.new_of_user.clear();
         self.keys.clear();
         self.forgotten.clear();
         self.created = 0;
@@ -240,11 +244,20 @@ impl Stage {
     fn is_repeated(&self, state: &State, producer: Producer) -> Result<bool, AppendError> {
         match self.highest(state, producer.session) {
             Some(highest) => Ok(producer.seq <= highest),
-            None if state.has_room_for_session(producer.session, self.new_sessions + 1) => {
-                Ok(producer.seq == 0)
-            }
+            None if self.has_room_for(state, producer.session) => Ok(producer.seq == 0),
             None => Err(AppendError::TooManySessions),
         }
+    }
+
+    /// Whether the session may have a record, or has one, if only an expired one.
+    fn has_room_for(&self, state: &State, session: SessionKey) -> bool {
+        let fits_user = |user: u64| {
+            let new = self.new_of_user.get(&user).copied().unwrap_or_default();
+            state.has_room_for_sessions_of(user, new + 1)
+        };
+        state.has_session(session)
+            || state.has_room_for_sessions(self.new_sessions + 1)
+                && session.user().is_none_or(fits_user)
     }
 
     fn highest(&self, state: &State, session: SessionKey) -> Option<u64> {
@@ -261,7 +274,12 @@ impl Stage {
             .insert(producer.session, producer.seq)
             .is_none()
             && !state.has_session(producer.session);
-        self.new_sessions += usize::from(is_new);
+        if is_new {
+            self.new_sessions += 1;
+            if let Some(user) = producer.session.user() {
+                *self.new_of_user.entry(user).or_default() += 1;
+            }
+        }
     }
 
     fn publish_keyed(

@@ -34,6 +34,10 @@ pub struct EngineConfig {
     /// Session records at once (default 1,000,000): about 100 bytes each. Beyond it the first
     /// numbered message of a new session is refused; evicting another would let that one double.
     pub sessions_max: usize,
+    /// Session records at once of one user (default 10,000), so that none fills the table for all;
+    /// about 20 bytes for each user who has any. Beyond it the first numbered message of a new
+    /// session of that user is refused.
+    pub sessions_per_user_max: usize,
     /// How long a session is remembered after its last stored number (default 24 h). It must exceed
     /// the age at which clients give up resending, or a resent message is stored twice.
     pub session_ttl: Duration,
@@ -88,6 +92,7 @@ impl Default for EngineConfig {
             messages_max: 2_000_000,
             bytes_max: 1_024 * MIB,
             sessions_max: 1_000_000,
+            sessions_per_user_max: 10_000,
             session_ttl: 24 * HOUR,
             key_window: Duration::from_secs(300),
             keys_max: 1_000_000,
@@ -133,6 +138,7 @@ impl EngineConfig {
             ("messages_max", self.messages_max),
             ("bytes_max", self.bytes_max),
             ("sessions_max", self.sessions_max as u64),
+            ("sessions_per_user_max", self.sessions_per_user_max as u64),
             ("keys_max", self.keys_max as u64),
         ] {
             demand(count > 0, key.to_owned(), "must be at least 1");

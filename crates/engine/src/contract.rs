@@ -104,8 +104,28 @@ pub struct Producer {
 }
 
 /// A session of one user, as a 128-bit digest of both, so that no secret of a client is stored.
+///
+/// With the highest bit set, the first 8 bytes are the same in all sessions of one user, which are
+/// bounded together ([`EngineConfig::sessions_per_user_max`](crate::EngineConfig)). Without it, it
+/// is a session of nobody known.
+///
+/// ```
+/// use bowline_engine::SessionKey;
+///
+/// assert!(SessionKey([0x80; 16]).user().is_some());
+/// assert!(SessionKey([0x7f; 16]).user().is_none());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub [u8; 16]);
+
+impl SessionKey {
+    /// What all sessions of its user have in common; none where there is no known user.
+    pub fn user(self) -> Option<u64> {
+        let [common @ .., _, _, _, _, _, _, _, _] = self.0;
+        let user = u64::from_be_bytes(common);
+        (user >> 63 == 1).then_some(user)
+    }
+}
 
 /// A publisher's key for one publication of one channel, as a 128-bit collision-resistant digest
 /// of its text, so that a key costs the same whatever its length.
@@ -156,7 +176,8 @@ pub enum AppendError {
     /// The channel does not exist, and as many as are allowed do; nothing was stored.
     #[error("no further channel can be created")]
     TooManyChannels,
-    /// The session has no record, and as many as are allowed do; nothing was stored.
+    /// The session has no record, and as many as are allowed do, in all or of its user; nothing was
+    /// stored.
     #[error("no further session can be recorded")]
     TooManySessions,
     /// The key stands for another publication (other data, user or tag); nothing was stored.

@@ -208,14 +208,15 @@ impl State {
         bytes: u64,
         trims: bool,
     ) -> Vec<u32> {
-        let crowded = self.channels.is_crowded(entries, bytes) || self.sessions.is_crowded(entries);
-        let steps = if crowded {
-            EXPIRY_STEPS_WHEN_CROWDED
-        } else {
-            EXPIRY_STEPS * entries.max(1)
+        let crowded = self.channels.is_crowded(entries, bytes) || !self.sessions.has_room(entries);
+        let steps_if = |crowded| match crowded {
+            true => EXPIRY_STEPS_WHEN_CROWDED,
+            false => EXPIRY_STEPS * entries.max(1),
         };
+        let steps = steps_if(crowded);
         self.keys.expire(now_ms, steps);
-        self.sessions.expire(now_ms, steps);
+        let of_sessions = steps_if(crowded || self.sessions.has_full_user());
+        self.sessions.expire(now_ms, of_sessions);
         if trims || crowded {
             self.channels.pop_due(now_ms, steps)
         } else {
@@ -269,9 +270,14 @@ impl State {
         self.sessions.contains(session)
     }
 
-    /// Whether so many sessions more would be too many, this one being new.
-    pub(crate) fn has_room_for_session(&self, session: SessionKey, new: usize) -> bool {
-        self.sessions.contains(session) || self.sessions.has_room(new)
+    /// Whether so many sessions more fit.
+    pub(crate) fn has_room_for_sessions(&self, new: usize) -> bool {
+        self.sessions.has_room(new)
+    }
+
+    /// Whether so many sessions more of this user fit.
+    pub(crate) fn has_room_for_sessions_of(&self, user: u64, new: usize) -> bool {
+        self.sessions.has_room_of(user, new)
     }
 
     /// The first publication with this key within its window.

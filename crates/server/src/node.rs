@@ -213,18 +213,41 @@ impl Node {
     }
 }
 
-/// The key of a session: a digest of user and session id together, so that a guessed id of another
-/// user is simply a new session, and no secret is stored.
+/// The key of a session: digests of user and session id, so that a guessed id of another user is
+/// simply a new session, and no secret is stored. Half of a user's key is the user's, who is known
+/// by the highest bit; of a guest's all but that bit is the session's.
 pub(crate) fn session_key(user: Option<&str>, session: &str) -> SessionKey {
-    let mut digest = Sha256::new();
-    // The length keeps ("ab", "c") and ("a", "bc") apart; none and the empty user differ too.
-    digest.update(
-        user.map_or(u64::MAX, |user| user.len() as u64)
-            .to_be_bytes(),
-    );
-    digest.update(user.unwrap_or_default().as_bytes());
-    digest.update(session.as_bytes());
-    let mut key = [0; 16];
-    key.copy_from_slice(&digest.finalize()[..16]);
+    const OF_A_USER: u8 = 0x80;
+    let mut key: [u8; 16] = digest(session);
+    match user {
+        None => key[0] &= !OF_A_USER,
+        Some(user) => {
+            key[..8].copy_from_slice(&digest::<8>(user));
+            key[0] |= OF_A_USER;
+        }
+    }
     SessionKey(key)
+}
+
+/// The first bytes of the text's SHA-256.
+fn digest<const BYTES: usize>(text: &str) -> [u8; BYTES] {
+    let mut first = [0; BYTES];
+    first.copy_from_slice(&Sha256::digest(text)[..BYTES]);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_their_users() {
+        let [mine, my_other, yours] = [("ana", "a"), ("ana", "b"), ("ben", "a")]
+            .map(|(user, session)| session_key(Some(user), session));
+        assert_ne!(mine, my_other);
+        assert_eq!(mine.user(), my_other.user());
+        assert_ne!(mine.user(), yours.user());
+        let (guest, nameless) = (session_key(None, "a"), session_key(Some(""), "a"));
+        assert_eq!((guest.user(), nameless.user().is_some()), (None, true));
+    }
 }

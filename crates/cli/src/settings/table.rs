@@ -117,6 +117,7 @@ settings! {
     "engine" "max_messages" "engine/messages_max" Total bounds.messages_max;
     "engine" "max_bytes" "engine/bytes_max" Total bounds.bytes_max;
     "engine" "max_sessions" "engine/sessions_max" Size bounds.sessions_max;
+    "engine" "max_sessions_per_user" "engine/sessions_per_user_max" Size bounds.sessions_per_user_max;
     "engine" "max_keys" "engine/keys_max" Size bounds.keys_max;
     "engine" "key_window" "engine/key_window" Span bounds.key_window;
     "engine" "channel_forget_after" "engine/channel_forget_after" Span bounds.channel_forget_after;

@@ -144,7 +144,7 @@ fn memory_under_faults_conforms() {
                 let mut opened = opened.lock().expect("not poisoned");
                 let plan = FaultPlan {
                     seed: seed * 1_000 + opened.len() as u64,
-                    delayed_permille: 20,
+                    delayed_permille: 40,
                     delay_max: Duration::from_millis(2),
                     refused_permille: 150,
                     torn_permille: 150,

@@ -1,8 +1,8 @@
 //! The sessions' records: the highest number stored for each, until it is unused for too long.
 //!
 //! Owns a table and, through links inside its slots, the order of last use; so a record is moved
-//! and removed in constant time and the least recently used is always at hand. Must not know
-//! channels or messages.
+//! and removed in constant time and the least recently used is always at hand; and how many records
+//! each user has. Must not know channels or messages.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,12 @@ pub(super) struct Sessions {
     ttl_ms: u64,
     grace: Grace,
     sessions_max: usize,
+    per_user_max: usize,
     by_key: HashMap<SessionKey, u32, Seeded>,
+    /// How many records each user has, where any.
+    of_user: HashMap<u64, u32, Seeded>,
+    /// How many users have as many as they may.
+    full_users: usize,
     slots: Vec<Record>,
     free: Vec<u32>,
     oldest: u32,
@@ -38,7 +43,10 @@ impl Sessions {
             ttl_ms: config.session_ttl.as_millis() as u64,
             grace: Grace::default(),
             sessions_max: config.sessions_max,
+            per_user_max: config.sessions_per_user_max,
             by_key: HashMap::with_hasher(hasher),
+            of_user: HashMap::with_hasher(hasher),
+            full_users: 0,
             slots: Vec::new(),
             free: Vec::new(),
             oldest: NONE,
@@ -68,9 +76,19 @@ impl Sessions {
 
     /// Forgets a session.
     pub(super) fn remove(&mut self, session: SessionKey) {
-        if let Some(slot) = self.by_key.remove(&session) {
-            self.unlink(slot);
-            self.free.push(slot);
+        let Some(slot) = self.by_key.remove(&session) else {
+            return;
+        };
+        self.unlink(slot);
+        self.free.push(slot);
+        if let Some(user) = session.user()
+            && let Some(count) = self.of_user.get_mut(&user)
+        {
+            self.full_users -= usize::from(*count as usize == self.per_user_max);
+            *count -= 1;
+            if *count == 0 {
+                self.of_user.remove(&user);
+            }
         }
     }
 
@@ -102,9 +120,15 @@ impl Sessions {
         self.by_key.len() + new <= self.sessions_max
     }
 
-    /// Whether so many more may be too many.
-    pub(super) fn is_crowded(&self, new: usize) -> bool {
-        !self.has_room(new)
+    /// Whether any user has as many as they may, expired ones among them.
+    pub(super) fn has_full_user(&self) -> bool {
+        self.full_users > 0
+    }
+
+    /// Whether so many more of this user fit.
+    pub(super) fn has_room_of(&self, user: u64, new: usize) -> bool {
+        let count = self.of_user.get(&user).map_or(0, |count| *count as usize);
+        count + new <= self.per_user_max
     }
 
     pub(super) fn len(&self) -> usize {
@@ -131,6 +155,11 @@ impl Sessions {
             }
         };
         self.by_key.insert(session, slot);
+        if let Some(user) = session.user() {
+            let count = self.of_user.entry(user).or_default();
+            *count += 1;
+            self.full_users += usize::from(*count as usize == self.per_user_max);
+        }
         slot
     }
 

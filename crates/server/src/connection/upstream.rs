@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    handler::{Incoming, MessageHandler, Reply},
+    handler::{Incoming, MessageHandler, Rejection, Reply},
     link::Link,
     node::{Node, count},
 };
@@ -340,7 +340,9 @@ pub(super) async fn call(
         Ok(Err(_)) => Err(Code::HandlerFailed.into()),
         Ok(Ok(Ok(reply))) => Ok(reply),
         Ok(Ok(Err(rejection))) => {
-            let error = ErrorInfo::new(Code::Rejected).with_message(rejection.message);
+            let mut sentence = rejection.message.into_owned();
+            sentence.truncate(sentence.floor_char_boundary(Rejection::MESSAGE_BYTES_MAX));
+            let error = ErrorInfo::new(Code::Rejected).with_message(sentence);
             Err(match rejection.retry_after {
                 None => error,
                 Some(after) => ErrorInfo {
@@ -363,21 +365,16 @@ fn position_data(position: Option<Position>) -> Data {
 
 /// What a failed append is on the wire.
 pub(crate) fn refusal(error: &AppendError) -> ErrorInfo {
-    let code = match error {
-        AppendError::StorageFull => Code::StorageFull,
-        AppendError::StorageUnavailable => Code::StorageUnavailable,
-        AppendError::TooManyChannels => Code::TooManyChannels,
+    let info = match error {
+        AppendError::StorageFull => ErrorInfo::new(Code::StorageFull),
+        AppendError::StorageUnavailable => ErrorInfo::new(Code::StorageUnavailable),
+        AppendError::TooManyChannels => ErrorInfo::new(Code::TooManyChannels),
         // The log takes messages, only none of a session that is new to it.
-        AppendError::TooManySessions => Code::Overloaded,
-        AppendError::KeyReused => Code::KeyReused,
-        AppendError::FateUnknown => Code::FateUnknown,
-        _ => Code::StorageUnavailable,
-    };
-    let info = match code {
-        Code::Overloaded => {
-            ErrorInfo::new(code).with_message("The engine records no further session.")
-        }
-        _ => ErrorInfo::new(code),
+        AppendError::TooManySessions => ErrorInfo::new(Code::Overloaded)
+            .with_message("The engine records no further session, of this user or in all."),
+        AppendError::KeyReused => ErrorInfo::new(Code::KeyReused),
+        AppendError::FateUnknown => ErrorInfo::new(Code::FateUnknown),
+        _ => ErrorInfo::new(Code::StorageUnavailable),
     };
     if info.retry {
         info.with_retry_after_ms(RETRY_AFTER_MS)

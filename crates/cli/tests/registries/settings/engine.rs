@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Case, disk::SHORT_SEGMENTS};
 use crate::{
     client::{HERE, Reach, hello, until},
-    registries::process::{EMBEDDED, Process},
+    registries::process::{EMBEDDED, Process, token},
 };
 
 pub(super) fn case(name: &str) -> Option<Case> {
@@ -20,6 +20,7 @@ pub(super) fn case(name: &str) -> Option<Case> {
         // Two days: more than a channel keeps its history for, less than three.
         "engine.channel_forget_after" => (&[], "172_800", json!("unknown_epoch")),
         "engine.max_sessions" => (&[], "1", json!("overloaded")),
+        "engine.max_sessions_per_user" => (&[], "1", json!("overloaded")),
         "engine.max_keys" => (&[], "1", json!([false, 1])),
         "engine.key_window" => (&[], "\"50ms\"", json!(true)),
         "engine.segment_bytes" => (&[EMBEDDED], "1_048_576", json!(true)),
@@ -46,7 +47,16 @@ pub(super) async fn look(name: &str, process: &Process) -> Value {
             let body = json!({"channel": "b", "data": 1}).to_string();
             reach.send("/api/publish", &body).await.json()["code"].clone()
         }
-        "engine.max_sessions" => sessions(process).await,
+        "engine.max_sessions" => sessions(process, [None; 2]).await,
+        "engine.max_sessions_per_user" => {
+            let of_others = sessions(process, [Some("ana"), Some("ben")]).await;
+            assert_eq!(
+                of_others,
+                Value::Null,
+                "each user has sessions of their own"
+            );
+            sessions(process, [Some("eve"); 2]).await
+        }
         "engine.channel_forget_after" => three_days_later(&process.reach).await,
         "engine.max_keys" => {
             keyed("one").await;
@@ -85,12 +95,16 @@ fn has_segment(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// What the second session is told that numbers a message.
-async fn sessions(process: &Process) -> Value {
+/// With which code the second session is refused that numbers a message.
+async fn sessions(process: &Process, users: [Option<&str>; 2]) -> Value {
     let reach = &process.reach;
     let mut last = Value::Null;
-    for session in ["one", "two"] {
-        let client = reach.welcomed(HERE, hello(session, 1)).await;
+    for (session, user) in ["one", "two"].into_iter().zip(users) {
+        let mut asked = hello(session, 1);
+        if let Some(user) = user {
+            asked["token"] = json!(token(user, &json!({"channels": {"a": ["publish"]}})));
+        }
+        let client = reach.welcomed(HERE, asked).await;
         let mut client = client.expect("there is room");
         client
             .send(&json!({"type": "publish", "seq": 1, "channel": "a", "data": 1}))

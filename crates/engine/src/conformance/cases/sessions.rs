@@ -9,7 +9,7 @@ use crate::{
         Case, Subject,
         driver::{Driver, advance, publish, session},
     },
-    contract::{AppendError, Appended},
+    contract::{AppendError, Appended, SessionKey},
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     case!(an_ended_session_begins_anew),
     case!(an_unused_session_expires, clock),
     case!(sessions_are_bounded, clock),
+    case!(sessions_of_one_user_are_bounded, clock),
 ];
 
 const STORED: Appended = Appended {
@@ -215,6 +216,65 @@ fn sessions_are_bounded(subject: &Subject) -> Check {
     driver.wait(hour);
     ensure_eq!(
         driver.append_one(advance(session(4), 1)),
+        Ok(STORED),
+        "after expiry"
+    );
+    Ok(())
+}
+
+fn sessions_of_one_user_are_bounded(subject: &Subject) -> Check {
+    let hour = Duration::from_secs(3_600);
+    let config = EngineConfig {
+        sessions_per_user_max: 2,
+        session_ttl: hour,
+        ..EngineConfig::default()
+    };
+    let driver = Driver::open(subject, config);
+    let of = |user: u8, number: u8| {
+        let mut key = [number; 16];
+        key[..8].fill(0x80 | user);
+        SessionKey(key)
+    };
+    let refused = Err(AppendError::TooManySessions);
+    // In one batch, the third being one too many.
+    let outcomes = driver.append(vec![
+        advance(of(1, 1), 1),
+        advance(of(1, 2), 1),
+        advance(of(1, 3), 1),
+        advance(of(2, 1), 1),
+        advance(session(3), 1),
+        advance(session(4), 1),
+        advance(session(5), 1),
+    ]);
+    let expected = [
+        Ok(STORED),
+        Ok(STORED),
+        refused,
+        Ok(STORED),
+        Ok(STORED),
+        Ok(STORED),
+        Ok(STORED),
+    ];
+    ensure_eq!(outcomes, expected, "a batch of many users");
+    ensure_eq!(
+        driver.append_one(advance(of(1, 3), 1)),
+        refused,
+        "a session too many"
+    );
+    ensure_eq!(
+        driver.append_one(advance(of(1, 1), 2)),
+        Ok(STORED),
+        "a known session"
+    );
+    driver.end_session(of(1, 2))?;
+    ensure_eq!(
+        driver.append_one(advance(of(1, 3), 1)),
+        Ok(STORED),
+        "in a freed place"
+    );
+    driver.wait(hour);
+    ensure_eq!(
+        driver.append_one(advance(of(1, 4), 1)),
         Ok(STORED),
         "after expiry"
     );

@@ -47,6 +47,7 @@ fn config() -> EngineConfig {
         messages_max: 18,
         bytes_max: 900,
         sessions_max: 2,
+        sessions_per_user_max: 2,
         session_ttl: Duration::from_millis(TTL_MS),
         key_window: Duration::from_millis(WINDOW_MS),
         keys_max: 100,

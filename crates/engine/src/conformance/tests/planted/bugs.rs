@@ -17,7 +17,7 @@ use crate::{
 type Named = (&'static str, &'static str, Bug);
 
 pub(super) fn all() -> Vec<Named> {
-    [appends(), reads(), hints(), bounds()].concat()
+    [appends(), reads(), hints(), bounds(), spans(), patterns()].concat()
 }
 
 fn named(name: &'static str, case: &'static str, plant: fn(&mut Bug)) -> Named {
@@ -189,9 +189,19 @@ fn bounds() -> Vec<Named> {
         named("bounds no sessions", "sessions_are_bounded", |bug| {
             bug.config = Some(|config| config.sessions_max = 1_000)
         }),
+        named(
+            "bounds no user's sessions",
+            "sessions_of_one_user_are_bounded",
+            |bug| bug.config = Some(|config| config.sessions_per_user_max = 1_000),
+        ),
         named("bounds no keys", "the_newest_keys_are_remembered", |bug| {
             bug.config = Some(|config| config.keys_max = 1_000)
         }),
+    ]
+}
+
+fn spans() -> Vec<Named> {
+    vec![
         named(
             "keeps keys too long",
             "a_key_is_forgotten_after_its_window",
@@ -218,16 +228,6 @@ fn bounds() -> Vec<Named> {
             |bug| bug.config = Some(keep_for_ever),
         ),
         named(
-            "ignores patterns",
-            "the_first_pattern_that_matches_decides",
-            |bug| bug.config = Some(|config| config.policies.clear()),
-        ),
-        named(
-            "tries patterns backwards",
-            "the_first_pattern_that_matches_decides",
-            |bug| bug.config = Some(|config| config.policies.reverse()),
-        ),
-        named(
             "forgets channels too early",
             "an_empty_channel_is_remembered_then_forgotten",
             |bug| {
@@ -240,6 +240,21 @@ fn bounds() -> Vec<Named> {
             "forgets channels too late",
             "an_empty_channel_is_remembered_then_forgotten",
             |bug| bug.config = Some(|config| config.channel_forget_after *= 2),
+        ),
+    ]
+}
+
+fn patterns() -> Vec<Named> {
+    vec![
+        named(
+            "ignores patterns",
+            "the_first_pattern_that_matches_decides",
+            |bug| bug.config = Some(|config| config.policies.clear()),
+        ),
+        named(
+            "tries patterns backwards",
+            "the_first_pattern_that_matches_decides",
+            |bug| bug.config = Some(|config| config.policies.reverse()),
         ),
     ]
 }
