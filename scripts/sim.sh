@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the simulation.
 #
-#   scripts/sim.sh                      a short form: the regression seeds, then the first 300 seeds
+#   scripts/sim.sh                      a short form: the regression seeds, then the first 300 seeds;
+#                                       and whether each planted bug still fits the code
 #   scripts/sim.sh --seed N             one seed with its trace
 #   scripts/sim.sh --minutes M          a swarm on all cores
 #   scripts/sim.sh --toward COUNT       consecutive seeds in batches until COUNT are clean on this
@@ -23,6 +24,13 @@ regressions() {
     done <crates/sim/regressions.txt
 }
 
+planted() {
+    local patch
+    for patch in crates/sim/bugs/*.patch; do
+        git apply --check "$patch" || { echo "$patch no longer fits: make it anew"; return 1; }
+    done
+}
+
 toward() {
     local count=$1 next output totals
     while next=$(scripts/proof.py total sim seeds) && ((next < count)); do
@@ -36,7 +44,7 @@ toward() {
 }
 
 case ${1:-} in
-    "") regressions; "$sim" --seed "${SIM_SEED:-1}" --seeds 300 ;;
+    "") planted; regressions; "$sim" --seed "${SIM_SEED:-1}" --seeds 300 ;;
     --toward) toward "$2" ;;
     *) "$sim" "$@" ;;
 esac
