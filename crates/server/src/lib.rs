@@ -12,6 +12,9 @@ mod clients;
 mod clock;
 mod config;
 mod connection;
+#[cfg(test)]
+#[path = "../tests/support/delegate.rs"]
+mod delegate;
 mod drain;
 mod entropy;
 mod expiry;

@@ -13,13 +13,16 @@ use bowline::{
     Rejection, Reply, Server, ServerBuilder,
 };
 use bowline_engine::{
-    Append, AppendError, Appended, BoxFuture, Effect, Engine, EngineConfig, EngineHealth,
-    EngineStats, Listener, Memory, Page, PageLimit, ReadError, SessionKey,
+    Append, AppendError, Appended, BoxFuture, Effect, Engine, EngineConfig, Memory, ReadError,
+    SessionKey,
 };
-use bowline_proto::recovery::{ChannelState, EngineClock};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, HERE, Reach, hello};
+
+#[path = "../../../server/tests/support/delegate.rs"]
+mod delegate;
+use delegate::delegate;
 
 /// The token names who comes, or with which code they are refused: `admin`, `forbidden`, any user;
 /// `panic` brings the question down. Nobody may do anything on the channel `forbidden`.
@@ -95,19 +98,6 @@ impl Engine for Fragile {
         self.inner.append(batch)
     }
 
-    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        self.inner.channel(channel)
-    }
-
-    fn read(
-        &self,
-        channel: &str,
-        after: u64,
-        limit: PageLimit,
-    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
-        self.inner.read(channel, after, limit)
-    }
-
     fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
         if self.loses_sessions.load(Ordering::Relaxed) {
             return Box::pin(std::future::ready(Err(ReadError::StorageUnavailable)));
@@ -115,25 +105,7 @@ impl Engine for Fragile {
         self.inner.session(session)
     }
 
-    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.inner.end_session(session)
-    }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.inner.listen(listener);
-    }
-
-    fn clock(&self) -> EngineClock {
-        self.inner.clock()
-    }
-
-    fn stats(&self) -> EngineStats {
-        self.inner.stats()
-    }
-
-    fn health(&self) -> EngineHealth {
-        self.inner.health()
-    }
+    delegate!(inner: channel read end_session listen clock stats health);
 }
 
 /// With the limits on loopback, and all of the above.

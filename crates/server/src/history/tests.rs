@@ -3,13 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bowline_engine::{
-    Append, AppendError, Appended, BoxFuture, ChannelPolicy, Effect, EngineConfig, EngineHealth,
-    EngineStats, Listener, Memory, Page, Retention, SessionKey,
+    Append, BoxFuture, ChannelPolicy, Effect, EngineConfig, Memory, Page, Retention,
 };
-use bowline_proto::recovery::EngineClock;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::delegate::delegate;
 
 /// An engine that is published to between the two looks, this many times.
 struct Moving {
@@ -73,14 +72,6 @@ impl Moving {
 }
 
 impl Engine for Moving {
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
-        self.log.append(batch)
-    }
-
-    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        self.log.channel(channel)
-    }
-
     fn read(
         &self,
         channel: &str,
@@ -98,29 +89,7 @@ impl Engine for Moving {
         })
     }
 
-    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
-        self.log.session(session)
-    }
-
-    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.log.end_session(session)
-    }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.log.listen(listener);
-    }
-
-    fn clock(&self) -> EngineClock {
-        self.log.clock()
-    }
-
-    fn stats(&self) -> EngineStats {
-        self.log.stats()
-    }
-
-    fn health(&self) -> EngineHealth {
-        self.log.health()
-    }
+    delegate!(log: append channel session end_session listen clock stats health);
 }
 
 #[tokio::test]

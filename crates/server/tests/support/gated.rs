@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bowline_engine::{
-    Append, AppendError, Appended, BoxFuture, Engine, EngineHealth, EngineStats, Listener, Memory,
-    Page, PageLimit, ReadError, SessionKey,
-};
-use bowline_proto::recovery::{ChannelState, EngineClock};
+use bowline_engine::{BoxFuture, Engine, Memory, Page, PageLimit, ReadError};
 use tokio::{sync::watch, time::timeout};
+
+#[path = "delegate.rs"]
+mod delegate;
+use delegate::delegate;
 
 /// Far above what anything here takes: a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -40,14 +40,6 @@ impl Gated {
 }
 
 impl Engine for Gated {
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
-        self.log.append(batch)
-    }
-
-    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        self.log.channel(channel)
-    }
-
     fn read(
         &self,
         channel: &str,
@@ -63,27 +55,5 @@ impl Engine for Gated {
         })
     }
 
-    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
-        self.log.session(session)
-    }
-
-    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.log.end_session(session)
-    }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.log.listen(listener);
-    }
-
-    fn clock(&self) -> EngineClock {
-        self.log.clock()
-    }
-
-    fn stats(&self) -> EngineStats {
-        self.log.stats()
-    }
-
-    fn health(&self) -> EngineHealth {
-        self.log.health()
-    }
+    delegate!(log: append channel session end_session listen clock stats health);
 }

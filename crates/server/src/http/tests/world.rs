@@ -4,16 +4,15 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bowline_engine::{
     Append, AppendError, Appended, BoxFuture, ChannelPolicy, Engine, EngineConfig, EngineHealth,
-    EngineStats, Listener, Memory, Page, PageLimit, ReadError, Retention, SessionKey,
+    Memory, Retention,
 };
-use bowline_proto::recovery::{ChannelState, EngineClock};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use crate::{AccessControl, ApiKey, Config, Server, StaticAccess};
+use crate::{AccessControl, ApiKey, Config, Server, StaticAccess, delegate::delegate};
 
 pub(super) const KEY: &str = "a-key-for-tests-only";
 
@@ -134,40 +133,9 @@ impl Engine for Faulty {
         }
     }
 
-    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
-        self.inner.channel(channel)
-    }
-
-    fn read(
-        &self,
-        channel: &str,
-        after: u64,
-        limit: PageLimit,
-    ) -> BoxFuture<'_, Result<Option<Page>, ReadError>> {
-        self.inner.read(channel, after, limit)
-    }
-
-    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<Option<u64>, ReadError>> {
-        self.inner.session(session)
-    }
-
-    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.inner.end_session(session)
-    }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        self.inner.listen(listener);
-    }
-
-    fn clock(&self) -> EngineClock {
-        self.inner.clock()
-    }
-
-    fn stats(&self) -> EngineStats {
-        self.inner.stats()
-    }
-
     fn health(&self) -> EngineHealth {
         EngineHealth::Refusing("it is broken".into())
     }
+
+    delegate!(inner: channel read session end_session listen clock stats);
 }
