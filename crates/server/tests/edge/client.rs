@@ -1,9 +1,13 @@
 //! A server on a loopback port, and clients without any logic, from an address of choice.
 
+#[path = "../support/peer.rs"]
+mod peer;
+
 use std::{net::SocketAddr, time::Duration};
 
 use bowline::{Config, Server, ServerBuilder};
-use bowline_ws::{ClientRequest, Decoder, Event, Limits, MessageKind, Role, encode_message};
+use bowline_ws::{ClientRequest, Event, MessageKind};
+use peer::Peer;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,8 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Far above what anything here takes: a test that waits so long has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) use peer::DEADLINE;
 
 /// What a client that is in a hurry to be someone else is called on loopback.
 pub(crate) const HERE: &str = "127.0.0.1";
@@ -200,15 +203,11 @@ impl Closed {
 }
 
 /// A client without any logic.
-pub(crate) struct Client {
-    socket: TcpStream,
-    decoder: Decoder,
-    input: Vec<u8>,
-}
+pub(crate) struct Client(Peer);
 
 impl Client {
     pub(crate) async fn upgrade(
-        mut socket: TcpStream,
+        socket: TcpStream,
         host: &str,
         target: &str,
         protocols: &[&str],
@@ -221,37 +220,8 @@ impl Client {
             protocols,
             headers,
         };
-        let (request, handshake) = request.encode().expect("it is well formed");
-        socket.write_all(&request).await.expect("it is read");
-        let mut input = Vec::new();
-        loop {
-            match handshake.parse(&input).expect("an HTTP answer") {
-                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
-                    input.drain(..head_bytes);
-                    let limits = Limits {
-                        message_bytes_max: 1 << 24,
-                    };
-                    let decoder = Decoder::new(Role::Client, limits);
-                    return Ok(Self {
-                        socket,
-                        decoder,
-                        input,
-                    });
-                }
-                Some(bowline_ws::Response::Refused(refusal)) => {
-                    let body = usize::try_from(refusal.content_length.unwrap_or(0)).expect("short");
-                    while input.len() < refusal.head_bytes + body {
-                        socket.read_buf(&mut input).await.expect("a body");
-                    }
-                    return Err(Answer::parse(&input));
-                }
-                None => {
-                    let read = timeout(DEADLINE, socket.read_buf(&mut input)).await;
-                    let read = read.expect("an answer in time").expect("an answer");
-                    assert!(read > 0, "the server hung up");
-                }
-            }
-        }
+        let upgraded = Peer::upgrade(socket, request).await;
+        upgraded.map(Self).map_err(|answer| Answer::parse(&answer))
     }
 
     /// Says hello; `Err` is how the server closed instead of a welcome.
@@ -267,8 +237,7 @@ impl Client {
     }
 
     pub(crate) async fn send_text(&mut self, text: &str) {
-        let frame = encode_message(MessageKind::Text, text.as_bytes(), Some([1, 2, 3, 4]));
-        self.socket.write_all(&frame).await.expect("it is taken");
+        self.0.send(MessageKind::Text, text.as_bytes()).await;
     }
 
     /// Sends the beginning of a text of `whole` bytes, more than 65,535, as one frame's.
@@ -278,15 +247,12 @@ impl Client {
         // A mask of zero, which RFC 6455 allows, leaves the text as it is.
         frame.extend([0; 4]);
         frame.extend(part.as_bytes());
-        self.socket.write_all(&frame).await.expect("it is taken");
+        self.0.write(&frame).await;
     }
 
     /// Sends what follows.
     pub(crate) async fn continue_part(&mut self, rest: &str) {
-        self.socket
-            .write_all(rest.as_bytes())
-            .await
-            .expect("it is taken");
+        self.0.write(rest.as_bytes()).await;
     }
 
     /// The next message; pings are passed over.
@@ -318,17 +284,9 @@ impl Client {
 
     async fn event(&mut self) -> Result<String, Closed> {
         loop {
-            let mut input = self.input.as_mut_slice();
-            let event = self
-                .decoder
-                .decode(&mut input)
-                .expect("the server is correct");
-            let event = event.map(Event::into_owned);
-            let left = input.len();
-            self.input.drain(..self.input.len() - left);
-            match event {
-                Some(Event::Text(text)) => return Ok(text.into_owned()),
-                Some(Event::Close(frame)) => {
+            match self.0.event().await {
+                Event::Text(text) => return Ok(text.into_owned()),
+                Event::Close(frame) => {
                     let frame = frame.expect("the server says why");
                     assert!(frame.reason().len() <= 123);
                     let reason = serde_json::from_str(frame.reason());
@@ -337,11 +295,7 @@ impl Client {
                         reason: reason.unwrap_or(Value::Null),
                     });
                 }
-                Some(_) => {}
-                None => {
-                    let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
-                    assert!(read > 0, "the server hung up without a close frame");
-                }
+                _ => {}
             }
         }
     }

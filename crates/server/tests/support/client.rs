@@ -1,24 +1,24 @@
 //! A server on a loopback port, and clients without any logic.
 
-use std::time::Duration;
+#[path = "peer.rs"]
+mod peer;
+
+use std::ops::{Deref, DerefMut};
 
 use bowline::{Server, ServerBuilder};
 use bowline_proto::{
     codec::{self, decode_server},
     message::ServerMessage,
 };
-use bowline_ws::{
-    ClientRequest, Decoder, Event, Limits, MessageKind, Role, encode_message, encode_pong,
-};
+use bowline_ws::{ClientRequest, Event, MessageKind, encode_pong};
+use peer::Peer;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     time::timeout,
 };
 
-/// Far above what anything here takes: a test that waits so long has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) use peer::DEADLINE;
 
 /// Serves what is built.
 pub(crate) async fn start(builder: ServerBuilder) -> (Server, String) {
@@ -36,11 +36,23 @@ pub(crate) fn hello(session: &str, link: u64, subscribe: Value) -> Value {
 
 /// A client without any logic.
 pub(crate) struct Client {
-    pub(crate) socket: TcpStream,
-    decoder: Decoder,
-    pub(crate) input: Vec<u8>,
+    peer: Peer,
     /// Whether it answers RFC 6455 pings.
     pub(crate) pongs: bool,
+}
+
+impl Deref for Client {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Peer {
+        &mut self.peer
+    }
 }
 
 impl Client {
@@ -49,7 +61,7 @@ impl Client {
         // Who does not read is soon felt by the server: else the kernel takes megabytes for it.
         socket.set_recv_buffer_size(64 << 10).expect("it is set");
         let to = address.parse().expect("an address");
-        let mut socket = socket.connect(to).await.expect("it listens");
+        let socket = socket.connect(to).await.expect("it listens");
         let request = ClientRequest {
             host: address,
             target,
@@ -57,29 +69,10 @@ impl Client {
             protocols,
             headers: &[],
         };
-        let (request, handshake) = request.encode().expect("it is well formed");
-        socket.write_all(&request).await.expect("it is read");
-        let mut input = Vec::new();
-        loop {
-            match handshake.parse(&input).expect("an HTTP answer") {
-                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
-                    input.drain(..head_bytes);
-                    let limits = Limits {
-                        message_bytes_max: 1 << 24,
-                    };
-                    return Self {
-                        socket,
-                        decoder: Decoder::new(Role::Client, limits),
-                        input,
-                        pongs: false,
-                    };
-                }
-                Some(bowline_ws::Response::Refused(refusal)) => panic!("{refusal:?}"),
-                None => {
-                    let read = socket.read_buf(&mut input).await.expect("an answer");
-                    assert!(read > 0, "the server hung up");
-                }
-            }
+        let refused = |answer: Vec<u8>| panic!("{}", String::from_utf8_lossy(&answer));
+        Self {
+            peer: Peer::upgrade(socket, request).await.unwrap_or_else(refused),
+            pongs: false,
         }
     }
 
@@ -97,37 +90,24 @@ impl Client {
     }
 
     pub(crate) async fn send_raw(&mut self, kind: MessageKind, payload: &[u8]) {
-        let frame = encode_message(kind, payload, Some([1, 2, 3, 4]));
-        self.socket.write_all(&frame).await.expect("it is taken");
+        self.peer.send(kind, payload).await;
     }
 
     pub(crate) async fn frame(&mut self) -> Result<String, (u16, String)> {
         timeout(DEADLINE, async {
             loop {
-                let mut input = self.input.as_mut_slice();
-                let event = self
-                    .decoder
-                    .decode(&mut input)
-                    .expect("the server is correct");
-                let event = event.map(Event::into_owned);
-                let left = input.len();
-                self.input.drain(..self.input.len() - left);
-                match event {
-                    Some(Event::Text(text)) => return Ok(text.into_owned()),
-                    Some(Event::Binary(bytes)) => return Ok(format!("{bytes:?}")),
-                    Some(Event::Close(frame)) => {
+                match self.peer.event().await {
+                    Event::Text(text) => return Ok(text.into_owned()),
+                    Event::Binary(bytes) => return Ok(format!("{bytes:?}")),
+                    Event::Close(frame) => {
                         let frame = frame.expect("the server says why");
                         return Err((frame.code().as_u16(), frame.reason().to_owned()));
                     }
-                    Some(Event::Ping(payload)) if self.pongs => {
+                    Event::Ping(payload) if self.pongs => {
                         let pong = encode_pong(&payload, Some([1; 4]));
-                        self.socket.write_all(&pong).await.expect("it is taken");
+                        self.peer.write(&pong).await;
                     }
-                    Some(_) => {}
-                    None => {
-                        let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
-                        assert!(read > 0, "the server hung up without a close frame");
-                    }
+                    _ => {}
                 }
             }
         })
