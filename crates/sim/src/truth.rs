@@ -6,10 +6,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::{ControlFlow, Range},
     sync::{Arc, Mutex},
 };
 
-use bowline_engine::{Listener, PageLimit};
+use bowline_engine::{
+    Listener, PageLimit, SimDisk,
+    offline::{FieldValue, OfflineLog, RecordView},
+};
 use bowline_proto::{Position, Publication, recovery::ChannelState};
 use bytes::Bytes;
 
@@ -104,32 +108,43 @@ impl Truth {
     }
 
     fn add(&mut self, channel: &Arc<str>, epoch: u64, publication: &Publication, commit: u64) {
-        let data = publication.data.bytes().clone();
+        let data = publication.data.bytes();
         if epoch == 0 {
             self.live
                 .entry(channel.clone())
                 .or_default()
-                .push((data, commit));
+                .push((data.clone(), commit));
             return;
         }
-        let key = (channel.clone(), epoch, publication.offset, publication.term);
+        let place = (publication.offset, publication.term);
+        self.put(channel, epoch, place, data, commit);
+    }
+
+    fn put(
+        &mut self,
+        channel: &Arc<str>,
+        epoch: u64,
+        (offset, term): (u64, u32),
+        data: &Bytes,
+        commit: u64,
+    ) {
+        let data = data.clone();
+        let key = (channel.clone(), epoch, offset, term);
         self.ever.insert(key, data.clone());
         let log = self.logs.entry(channel.clone()).or_default();
         if log.epoch == 0 {
             log.epoch = epoch;
         }
         let expected = log.head() + 1;
-        if log.epoch != epoch || publication.offset != expected {
+        if log.epoch != epoch || offset != expected {
             let problem = format!(
-                "log: {channel} has {} of {epoch:x} where {expected} of {:x} is next",
-                publication.offset, log.epoch
+                "log: {channel} has {offset} of {epoch:x} where {expected} of {:x} is next",
+                log.epoch
             );
             self.faults.push(problem);
             log.epoch = epoch;
         }
-        let term = publication.term;
-        log.entries
-            .insert(publication.offset, Entry { term, data, commit });
+        log.entries.insert(offset, Entry { term, data, commit });
     }
 
     fn next_commit(&mut self) -> u64 {
@@ -148,7 +163,13 @@ impl Truth {
 
     /// Compares with a log that was opened again: nothing committed is missing, unless an older
     /// disk was put back; what is new had an unknown fate.
-    pub(crate) fn reconcile(&mut self, node: &Node, channels: &[Arc<str>], is_older: bool) {
+    pub(crate) fn reconcile(
+        &mut self,
+        node: &Node,
+        disk: &SimDisk,
+        channels: &[Arc<str>],
+        is_older: bool,
+    ) {
         self.rewinds += u64::from(is_older);
         // What nobody has heard of was committed in an order that nothing tells.
         let commit = self.next_commit();
@@ -167,6 +188,11 @@ impl Truth {
                 ChannelState::Absent => self.lose(channel, 0, 0, is_older),
                 ChannelState::Present(record) => {
                     self.lose(channel, record.epoch, record.head, is_older);
+                    let known = self.logs.get(channel).map_or(0, Log::head);
+                    if known + 1 < record.floor {
+                        let unseen = known + 1..record.floor;
+                        self.find(disk, channel, record.epoch, unseen, commit);
+                    }
                     self.compare(node, channel, record.floor - 1, is_older, commit);
                 }
             }
@@ -187,6 +213,27 @@ impl Truth {
         self.cut.extend(lost.into_values().map(|entry| entry.data));
         if keeps == 0 {
             self.logs.remove(channel);
+        }
+    }
+
+    /// Takes from the disk what was written with an unknown fate, and has expired before anyone could
+    /// read it.
+    fn find(
+        &mut self,
+        disk: &SimDisk,
+        channel: &Arc<str>,
+        epoch: u64,
+        unseen: Range<u64>,
+        commit: u64,
+    ) {
+        let found = on_disk(disk, channel, epoch);
+        for offset in unseen {
+            match found.get(&offset) {
+                Some((term, data)) => self.put(channel, epoch, (offset, *term), data, commit),
+                None => self.faults.push(format!(
+                    "log: {channel} counts {offset}, which is not on the disk"
+                )),
+            }
         }
     }
 
@@ -219,6 +266,52 @@ impl Truth {
                 return;
             }
         }
+    }
+}
+
+/// What a channel's record has on the disk, expired or not: term and payload by offset.
+fn on_disk(disk: &SimDisk, channel: &str, epoch: u64) -> BTreeMap<u64, (u32, Bytes)> {
+    let (mut its, mut found) = (None, BTreeMap::new());
+    let looked = OfflineLog::on(Arc::new(disk.clone())).dump(|frame, records| {
+        let mut term = frame.term;
+        for record in records {
+            let id = (number(record, "channel"), number(record, "generation"));
+            let is_its_beginning = record.kind == "create"
+                && text(record, "name") == Some(channel)
+                && text(record, "epoch") == Some(&format!("{epoch:016x}"));
+            if is_its_beginning {
+                its = Some(id);
+            } else if record.kind == "term" {
+                // What was rewritten keeps its term.
+                let kept = text(record, "term").and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                term = kept.unwrap_or(term);
+            } else if let (Some(offset), Some(data)) = (number(record, "offset"), record.data)
+                && its == Some(id)
+            {
+                found.insert(offset, (term, Bytes::copy_from_slice(data)));
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    looked.map_or_else(|_| BTreeMap::new(), |_| found)
+}
+
+fn field<'a>(record: &'a RecordView<'_>, name: &str) -> Option<&'a FieldValue> {
+    let mut fields = record.fields.iter();
+    fields.find_map(|(field, value)| (*field == name).then_some(value))
+}
+
+fn number(record: &RecordView<'_>, name: &str) -> Option<u64> {
+    match field(record, name)? {
+        FieldValue::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn text<'a>(record: &'a RecordView<'_>, name: &str) -> Option<&'a str> {
+    match field(record, name)? {
+        FieldValue::Text(text) | FieldValue::Hex(text) => Some(text),
+        _ => None,
     }
 }
 

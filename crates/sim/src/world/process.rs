@@ -46,7 +46,7 @@ impl World {
                 self.trace
                     .say(now, || format!("server process {process} starts"));
                 let is_older = std::mem::take(&mut self.is_older_disk);
-                lock(&self.truth).reconcile(&node, &self.channels, is_older);
+                lock(&self.truth).reconcile(&node, &self.disk, &self.channels, is_older);
                 if self.healed {
                     node.faults.heal();
                 }
