@@ -22,6 +22,7 @@ import datetime
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -302,4 +303,6 @@ def main(arguments, root=ROOT):
 
 
 if __name__ == "__main__":
+    # Who reads only the beginning, as `head` does, ends it.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))
