@@ -142,6 +142,10 @@ pub(crate) fn open(
         }
         let header = found.segment.header;
         opened.check(&found.name, &header).map_err(damaged)?;
+        let found = match is_last {
+            true => made_durable(disk, found).map_err(failed)?,
+            false => found,
+        };
         // One that was tried above was no good.
         let wants_hint =
             number < checked_from || !hint::exists(disk, &header, found.segment.bytes.len() as u64);
@@ -394,19 +398,40 @@ impl Opened {
         Ok(())
     }
 
-    /// Cuts off what is torn, and makes durable what was read: after a kill it may be in the
-    /// system's memory only, and from now on it counts as committed.
+    /// Cuts off what is torn.
     fn settle(&mut self, found: &Found, end: &End) -> io::Result<()> {
         if end.is_torn {
             self.torn_bytes = found.segment.bytes.len() as u64 - end.bytes;
             found.file.truncate(end.bytes)?;
+            found.file.sync_data()?;
             self.state.files.shrink_last(self.torn_bytes);
         }
         debug_assert!(end.bytes >= HEADER_BYTES as u64);
-        if !end.is_closed {
-            found.file.sync_data()?;
-        }
         Ok(())
+    }
+}
+
+/// Makes the last segment durable as it was read. It may be in the system's memory only: after a
+/// kill, or after a sync that failed, which no later sync of that file makes good. From now on it
+/// counts as committed, so it is written anew. Where that can't be done, its file is synced.
+fn made_durable(disk: &dyn Disk, found: Found) -> io::Result<Found> {
+    let unfinished = names::unfinished(found.segment.header.number);
+    let copy = || {
+        let file = disk.create(&unfinished)?;
+        file.write_at(&found.segment.bytes, 0)?;
+        file.sync_data()?;
+        disk.rename(&unfinished, &found.name)?;
+        disk.sync_dir()?;
+        Ok::<_, io::Error>(file)
+    };
+    match copy() {
+        Ok(file) => Ok(Found { file, ..found }),
+        Err(_) => {
+            // If it stays, the next opening removes it.
+            let _ = disk.remove(&unfinished);
+            found.file.sync_data()?;
+            Ok(found)
+        }
     }
 }
 

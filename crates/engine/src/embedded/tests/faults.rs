@@ -145,6 +145,41 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
     append(&engine, publish("a", "2")).expect("there is room");
 }
 
+/// What a failed sync, or one that was never finished, has left in the system's memory alone is read
+/// by the next process, and power goes after that.
+#[test]
+fn what_an_opening_builds_on_survives_a_loss_of_power() {
+    for seed in 0..64 {
+        let plan = SimPlan {
+            seed,
+            ..SimPlan::default()
+        };
+        let disk = SimDisk::new(plan);
+        let engine = open_on(&disk).expect("it opens");
+        append(&engine, publish("a", "1")).expect("there is room");
+        disk.set_plan(SimPlan {
+            broken_sync_permille: 1_000,
+            ..plan
+        });
+        if seed % 2 == 0 {
+            engine.close();
+        } else {
+            let unknown = append(&engine, publish("a", "2"));
+            assert_eq!(unknown, Err(AppendError::FateUnknown));
+        }
+        drop(engine);
+        disk.set_plan(plan);
+        let engine = open_on(&disk).expect("it opens");
+        append(&engine, publish("a", "3")).expect("there is room");
+        let before = texts(&engine, "a");
+        drop(engine);
+        disk.crash();
+        let opened = open_on(&disk);
+        let engine = opened.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(texts(&engine, "a"), before, "seed {seed}");
+    }
+}
+
 #[test]
 fn an_older_copy_put_back_is_rewound_and_never_recovered() {
     let disk = SimDisk::new(SimPlan::default());
