@@ -32,10 +32,9 @@ cargo_fuzz() {
 fuzz() {
     local folder=$1 target=$2 seconds=$3 grown=$4
     mkdir -p "$grown" "$root/target/fuzz-found/$target"
-    (cargo_fuzz run "$folder" "$target" \
-        "$grown" "$root/fuzz/corpus/$target" -- \
+    cargo_fuzz run "$folder" "$target" "$grown" "$root/fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -print_final_stats=1 -max_len=4096 -timeout=25 \
-        -artifact_prefix="$root/target/fuzz-found/$target/") 2>&1
+        -artifact_prefix="$root/target/fuzz-found/$target/" 2>&1
 }
 
 run() {
