@@ -416,23 +416,23 @@ impl Opened {
 /// counts as committed, so it is written anew. Where that can't be done, its file is synced.
 fn made_durable(disk: &dyn Disk, found: Found) -> io::Result<Found> {
     let unfinished = names::unfinished(found.segment.header.number);
-    let copy = || {
+    let copied = || {
         let file = disk.create(&unfinished)?;
         file.write_at(&found.segment.bytes, 0)?;
         file.sync_data()?;
         disk.rename(&unfinished, &found.name)?;
-        disk.sync_dir()?;
         Ok::<_, io::Error>(file)
     };
-    match copy() {
-        Ok(file) => Ok(Found { file, ..found }),
-        Err(_) => {
-            // If it stays, the next opening removes it.
-            let _ = disk.remove(&unfinished);
-            found.file.sync_data()?;
-            Ok(found)
-        }
-    }
+    let Ok(file) = copied() else {
+        // If it stays, the next opening removes it.
+        let _ = disk.remove(&unfinished);
+        found.file.sync_data()?;
+        return Ok(found);
+    };
+    // From here on the name leads to the copy, and what is cut off or built on is the copy's: a
+    // name that might lead back would be another log.
+    disk.sync_dir()?;
+    Ok(Found { file, ..found })
 }
 
 fn join(problems: &[ConfigProblem]) -> String {

@@ -1,16 +1,19 @@
 //! What the engine does when its disk refuses, breaks, is slow to read, or is not what it was.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use bowline_proto::recovery::{From, RecoveryReason, recover};
 
 use super::*;
-use crate::{Damage, SimDisk, SimPlan, conformance::ManualClock, contract::Producer};
+use crate::{
+    Damage, Disk, DiskFile, DiskLock, SimDisk, SimPlan, conformance::ManualClock,
+    contract::Producer,
+};
 
 /// Nothing here takes so long unless it never ends.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn open_on(disk: &SimDisk) -> Result<Embedded, OpenError> {
+fn open_on(disk: impl Disk) -> Result<Embedded, OpenError> {
     let log = LogConfig {
         segment_bytes: 4_096,
         maintenance_interval: Duration::from_millis(5),
@@ -18,13 +21,7 @@ fn open_on(disk: &SimDisk) -> Result<Embedded, OpenError> {
     };
     let entropy: Entropy = Box::new(|| getrandom::u64().ok());
     let clock = Arc::new(ManualClock::default());
-    Embedded::open_on(
-        Arc::new(disk.clone()),
-        EngineConfig::default(),
-        log,
-        clock,
-        entropy,
-    )
+    Embedded::open_on(Arc::new(disk), EngineConfig::default(), log, clock, entropy)
 }
 
 fn numbered(text: &str, seq: u64) -> Append {
@@ -52,7 +49,7 @@ fn wait_until(holds: impl Fn() -> bool) {
 #[test]
 fn a_full_disk_refuses_cleanly_and_is_well_again_by_itself() {
     let disk = SimDisk::new(SimPlan::default());
-    let engine = open_on(&disk).expect("it opens");
+    let engine = open_on(disk.clone()).expect("it opens");
     append(&engine, numbered("1", 1)).expect("there is room");
     disk.set_full(true);
     for _ in 0..3 {
@@ -79,7 +76,7 @@ fn a_full_disk_refuses_cleanly_and_is_well_again_by_itself() {
     append(&engine, numbered("2", 2)).expect("there is room");
     assert_eq!(texts(&engine, "a"), ["1", "2"]);
     drop(engine);
-    let engine = open_on(&disk).expect("it opens");
+    let engine = open_on(disk.clone()).expect("it opens");
     assert_eq!(texts(&engine, "a"), ["1", "2"]);
 }
 
@@ -94,7 +91,7 @@ fn a_disk_that_is_now_and_then_full_loses_nothing_that_was_acknowledged() {
         let mut refused = 0;
         for _ in 0..3 {
             disk.set_plan(SimPlan::default());
-            let engine = open_on(&disk).expect("it opens");
+            let engine = open_on(disk.clone()).expect("it opens");
             assert_eq!(texts(&engine, "a"), expected, "seed {seed}");
             disk.set_plan(SimPlan {
                 full_permille: 300,
@@ -119,7 +116,7 @@ fn a_disk_that_is_now_and_then_full_loses_nothing_that_was_acknowledged() {
 #[test]
 fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
     let disk = SimDisk::new(SimPlan::default());
-    let engine = open_on(&disk).expect("it opens");
+    let engine = open_on(disk.clone()).expect("it opens");
     append(&engine, publish("a", "1")).expect("there is room");
     let syncs = disk.counts().syncs;
     disk.set_plan(SimPlan {
@@ -140,7 +137,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_reads_go_on() {
     assert_eq!(texts(&engine, "a"), ["1"]);
     drop(engine);
     disk.crash();
-    let engine = open_on(&disk).expect("it opens");
+    let engine = open_on(disk.clone()).expect("it opens");
     assert_eq!(texts(&engine, "a"), ["1"]);
     append(&engine, publish("a", "2")).expect("there is room");
 }
@@ -155,7 +152,7 @@ fn what_an_opening_builds_on_survives_a_loss_of_power() {
             ..SimPlan::default()
         };
         let disk = SimDisk::new(plan);
-        let engine = open_on(&disk).expect("it opens");
+        let engine = open_on(disk.clone()).expect("it opens");
         append(&engine, publish("a", "1")).expect("there is room");
         disk.set_plan(SimPlan {
             broken_sync_permille: 1_000,
@@ -169,21 +166,71 @@ fn what_an_opening_builds_on_survives_a_loss_of_power() {
         }
         drop(engine);
         disk.set_plan(plan);
-        let engine = open_on(&disk).expect("it opens");
+        let engine = open_on(disk.clone()).expect("it opens");
         append(&engine, publish("a", "3")).expect("there is room");
         let before = texts(&engine, "a");
         drop(engine);
         disk.crash();
-        let opened = open_on(&disk);
+        let opened = open_on(disk.clone());
         let engine = opened.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert_eq!(texts(&engine, "a"), before, "seed {seed}");
     }
 }
 
+/// A disk whose names can't be made durable.
+struct Nameless(SimDisk);
+
+impl Disk for Nameless {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        Err(io::Error::other("the device failed"))
+    }
+
+    fn lock(&self) -> io::Result<DiskLock> {
+        self.0.lock()
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+/// Else what follows would be built on one file, and the name lead to another.
+#[test]
+fn an_opening_whose_copy_has_no_lasting_name_is_refused() {
+    let disk = SimDisk::new(SimPlan::default());
+    let engine = open_on(disk.clone()).expect("it opens");
+    append(&engine, publish("a", "1")).expect("there is room");
+    drop(engine);
+    let refused = open_on(Nameless(disk.clone())).map(drop);
+    assert!(matches!(refused, Err(OpenError::Io { .. })), "{refused:?}");
+    let engine = open_on(disk).expect("it opens");
+    assert_eq!(texts(&engine, "a"), ["1"]);
+}
+
 #[test]
 fn an_older_copy_put_back_is_rewound_and_never_recovered() {
     let disk = SimDisk::new(SimPlan::default());
-    let engine = open_on(&disk).expect("it opens");
+    let engine = open_on(disk.clone()).expect("it opens");
     append(&engine, publish("a", "1")).expect("there is room");
     let copy = disk.copy(1);
     let position = append(&engine, publish("a", "2"))
@@ -191,7 +238,7 @@ fn an_older_copy_put_back_is_rewound_and_never_recovered() {
         .position;
     let position = position.expect("it keeps history");
     drop(engine);
-    let engine = open_on(&copy).expect("it opens");
+    let engine = open_on(copy.clone()).expect("it opens");
     for _ in 0..3 {
         let state = block_on(engine.channel("a")).expect("it answers");
         let outcome = recover(From::After(position), &state, engine.clock());
@@ -207,7 +254,7 @@ fn pages_that_must_be_waited_for_are_read_elsewhere() {
         cold_read_permille: 1_000,
         ..SimPlan::default()
     });
-    let engine = open_on(&disk).expect("it opens");
+    let engine = open_on(disk.clone()).expect("it opens");
     let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
     for text in &expected {
         append(&engine, publish("a", text)).expect("there is room");
