@@ -14,7 +14,8 @@ fn main() {
         .ok()
         .or_else(|| git(&["rev-parse", "--short=12", "HEAD"]))
         .unwrap_or_else(|| "unknown commit".to_owned());
-    println!("cargo:rustc-env=BOWLINE_BUILT_FROM={commit}");
+    // Under `cargo run` the program finds it in its environment, where `BOWLINE_…` would be a setting.
+    println!("cargo:rustc-env=BUILT_FROM={commit}");
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

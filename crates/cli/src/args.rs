@@ -199,10 +199,5 @@ impl SettingsArgs {
 }
 
 const fn version() -> &'static str {
-    concat!(
-        env!("CARGO_PKG_VERSION"),
-        " (",
-        env!("BOWLINE_BUILT_FROM"),
-        ")"
-    )
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM"), ")")
 }
