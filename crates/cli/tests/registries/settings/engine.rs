@@ -123,18 +123,20 @@ async fn sessions(process: &Process, users: [Option<&str>; 2]) -> Value {
 
 /// Why a position of a channel that nobody publishes to does not hold three days after it was told.
 async fn three_days_later(reach: &Reach) -> Value {
-    let subscribe = async |position: Value| {
+    // Sessions of their own: the first connection may not be gone when the second speaks.
+    let subscribe = async |session: &str, position: Value| {
         let mut client = reach.dial(HERE).await.expect("101");
-        let mut asked = hello("s", 1);
+        let mut asked = hello(session, 1);
         asked["subscribe"] = json!({ "silent": position });
         let welcome = client.hello(asked).await.expect("there is room");
         welcome["subscriptions"]["silent"].clone()
     };
-    let told = subscribe(Value::Null).await["position"].clone();
+    let told = subscribe("one", Value::Null).await["position"].clone();
     let told = told.as_str().expect("a position");
     // The last part of it is when it was told, in seconds.
     let (rest, seconds) = told.rsplit_once('.').expect("three parts");
     let seconds = u32::from_str_radix(seconds, 16).expect("hexadecimal");
     let earlier = seconds - 3 * 24 * 3_600;
-    subscribe(json!(format!("{rest}.{earlier:08x}"))).await["reason"].clone()
+    let held = json!(format!("{rest}.{earlier:08x}"));
+    subscribe("two", held).await["reason"].clone()
 }
