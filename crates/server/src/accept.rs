@@ -23,7 +23,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderMap, HeaderName, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
     response::IntoResponse,
 };
 use bowline_proto::{Code, message::ErrorInfo};
@@ -49,8 +49,9 @@ use crate::{
     http::{ApiError, Unread, tally},
     limits::{client_address, is_trusted},
     node::Node,
+    sync::{Mutex, lock},
     tls::Tls,
-    upgrade::enter_directly,
+    upgrade::{Entrance, enter_directly},
 };
 pub(crate) use stream::{Stream, Transport};
 
@@ -170,16 +171,29 @@ impl Acceptor {
             () = async { drop(closing.wait_for(|closing| *closing).await) } => return,
         };
         match head {
-            // On the heap, so that nothing of it is memory in a handshake that never comes so far.
-            Ok(Ok(())) => Box::pin(self.speak(stream, peer, deadline)).await,
+            Ok(Ok(())) => match enter_directly(&self.node, stream, peer, deadline) {
+                Entrance::Entered => {}
+                // On the heap, so that nothing of it is memory in a handshake that never comes so far.
+                Entrance::Http(stream, first) => {
+                    Box::pin(self.speak(stream, peer, deadline, first)).await;
+                }
+            },
             _ => tracing::debug!(%peer, "a socket ends without a request"),
         }
     }
 
-    /// Answers requests until the peer, or the server, ends it.
-    async fn speak(&self, stream: Stream, peer: SocketAddr, deadline: Instant) {
+    /// Answers requests until the peer, or the server, ends it; the first with this answer if there is
+    /// one.
+    async fn speak(
+        &self,
+        stream: Stream,
+        peer: SocketAddr,
+        deadline: Instant,
+        answer: Option<Box<Response<Body>>>,
+    ) {
         let config = &self.node.config;
         let first = AtomicBool::new(true);
+        let first_answer = Mutex::new(answer);
         let routes = TowerToHyperService::new(self.router.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             let deadline = if first.swap(false, Ordering::Relaxed) {
@@ -187,12 +201,15 @@ impl Acceptor {
             } else {
                 Instant::now() + config.connection_timeout
             };
-            let refused = check_head(config, request.headers(), request.uri().path_and_query());
             let begun = Instant::now();
-            let at_once = match refused {
-                Ok(()) => enter_directly(&self.node, &mut request, peer, deadline),
-                Err(refused) => Some(refused.into_response()),
-            };
+            let at_once = lock(&first_answer)
+                .take()
+                .map(|answer| *answer)
+                .or_else(|| {
+                    let target = request.uri().path_and_query();
+                    let refused = check_head(config, request.headers(), target).err();
+                    refused.map(IntoResponse::into_response)
+                });
             if let Some(mut answer) = at_once {
                 tally(&self.node, begun, &mut answer);
                 let mut request = request.map(Body::new);
@@ -289,12 +306,16 @@ pub(crate) fn client_of(config: &Config, parts: &Parts) -> Option<IpAddr> {
     ))
 }
 
-/// The text of a header that may stand once. One that is repeated, or is no text, has a value that
-/// nobody has, so that it is judged rather than overlooked.
+/// The text of a header that may stand once (see [`only_text`]).
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
+    only_text(headers.get_all(name).iter().map(HeaderValue::as_bytes))
+}
+
+/// The text of the only one of these values. One that is repeated, or is no text, has a value that
+/// nobody has, so that it is judged rather than overlooked.
+pub(crate) fn only_text<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a str> {
     let value = values.next()?;
-    let text = value.to_str().ok();
+    let text = text(value);
     Some(text.filter(|_| values.next().is_none()).unwrap_or("?"))
 }
 
@@ -306,12 +327,30 @@ fn check_head(
     target: Option<&axum::http::uri::PathAndQuery>,
 ) -> Result<(), ApiError> {
     let target = target.map_or(0, |target| target.as_str().len());
-    let longest = headers
+    let lines = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .fold(target, usize::max);
-    if headers.len() > config.headers_max || longest > HEADER_LINE_BYTES_MAX {
-        return Err(Code::HeadersTooLarge.into());
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    match fits(config, target, lines) {
+        true => Ok(()),
+        false => Err(Code::HeadersTooLarge.into()),
     }
-    Ok(())
+}
+
+/// Whether the number of headers, and each line's length, keep to the bounds.
+pub(crate) fn fits<'a>(
+    config: &Config,
+    target_bytes: usize,
+    headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> bool {
+    let (count, longest) = headers.fold((0, target_bytes), |(count, longest), (name, value)| {
+        (count + 1, longest.max(name.len() + value.len()))
+    });
+    count <= config.headers_max && longest <= HEADER_LINE_BYTES_MAX
+}
+
+/// The text of a header's value; none where it is more than visible ASCII.
+pub(crate) fn text(value: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(value).ok()?;
+    let is_visible = |byte| matches!(byte, b'\t' | b' '..=b'~');
+    text.bytes().all(is_visible).then_some(text)
 }

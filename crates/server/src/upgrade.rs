@@ -3,6 +3,8 @@
 //! Owns `/ws` and its plain variants. After the upgrade hyper's buffers are gone and the socket is
 //! the connection's own. A refusal is told by a close frame while the budget for that lasts.
 
+mod direct;
+mod head;
 mod verdict;
 
 use std::{
@@ -17,7 +19,7 @@ use axum::{
     body::Body,
     extract::{Path, Query, Request, State},
     handler::Handler,
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header},
+    http::{HeaderValue, Response, StatusCode, Version, header},
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
@@ -28,20 +30,23 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    accept::{Deadline, Stream, Transport, client_of, only},
+    accept::{Deadline, Stream, Transport, client_of},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::ApiError,
-    limits::{Pass, Refusal, client_address},
+    limits::{Pass, Refusal},
     link::Link,
     node::Node,
     socket::Socket,
 };
+pub(crate) use direct::{Entrance, enter_directly};
+use head::Head;
 
 type Params = Query<HashMap<String, String>>;
 
@@ -73,13 +78,17 @@ where
         .fallback(async || ApiError::from(Code::MethodNotAllowed))
 }
 
-/// A request for an upgrade that is a valid one.
+/// A request for an upgrade that is a valid one, and what was decided about it.
 struct Entry {
     mode: Mode,
     extensions: Extensions,
     origin: Option<Box<str>>,
-    way: Way,
+    /// Whose connection it would be, where that is known.
+    ip: Option<IpAddr>,
     plain: PlainRequest,
+    outcome: Result<Pass, Refusal>,
+    /// Of the budget for refusals, where it is one.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A connection right behind its upgrade.
@@ -168,15 +177,6 @@ pub(crate) async fn session(
     upgrade(node, params.get("token"), channels, request).await
 }
 
-/// The way on which a request came.
-struct Way {
-    /// Whose connection it would be, where that is known.
-    ip: Option<IpAddr>,
-    /// The peer, where this server's own loop has accepted it.
-    peer: Option<SocketAddr>,
-    upgraded: OnUpgrade,
-}
-
 async fn upgrade(
     node: Arc<Node>,
     token: Option<&String>,
@@ -192,79 +192,55 @@ async fn upgrade(
     let deadline = parts.extensions.get().copied();
     let Deadline(deadline) =
         deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
-    let token = bearer(&parts.headers).or(token.map(String::as_str));
+    let headers: Vec<(&str, &[u8])> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
+    let head = Head {
+        method: parts.method.as_str(),
+        is_http_1_1: parts.version == Version::HTTP_11,
+        headers: &headers,
+    };
+    let token = head.bearer().or(token.map(String::as_str));
     let plain = PlainRequest {
         token: token.map(ToOwned::to_owned),
         channels,
         deadline,
     };
-    let way = Way {
-        ip,
-        peer: None,
-        upgraded,
-    };
-    let head = (&parts.method, parts.version, &parts.headers);
-    enter(node, head, way, plain)
-}
-
-/// The way past the routes for what nearly every client asks, `GET /ws` with an upgrade and nothing
-/// else, of this server's own accept loop; none for what the routes must answer.
-pub(crate) fn enter_directly<B>(
-    node: &Arc<Node>,
-    request: &mut hyper::Request<B>,
-    peer: SocketAddr,
-    deadline: Instant,
-) -> Option<Response<Body>> {
-    let is_direct = request.method() == Method::GET
-        && request.uri().path() == "/ws"
-        && request.uri().query().is_none()
-        && request.headers().contains_key(header::UPGRADE)
-        // Which answers fewer peers than this.
-        && !node.config.dev;
-    if !is_direct {
-        return None;
+    match enter(&node, &head, ip, plain) {
+        Ok((accepted, entry)) => {
+            begin(node, entry, None, take_over(upgraded, deadline));
+            answer(&accepted)
+        }
+        Err(refused) => *refused,
     }
-    let upgraded = hyper::upgrade::on(&mut *request);
-    let proxies = &node.config.trusted_proxies;
-    let way = Way {
-        ip: Some(client_address(proxies, peer.ip(), request.headers())),
-        peer: Some(peer),
-        upgraded,
-    };
-    let plain = PlainRequest {
-        token: bearer(request.headers()).map(ToOwned::to_owned),
-        channels: Vec::new(),
-        deadline,
-    };
-    let head = (request.method(), request.version(), request.headers());
-    Some(enter(node.clone(), head, way, plain))
 }
 
+/// Judges a request for an upgrade.
+///
+/// # Errors
+/// It is to be told in plain HTTP why there is none.
 fn enter(
-    node: Arc<Node>,
-    (method, version, headers): (&Method, Version, &HeaderMap),
-    way: Way,
+    node: &Node,
+    head: &Head<'_>,
+    ip: Option<IpAddr>,
     plain: PlainRequest,
-) -> Response<Body> {
-    if has_body(headers) {
-        return refuse(400, None, "a WebSocket upgrade has no body");
+) -> Result<(Accepted<'static>, Entry), Box<Response<Body>>> {
+    if head.has_body() {
+        let refused = refuse(400, None, "a WebSocket upgrade has no body");
+        return Err(Box::new(refused));
     }
-    let fields: Vec<(&str, &[u8])> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .collect();
     let judged = accept(
         UpgradeRequest {
-            method: method.as_str(),
-            is_http_1_1: version == Version::HTTP_11,
-            headers: fields.iter().copied(),
+            method: head.method,
+            is_http_1_1: head.is_http_1_1,
+            headers: head.headers.iter().copied(),
         },
         &[SUBPROTOCOL],
     );
-    let mut accepted = match judged {
-        Ok(accepted) => accepted,
-        Err(error) => return refuse(error.status(), error.header(), &error.to_string()),
-    };
+    let mut accepted = judged
+        .map_err(|error| Box::new(refuse(error.status(), error.header(), &error.to_string())))?;
     if !node.config.compression {
         accepted.extensions = Extensions::NONE;
     }
@@ -273,27 +249,27 @@ fn enter(
     } else {
         Mode::Plain
     };
-    let origin: Option<Box<str>> = only(headers, &header::ORIGIN).map(Into::into);
-    let from = (origin.as_deref(), only(headers, &header::HOST));
-    let provable = is_provable(mode, &plain);
-    let outcome = judge(&node, from, way.ip, provable);
+    let origin = head.only(&header::ORIGIN);
+    let from = (origin, head.only(&header::HOST));
+    let outcome = judge(node, from, ip, is_provable(mode, &plain));
+    let permit = match &outcome {
+        Ok(_) => None,
+        // The budget for refusals in a form that browsers can see may be spent.
+        Err(refusal) => {
+            let permit = node.refusals.clone().try_acquire_owned();
+            Some(permit.map_err(|_| Box::new(ApiError::from(refusal.info()).into_response()))?)
+        }
+    };
     let entry = Entry {
         mode,
         extensions: accepted.extensions,
-        origin,
-        way,
+        origin: origin.map(Into::into),
+        ip,
         plain,
+        outcome,
+        permit,
     };
-    match begin(node, entry, outcome) {
-        Ok(()) => answer(&accepted),
-        Err(refusal) => ApiError::from(refusal.info()).into_response(),
-    }
-}
-
-/// What follows the head would be taken for the body by one reader and for frames by another.
-fn has_body(headers: &HeaderMap) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH);
-    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+    Ok((accepted, entry))
 }
 
 /// Whether the connection may come in, by all that is known before it speaks.
@@ -317,35 +293,21 @@ fn is_provable(mode: Mode, plain: &PlainRequest) -> bool {
     mode == Mode::Bowline || plain.token.is_some()
 }
 
-/// The token of an `Authorization` header: for clients in plain mode, and whoever asks for the
-/// verdict.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
-}
-
-/// Begins to serve, or to say why not in a form that browsers can see.
-///
-/// # Errors
-/// The budget for that is spent: the refusal is to be told in plain HTTP.
-fn begin(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Result<(), Refusal> {
-    let permit = match outcome {
-        Ok(_) => None,
-        Err(refusal) => {
-            let permit = node.refusals.clone().try_acquire_owned();
-            Some(permit.map_err(|_| refusal)?)
-        }
-    };
+/// Begins to serve, or to say why not in a form that browsers can see, once the socket is free; of
+/// `peer`, where that is known.
+fn begin(
+    node: Arc<Node>,
+    mut entry: Entry,
+    peer: Option<SocketAddr>,
+    socket: impl Future<Output = Option<(Transport, Vec<u8>)>> + Send + 'static,
+) {
+    let permit = entry.permit.take();
     let opening = async move {
-        let opened = run(node, entry, outcome).await;
+        let opened = run(node, entry, peer, socket).await;
         drop(permit);
         opened
     };
     tokio::spawn(connection::serve(Box::pin(opening)));
-    Ok(())
 }
 
 fn answer(accepted: &Accepted<'_>) -> Response<Body> {
@@ -394,9 +356,14 @@ fn refuse(
 }
 
 /// Takes the socket over and serves it, or says why it is refused.
-async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> Option<Connection> {
-    let Way { ip, peer, upgraded } = entry.way;
-    let (transport, received) = take_over(upgraded, entry.plain.deadline).await?;
+async fn run(
+    node: Arc<Node>,
+    entry: Entry,
+    peer: Option<SocketAddr>,
+    socket: impl Future<Output = Option<(Transport, Vec<u8>)>>,
+) -> Option<Connection> {
+    let (transport, received) = socket.await?;
+    let ip = entry.ip;
     let tcp = match &transport {
         Transport::Tcp(tcp) => tcp,
         Transport::Tls(stream) => stream.get_ref().0,
@@ -409,7 +376,7 @@ async fn run(node: Arc<Node>, entry: Entry, outcome: Result<Pass, Refusal>) -> O
         // An embedding program may not tell addresses; the socket knows its own.
         None => tcp.peer_addr().ok()?,
     };
-    let outcome = match (outcome, ip) {
+    let outcome = match (entry.outcome, ip) {
         (Ok(pass), None) => pass
             .locate(peer.ip(), is_provable(entry.mode, &entry.plain))
             .map(|()| pass),

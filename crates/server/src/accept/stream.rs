@@ -73,6 +73,11 @@ impl Stream {
         }
     }
 
+    /// What was read ahead and not taken yet.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     /// What carries it, and what HTTP has not taken of what was read ahead.
     pub(crate) fn into_parts(self) -> (Transport, Vec<u8>) {
         (self.transport, self.head)

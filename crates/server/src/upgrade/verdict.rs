@@ -13,7 +13,7 @@ use axum::{
 use bowline_proto::Code;
 use tokio::time::timeout;
 
-use super::bearer;
+use super::head::bearer;
 use crate::{
     accept::only,
     access::{Credentials, Entrance},
@@ -92,7 +92,9 @@ async fn judge(
     }
     // Without a token nothing is judged: in bowline.v1 it comes with hello only.
     let mut verified = false;
-    if let Some(token) = bearer(&parts.headers).or(token) {
+    let authorization = parts.headers.get(header::AUTHORIZATION);
+    let bearer = authorization.and_then(|value| bearer(value.as_bytes()));
+    if let Some(token) = bearer.or(token) {
         let credentials = Credentials {
             token: Some(token),
             entrance: Entrance::WebSocket,

@@ -1,5 +1,6 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2). It owns the judgement of an
-//! upgrade request; it must not know who may connect, nor how HTTP is read and written.
+//! upgrade request and the answer that accepts it; it must not know who may connect, nor how HTTP is
+//! read.
 
 use std::str;
 
@@ -10,6 +11,9 @@ use thiserror::Error;
 use crate::extensions::Extensions;
 use crate::handshake::extensions::{answer, choose, parse};
 use crate::handshake::{ACCEPT_BYTES, KEY_BYTES, VERSION, accept_key, is_token, list_elements};
+
+/// Room for an answer at once; one with a long subprotocol or extensions grows it.
+const ANSWER_BYTES: usize = 256;
 
 /// What the judgement of an upgrade needs to see of a request.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +49,51 @@ impl Accepted<'_> {
     #[must_use]
     pub fn extensions_header(&self) -> Option<String> {
         answer(self.extensions)
+    }
+
+    /// The whole answer with its empty line, for callers that have read the request without an HTTP
+    /// library.
+    ///
+    /// ```
+    /// use bowline_ws::{UpgradeRequest, accept};
+    ///
+    /// let headers = [
+    ///     ("Host", "example.com"),
+    ///     ("Upgrade", "websocket"),
+    ///     ("Connection", "Upgrade"),
+    ///     ("Sec-WebSocket-Version", "13"),
+    ///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    /// ];
+    /// let request = UpgradeRequest {
+    ///     method: "GET",
+    ///     is_http_1_1: true,
+    ///     headers: headers.iter().map(|(name, value)| (*name, value.as_bytes())),
+    /// };
+    /// let answer = accept(request, &[])?.encode();
+    /// assert!(answer.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+    /// assert!(answer.ends_with(b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+    /// # Ok::<(), bowline_ws::HandshakeError>(())
+    /// ```
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut answer = Vec::with_capacity(ANSWER_BYTES);
+        answer.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n",
+        );
+        let mut header = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                answer.extend_from_slice(part);
+            }
+        };
+        if let Some(protocol) = self.protocol {
+            header("sec-websocket-protocol", protocol.as_bytes());
+        }
+        if let Some(extensions) = self.extensions_header() {
+            header("sec-websocket-extensions", extensions.as_bytes());
+        }
+        header("sec-websocket-accept", &self.accept);
+        answer.extend_from_slice(b"\r\n");
+        answer
     }
 }
 
