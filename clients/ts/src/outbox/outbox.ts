@@ -64,7 +64,7 @@ export interface Entry {
   queuedAt: number
   /** The reply of a `send` came before its ack. */
   replied?: boolean
-  /** It was on its way when the server lost track: a later refusal says nothing of that attempt. */
+  /** It was on its way when the server lost track, or is so twice: a refusal says nothing of the other. */
   doubtful?: boolean
 }
 
@@ -202,9 +202,12 @@ export class Outbox {
     this.acked(seq - 1, false)
     const entry = this.entries[0]
     if (entry?.seq !== seq) return
+    // Given up before it was refused: its skip is on its way already.
+    const isSkipped = !entry.item && this.#cursor > 0
     this.#cursor = 0
-    if (UNKNOWN_FATES.includes(error.code)) {
-      // What followed it may have been in the same commit.
+    if (isSkipped || UNKNOWN_FATES.includes(error.code)) {
+      // What followed it may have been in the same commit, or is taken behind the skip, and once more
+      // when it is written again.
       for (const entry of this.entries) if (entry.seq !== undefined) entry.doubtful = true
     }
     if (error.retry) {

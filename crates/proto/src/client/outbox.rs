@@ -79,7 +79,8 @@ struct Entry {
     queued_at: Time,
     /// The reply of a `send` came before its ack.
     replied: bool,
-    /// It was on its way when the server lost track: a later refusal says nothing of that attempt.
+    /// It was on its way when the server lost track, or is so twice: a refusal says nothing of the
+    /// other attempt.
     doubtful: bool,
 }
 
@@ -255,9 +256,12 @@ impl Outbox {
         if self.entries.front().and_then(|entry| entry.seq) != Some(seq) {
             return resolved;
         }
+        // Given up before it was refused: its skip is on its way already.
+        let is_skipped = self.entries[0].item.is_none() && self.cursor > 0;
         self.cursor = 0;
-        if UNKNOWN_FATES.iter().any(|code| code.as_str() == error.code) {
-            // What followed it may have been in the same commit.
+        if is_skipped || UNKNOWN_FATES.iter().any(|code| code.as_str() == error.code) {
+            // What followed it may have been in the same commit, or is taken behind the skip, and once
+            // more when it is written again.
             let written = self.entries.iter_mut().filter(|entry| entry.seq.is_some());
             written.for_each(|entry| entry.doubtful = true);
         }
