@@ -1,8 +1,9 @@
 //! Plain HTTP at the edge: heads, idle sockets, and the verdict.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bowline::{Config, Server};
+use bowline_ws::{ClientRequest, MessageKind, encode_message};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -86,6 +87,65 @@ async fn an_upgraded_connection_frees_its_place_among_http_sockets() {
         world.get("/health/live", &[]).await.status == 200
     })
     .await;
+}
+
+/// Asks for an upgrade and says hello in one write, and reads up to the welcome: the answer's headers.
+async fn enter(socket: &mut TcpStream, host: &str, session: &str) -> BTreeSet<String> {
+    let request = ClientRequest {
+        host,
+        target: "/ws",
+        key: [7; 16],
+        protocols: &["bowline.v1"],
+        headers: &[],
+    };
+    let (mut bytes, _) = request
+        .encode_offering_deflate()
+        .expect("it is well formed");
+    let hello = hello(session, 1).to_string();
+    let mask = Some([1, 2, 3, 4]);
+    bytes.extend(encode_message(MessageKind::Text, hello.as_bytes(), mask));
+    socket.write_all(&bytes).await.expect("it is taken");
+    let answer = read_until(socket, r#""type":"welcome""#).await;
+    let answer = Answer::parse(&answer);
+    assert_eq!(answer.status, 101);
+    let lines = answer.head.lines().skip(1);
+    let lines = lines.filter(|line| !line.starts_with("date:"));
+    lines.map(str::to_owned).collect()
+}
+
+async fn read_until(socket: &mut TcpStream, text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains(text) {
+        let read = timeout(DEADLINE, socket.read_buf(&mut bytes)).await;
+        assert_ne!(read.expect("in time").expect("bytes"), 0, "{bytes:?}");
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_first_request_and_a_later_one_enter_alike() {
+    // Compressed, the welcome could not be looked for.
+    let config = Config {
+        compression_bytes_min: 1 << 20,
+        ..strict()
+    };
+    let world = World::start(config).await;
+    let host = world.address.to_string();
+    let first = enter(&mut world.socket(HERE).await, &host, "a").await;
+    assert!(
+        first
+            .iter()
+            .any(|line| line.starts_with("sec-websocket-extensions: permessage-deflate")),
+        "{first:?}"
+    );
+    let mut socket = world.socket(HERE).await;
+    let asked = format!("GET /health/live HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    socket
+        .write_all(asked.as_bytes())
+        .await
+        .expect("it is taken");
+    read_until(&mut socket, r#"{"status":"live"}"#).await;
+    assert_eq!(enter(&mut socket, &host, "b").await, first);
 }
 
 #[tokio::test]
