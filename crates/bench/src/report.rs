@@ -23,10 +23,45 @@ pub(crate) fn print_header() {
     );
 }
 
-/// Prints one figure of the server beside the bare loop's.
-pub(crate) fn print_row(what: &str, unit: &str, server: f64, bare: f64) {
+/// What was measured of the server and of the bare loop, and the one in terms of the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figure {
+    server: f64,
+    bare: f64,
+    ratio: f64,
+}
+
+impl Figure {
+    /// Of one measurement of each.
+    pub(crate) fn new(server: f64, bare: f64) -> Self {
+        let ratio = server / bare;
+        Self {
+            server,
+            bare,
+            ratio,
+        }
+    }
+
+    /// Of several: the median of each side, and of the ratios within the pairs.
+    pub(crate) fn median(pairs: &[(f64, f64)]) -> Self {
+        let over = |value: fn(&(f64, f64)) -> f64| median(pairs.iter().map(value).collect());
+        Self {
+            server: over(|(server, _)| *server),
+            bare: over(|(_, bare)| *bare),
+            ratio: over(|(server, bare)| server / bare),
+        }
+    }
+}
+
+/// Prints one figure.
+pub(crate) fn print_row(what: &str, unit: &str, figure: Figure) {
+    let Figure {
+        server,
+        bare,
+        ratio,
+    } = figure;
     let ratio = if bare > 0.0 {
-        format!("{:.2}", server / bare)
+        format!("{ratio:.2}")
     } else {
         "-".to_owned()
     };
@@ -70,12 +105,18 @@ fn commit() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{Figure, median};
 
     #[test]
     fn the_median_is_the_middle() {
         assert_eq!(median(vec![9.0, 1.0, 5.0]), 5.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 100.0]), 3.0);
         assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn the_ratio_is_that_of_pairs() {
+        let figure = Figure::median(&[(2.0, 1.0), (6.0, 3.0), (4.0, 4.0)]);
+        assert_eq!((figure.server, figure.bare, figure.ratio), (4.0, 3.0, 2.0));
     }
 }

@@ -1,7 +1,8 @@
 //! The measurements, each of the server under test and of the bare loop in turns.
 //!
 //! Owns what is measured and how often. Samples of the two sides alternate, so that a drift of
-//! the machine meets both; the median is printed.
+//! the machine meets both. Where a cost of the processor is measured, each sample has processes of
+//! its own: where their memory and their sockets happen to lie moves it by a third.
 
 use std::{
     io::{self, Write},
@@ -17,7 +18,7 @@ use crate::{
     histogram::Histogram,
     pinger::Pinger,
     probe::probe,
-    report::{median, print_header, print_note, print_row},
+    report::{Figure, print_header, print_note, print_row},
     server::ServerCommand,
     who::Who,
 };
@@ -77,7 +78,7 @@ pub(crate) fn idle(suite: &Suite<'_>) -> io::Result<()> {
         let server = suite.idle_bytes(&suite.server, who, count, rest)?;
         let bare = suite.idle_bytes(&suite.bare, who.bare(), count, SETTLE)?;
         let what = format!("idle: RSS per connection, {count}, {}", who.name());
-        print_row(&what, "bytes", server, bare);
+        print_row(&what, "bytes", Figure::new(server, bare));
     }
     Ok(())
 }
@@ -92,8 +93,7 @@ pub(crate) fn accept(suite: &Suite<'_>) -> io::Result<()> {
             "accept: CPU to welcome, {samples} x {count}, {}",
             who.name()
         );
-        let (server, bare) = suite.accept(who, count)?;
-        print_row(&what, "us", server, bare);
+        print_row(&what, "us", suite.accept(who, count)?);
     }
     Ok(())
 }
@@ -102,18 +102,18 @@ pub(crate) fn accept(suite: &Suite<'_>) -> io::Result<()> {
 pub(crate) fn fanout(suite: &Suite<'_>) -> io::Result<()> {
     for &subscribers in &suite.options.subscribers {
         for in_flight in [1, 8, IN_FLIGHT_MAX] {
-            let (server, bare) = suite.fanout(Who::Guests, subscribers, in_flight)?;
+            let figure = suite.fanout(Who::Guests, subscribers, in_flight)?;
             let what = format!("fanout: CPU per delivery, {subscribers}, {in_flight} in flight");
-            print_row(&what, "us", server, bare);
+            print_row(&what, "us", figure);
         }
     }
     let subscribers = *suite.options.subscribers.first().unwrap_or(&1_000);
     let bytes = COMPRESSED_BYTES;
     let larger = Suite::new(suite.options, suite.server.clone(), bytes)?;
     for who in suite.options.wanted([Who::Guests, Who::Deflate, Who::Tls]) {
-        let (server, bare) = larger.fanout(who, subscribers, 1)?;
+        let figure = larger.fanout(who, subscribers, 1)?;
         let what = format!("fanout: {bytes} bytes, {subscribers}, {}", who.name());
-        print_row(&what, "us", server, bare);
+        print_row(&what, "us", figure);
     }
     Ok(())
 }
@@ -126,24 +126,12 @@ pub(crate) fn flat(suite: &Suite<'_>) -> io::Result<()> {
         print_row(
             &format!("flat: RSS per connection, {count}"),
             "bytes",
-            server,
-            bare,
+            Figure::new(server, bare),
         );
-        let share = (count / suite.options.samples.max(1)).max(1);
-        let (server, bare) = suite.accept(Who::Guests, share)?;
-        print_row(
-            &format!("flat: CPU to welcome, up to {count}"),
-            "us",
-            server,
-            bare,
-        );
-        let (server, bare) = suite.fanout(Who::Guests, count, 1)?;
-        print_row(
-            &format!("flat: CPU per delivery, {count}"),
-            "us",
-            server,
-            bare,
-        );
+        let figure = suite.accept(Who::Guests, count)?;
+        print_row(&format!("flat: CPU to welcome, {count}"), "us", figure);
+        let figure = suite.fanout(Who::Guests, count, 1)?;
+        print_row(&format!("flat: CPU per delivery, {count}"), "us", figure);
     }
     Ok(())
 }
@@ -174,8 +162,7 @@ pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
         print_row(
             &format!("unrelated: {name} of a ping"),
             "ms",
-            millis(&busy),
-            millis(&quiet),
+            Figure::new(millis(&busy), millis(&quiet)),
         );
     }
     Ok(())
@@ -221,7 +208,7 @@ pub(crate) fn latency(suite: &Suite<'_>) -> io::Result<()> {
         );
         let millis = |nanos: u64| nanos as f64 / 1e6;
         let (server, bare) = (server.percentile(per_mille), bare.percentile(per_mille));
-        print_row(&what, "ms", millis(server), millis(bare));
+        print_row(&what, "ms", Figure::new(millis(server), millis(bare)));
     }
     Ok(())
 }
@@ -283,7 +270,7 @@ impl<'a> Suite<'a> {
         Ok(grown as f64 / count as f64)
     }
 
-    fn accept(&self, who: Who, count: usize) -> io::Result<(f64, f64)> {
+    fn accept(&self, who: Who, count: usize) -> io::Result<Figure> {
         let measure = |fleet: &mut Fleet| {
             let before = fleet.cpu_ns()?;
             fleet.connect(count)?;
@@ -292,7 +279,7 @@ impl<'a> Suite<'a> {
         self.alternate(who, |fleet| fleet.connect(WARM_UP_CLIENTS), measure)
     }
 
-    fn fanout(&self, who: Who, subscribers: usize, in_flight: usize) -> io::Result<(f64, f64)> {
+    fn fanout(&self, who: Who, subscribers: usize, in_flight: usize) -> io::Result<Figure> {
         let rounds = self.options.deliveries.div_ceil(subscribers * in_flight);
         let prepare = |fleet: &mut Fleet| {
             fleet.connect(subscribers)?;
@@ -308,23 +295,23 @@ impl<'a> Suite<'a> {
         self.alternate(who, prepare, measure)
     }
 
-    /// Samples both sides in turns and answers the medians: the server's, the bare loop's.
+    /// Samples both sides in turns, each time in processes of their own.
     fn alternate(
         &self,
         who: Who,
         prepare: impl Fn(&mut Fleet) -> io::Result<()>,
         measure: impl Fn(&mut Fleet) -> io::Result<f64>,
-    ) -> io::Result<(f64, f64)> {
-        let mut server = self.start(&self.server, who)?;
-        let mut bare = self.start(&self.bare, who.bare())?;
-        prepare(&mut server)?;
-        prepare(&mut bare)?;
-        let mut samples = (Vec::new(), Vec::new());
-        for _ in 0..self.options.samples.max(1) {
-            samples.0.push(measure(&mut server)?);
-            samples.1.push(measure(&mut bare)?);
-        }
-        Ok((median(samples.0), median(samples.1)))
+    ) -> io::Result<Figure> {
+        let sample = |command: &ServerCommand, who: Who| {
+            let mut fleet = self.start(command, who)?;
+            prepare(&mut fleet)?;
+            measure(&mut fleet)
+        };
+        let samples = 0..self.options.samples.max(1);
+        let pairs: io::Result<Vec<_>> = samples
+            .map(|_| Ok((sample(&self.server, who)?, sample(&self.bare, who.bare())?)))
+            .collect();
+        Ok(Figure::median(&pairs?))
     }
 }
 
