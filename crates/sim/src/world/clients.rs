@@ -386,7 +386,12 @@ impl World {
                     actor.machine.outbox().len()
                 ));
             }
-            // Where it stands may be the head of another past.
+            let mut links = actor.links.values().filter_map(|id| self.links.get(id));
+            // Where it stands may by chance be the head of this log, and of another past.
+            if links.any(|link| !link.is_left && link.process != self.processes) {
+                why.push("has a link to a process that is no more".to_owned());
+            }
+            // The same.
             if actor.machine.subscriptions().retry_at().is_some() {
                 why.push("was refused a subscription for now".to_owned());
             }
