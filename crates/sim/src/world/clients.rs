@@ -386,10 +386,11 @@ impl World {
                     actor.machine.outbox().len()
                 ));
             }
-            let mut links = actor.links.values().filter_map(|id| self.links.get(id));
             // Where it stands may by chance be the head of this log, and of another past.
-            if links.any(|link| !link.is_left && link.process != self.processes) {
-                why.push("has a link to a process that is no more".to_owned());
+            let link = actor.links.values().next_back();
+            let link = link.and_then(|id| self.links.get(id));
+            if link.is_none_or(|link| link.process != self.processes) {
+                why.push("is linked to a process that is no more".to_owned());
             }
             // The same.
             if actor.machine.subscriptions().retry_at().is_some() {
