@@ -57,13 +57,15 @@ pub(crate) fn enter_directly(
         is_http_1_1: request.version == Some(1),
         headers: &headers,
     };
+    let config = &node.config;
     let is_direct = (head.method, request.path) == ("GET", Some("/ws"))
         && head.has(&header::UPGRADE)
-        && fits(&node.config, 0, headers.iter().copied())
+        && head_bytes <= config.header_bytes_max
+        && fits(config, 0, headers.iter().copied())
         // What a proxy says of its client is read over there.
-        && !is_trusted(&node.config.trusted_proxies, peer.ip())
+        && !is_trusted(&config.trusted_proxies, peer.ip())
         // Which answers fewer peers than this.
-        && !node.config.dev;
+        && !config.dev;
     if !is_direct {
         return Entrance::Http(stream, None);
     }
@@ -72,7 +74,7 @@ pub(crate) fn enter_directly(
         channels: Vec::new(),
         deadline,
     };
-    let (accepted, entry) = match enter(node, &head, Some(peer.ip()), plain) {
+    let (accepted, entry) = match enter(node, &head, Some(peer.ip().to_canonical()), plain) {
         Ok(entered) => entered,
         Err(refused) => return Entrance::Http(stream, Some(refused)),
     };

@@ -39,6 +39,17 @@ async fn too_many_and_too_large_headers_are_refused() {
     }
     let target = format!("/ws?token={}", "a".repeat(8_300));
     assert_eq!(world.get(&target, &[]).await.status, 431);
+    // Each line within its bound, and together above that of the head; also of an upgrade.
+    let long = "a".repeat(5_000);
+    for (lines, status) in [(3, 101), (4, 431)] {
+        let names = ["X-A", "X-B", "X-C", "X-D"];
+        let headers: Vec<_> = names[..lines].iter().map(|&name| (name, &*long)).collect();
+        let entered = world
+            .dial_with(HERE, "/ws", &["bowline.v1"], &headers)
+            .await;
+        let found = entered.err().map_or(101, |answer| answer.status);
+        assert_eq!(found, status, "{lines}");
+    }
 }
 
 #[tokio::test]
