@@ -58,6 +58,8 @@ pub(crate) struct Sent {
     pub(crate) target: Target,
     /// How many processes of the server there had been by then.
     pub(crate) processes: u64,
+    /// The session in which it was last written; none where it never was.
+    pub(crate) session: Option<Box<str>>,
     /// Exactly one, once all has settled.
     pub(crate) ends: Vec<Ended>,
 }

@@ -1,4 +1,6 @@
-//! Upstream once: each message of a client ends once, and took effect as it was told, in order.
+//! Upstream once: each message of a client ends once, and took effect as it was told, in the order of its
+//! session: what was on its way when a client lost its session may take effect after what the client
+//! sends in the next one, and its fate is unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +20,8 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
         known.1.insert(&one.key);
     }
     for (number, life) in account.lives.iter().enumerate() {
-        let mut last_commit = 0;
-        let mut last_handled = None;
+        let mut last_commits: BTreeMap<&Option<Box<str>>, u64> = BTreeMap::new();
+        let mut last_handled: BTreeMap<&Option<Box<str>>, Option<usize>> = BTreeMap::new();
         for sent in &life.sent {
             let mut report = |problem: String| {
                 let text = format!("life {number}, {:?}: {problem}", sent.data);
@@ -36,10 +38,12 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
                         .map(Vec::as_slice)
                         .unwrap_or_default();
                     let cut = account.truth.cut.contains(&sent.data);
-                    judge_stored(sent, stored, cut, &mut last_commit)
+                    let last = last_commits.entry(&sent.session).or_default();
+                    judge_stored(sent, stored, cut, last)
                 }
                 Target::Application => {
-                    judge_handled(sent, handled.get(&sent.data), &mut last_handled)
+                    let last = last_handled.entry(&sent.session).or_default();
+                    judge_handled(sent, handled.get(&sent.data), last)
                 }
             };
             if let Some(problem) = problem {

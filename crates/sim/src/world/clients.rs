@@ -352,6 +352,7 @@ impl World {
             data: data.bytes().clone(),
             target: target.clone(),
             processes: self.processes,
+            session: None,
             ends: Vec::new(),
         });
         let item = match target {

@@ -157,6 +157,7 @@ impl World {
         let now = self.now;
         self.trace
             .say(now, || format!("c{client} link {number} → {message:?}"));
+        self.note_written(client, message);
         let mask = (self.rng.next() as u32).to_be_bytes();
         let frame = encode_client(message);
         let kind = match &frame {
@@ -165,6 +166,19 @@ impl World {
         };
         let bytes = encode_message(kind, frame.bytes(), Some(mask));
         self.send_up(id, bytes.to_vec());
+    }
+
+    fn note_written(&mut self, client: usize, message: &ClientMessage) {
+        let data = match message {
+            ClientMessage::Publish(publish) => publish.data.bytes(),
+            ClientMessage::Send(send) => send.data.bytes(),
+            _ => return,
+        };
+        let actor = &self.actors[client];
+        let mut sent = self.lives[actor.life].sent.iter_mut().rev();
+        if let Some(sent) = sent.find(|sent| sent.data == *data) {
+            sent.session = Some(actor.session.clone());
+        }
     }
 
     fn send_up(&mut self, id: u64, mut bytes: Vec<u8>) {
