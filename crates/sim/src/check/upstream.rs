@@ -12,6 +12,13 @@ use crate::{
     truth::Place,
 };
 
+/// What took effect last of a session.
+#[derive(Default)]
+struct Last {
+    commit: u64,
+    handled: Option<usize>,
+}
+
 pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
     let places = account.truth.places();
     let mut handled: BTreeMap<&Bytes, (usize, BTreeSet<&str>)> = BTreeMap::new();
@@ -20,8 +27,7 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
         known.1.insert(&one.key);
     }
     for (number, life) in account.lives.iter().enumerate() {
-        let mut last_commits: BTreeMap<&Option<Box<str>>, u64> = BTreeMap::new();
-        let mut last_handled: BTreeMap<&Option<Box<str>>, Option<usize>> = BTreeMap::new();
+        let mut sessions: BTreeMap<Option<&str>, Last> = BTreeMap::new();
         for sent in &life.sent {
             let mut report = |problem: String| {
                 let text = format!("life {number}, {:?}: {problem}", sent.data);
@@ -31,6 +37,7 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
                 report(format!("ended {:?}", sent.ends));
                 continue;
             }
+            let last = sessions.entry(sent.session.as_deref()).or_default();
             let problem = match &sent.target {
                 Target::Channel(_) => {
                     let stored = places
@@ -38,12 +45,10 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
                         .map(Vec::as_slice)
                         .unwrap_or_default();
                     let cut = account.truth.cut.contains(&sent.data);
-                    let last = last_commits.entry(&sent.session).or_default();
-                    judge_stored(sent, stored, cut, last)
+                    judge_stored(sent, stored, cut, &mut last.commit)
                 }
                 Target::Application => {
-                    let last = last_handled.entry(&sent.session).or_default();
-                    judge_handled(sent, handled.get(&sent.data), last)
+                    judge_handled(sent, handled.get(&sent.data), &mut last.handled)
                 }
             };
             if let Some(problem) = problem {

@@ -387,13 +387,13 @@ impl World {
                     actor.machine.outbox().len()
                 ));
             }
-            // Where it stands may by chance be the head of this log, and of another past.
+            // Where it stands may by chance be the head of this log, and of another past: so may one
+            // who has not noticed that the server is gone, and one who was refused for now.
             let link = actor.links.values().next_back();
             let link = link.and_then(|id| self.links.get(id));
             if link.is_none_or(|link| link.process != self.processes) {
                 why.push("is linked to a process that is no more".to_owned());
             }
-            // The same.
             if actor.machine.subscriptions().retry_at().is_some() {
                 why.push("was refused a subscription for now".to_owned());
             }
