@@ -5,8 +5,11 @@
 #                                       and whether each planted bug still fits the code
 #   scripts/sim.sh --seed N             one seed with its trace
 #   scripts/sim.sh --minutes M          a swarm on all cores
-#   scripts/sim.sh --toward COUNT       consecutive seeds in batches until COUNT are clean on this
-#                                       state of the code; each batch is recorded in docs/proof/sim.json
+#   scripts/sim.sh --toward COUNT [--from SEED]
+#                                       the seeds 1 to COUNT in batches until all are clean on this state
+#                                       of the code; each batch is recorded in docs/proof/sim.json.
+#                                       --from: begin at SEED, and go on at 1 after COUNT (the same SEED
+#                                       whenever it is resumed), so that seeds never tried come first
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,12 +35,16 @@ planted() {
 }
 
 toward() {
-    local count=$1 next output totals
-    while next=$(scripts/proof.py total sim seeds) && ((next < count)); do
-        output=$("$sim" --seed $((next + 1)) --seeds "$batch") || { echo "$output"; return 1; }
+    local count=$1 from=${2:-1} clean seed seeds output totals
+    while clean=$(scripts/proof.py total sim seeds) && ((clean < count)); do
+        seed=$(((from - 1 + clean) % count + 1))
+        # Up to COUNT, and after it up to where the first batch began.
+        seeds=$((seed < from ? from - seed : count - seed + 1))
+        seeds=$((seeds < batch ? seeds : batch))
+        output=$("$sim" --seed "$seed" --seeds "$seeds") || { echo "$output"; return 1; }
         totals=$(awk '/ a seed$/ { printf " %s=%s", $1, $2 }' <<<"$output")
         # shellcheck disable=SC2086
-        scripts/proof.py record sim --seed $((next + 1)) \
+        scripts/proof.py record sim --seed "$seed" \
             --seconds "$(sed -n 's/.* in \([0-9]*\)\.[0-9] s: .*/\1/p' <<<"$output")" --totals $totals
         tail -2 <<<"$output"
     done
@@ -45,6 +52,9 @@ toward() {
 
 case ${1:-} in
     "") planted; regressions; "$sim" --seed "${SIM_SEED:-1}" --seeds 300 ;;
-    --toward) toward "$2" ;;
+    --toward)
+        [[ $# == 2 || ${3:-} == --from && $# == 4 ]] || { echo "sim.sh: --toward COUNT [--from SEED]" >&2; exit 2; }
+        toward "$2" "${4:-1}"
+        ;;
     *) "$sim" "$@" ;;
 esac
