@@ -1,5 +1,6 @@
 //! No session is held by two connections: once a newer link is welcomed, the older one hears
-//! nothing new.
+//! nothing new. Which one is newer is said by the client's numbers: over a slow connection the end
+//! of an older link's `welcome` may be written after the newer link's.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +12,49 @@ use crate::truth::Truth;
 /// Who holds which session.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
-    links: BTreeMap<Box<str>, u64>,
+    holders: BTreeMap<Box<str>, Holder>,
     /// Links whose session a newer one has, with what had been committed by then.
     fenced: BTreeMap<u64, u64>,
     pub(crate) violations: Vec<Violation>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    link: u64,
+    /// The client's number for the link.
+    number: u64,
+    /// What had been committed when it was welcomed.
+    commits: u64,
+}
+
 impl Holders {
-    /// The server has written this to a link.
-    pub(crate) fn heard(&mut self, now: u64, link: u64, message: &ServerMessage, truth: &Truth) {
+    /// The server has written this to a link, which has this number with its client.
+    pub(crate) fn heard(
+        &mut self,
+        now: u64,
+        (link, number): (u64, u64),
+        message: &ServerMessage,
+        truth: &Truth,
+    ) {
         match message {
             ServerMessage::Welcome(welcome) => {
-                let before = self.links.insert(welcome.session.clone(), link);
-                if let Some(before) = before.filter(|before| *before != link) {
-                    self.fenced.entry(before).or_insert(truth.commits);
+                let commits = truth.commits;
+                let welcomed = Holder {
+                    link,
+                    number,
+                    commits,
+                };
+                let holder = self
+                    .holders
+                    .entry(welcome.session.clone())
+                    .or_insert(welcomed);
+                let (older, newer) = if number > holder.number {
+                    (std::mem::replace(holder, welcomed), welcomed)
+                } else {
+                    (welcomed, *holder)
+                };
+                if older.link != newer.link {
+                    self.fenced.entry(older.link).or_insert(newer.commits);
                 }
             }
             ServerMessage::Message(message) => {
@@ -44,13 +74,13 @@ impl Holders {
     }
 
     pub(crate) fn ended(&mut self, link: u64) {
-        self.links.retain(|_, holder| *holder != link);
+        self.holders.retain(|_, holder| holder.link != link);
         self.fenced.remove(&link);
     }
 
     /// The server's process has ended.
     pub(crate) fn all_ended(&mut self) {
-        self.links.clear();
+        self.holders.clear();
         self.fenced.clear();
     }
 }

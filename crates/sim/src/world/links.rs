@@ -85,7 +85,6 @@ impl World {
         let slow_bytes = self.rng.within(20, 200) as usize;
         let link = Link {
             client,
-
             number,
             user: actor.user,
             wire: Wire::new(id, self.bell.clone(), self.plan.window_bytes),
@@ -294,7 +293,8 @@ impl World {
                         let grants = crate::wire::lock(&self.grants);
                         self.readers
                             .heard(self.now, id, link.user, message, &grants);
-                        self.holders.heard(self.now, id, message, &truth);
+                        let names = (id, link.number);
+                        self.holders.heard(self.now, names, message, &truth);
                     }
                 }
                 self.send_down(id, latency, chunk);
