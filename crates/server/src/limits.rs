@@ -25,7 +25,7 @@ use crate::{
     sync::{Mutex, lock},
 };
 pub(crate) use address::AddressKey;
-use addresses::{Address, Addresses};
+use addresses::Addresses;
 use admission::Admission;
 pub use proxies::{Network, NetworkError};
 pub(crate) use proxies::{client_address, is_trusted};
@@ -52,7 +52,7 @@ struct Inner {
     addresses: Addresses,
     /// Open connections of each verified user.
     users: HashMap<Arc<str>, u32>,
-    /// Passes that are out.
+    /// Connections with a pass, those included whose session another has taken and that still close.
     open: usize,
     /// Those of them that are not welcomed yet.
     handshakes: usize,
@@ -81,12 +81,16 @@ struct Place {
     address: Option<AddressKey>,
     stage: Stage,
     welcomed: bool,
+    /// It counts among all that are open, which ends with the connection itself.
+    counted: bool,
 }
 
 #[derive(Debug)]
 enum Stage {
     /// It is not known yet who it is. With a refusal, it must prove that the limit is not its own.
     Pending(Option<Refusal>),
+    /// It could not: it holds a place among those that may try until it is gone.
+    Refused,
     Anonymous,
     Verified(Arc<str>),
     Released,
@@ -159,6 +163,7 @@ impl Limits {
                 address,
                 stage: Stage::Pending(deferred),
                 welcomed: false,
+                counted: true,
             }),
         })
     }
@@ -222,6 +227,7 @@ impl Limits {
                 address: None,
                 stage: Stage::Released,
                 welcomed: true,
+                counted: false,
             }),
         }
     }
@@ -282,7 +288,8 @@ impl Limits {
         };
         let (code, wait) = refusal.unwrap_or((Code::TooManyConnections, None));
         // So many more may try to prove themselves at once.
-        let hope = provable && hope && address.pending < connections_max.saturating_mul(2);
+        let proving = address.pending + address.leaving;
+        let hope = provable && hope && proving < connections_max.saturating_mul(2);
         address.refused += u64::from(!hope);
         let refusal = match wait {
             Some(wait) => Refusal {
@@ -352,11 +359,16 @@ impl Pass {
                 deferred.filter(|refusal| !(same_place && refusal.code == Code::TooManyConnections))
             }
         };
+        let mut inner = lock(&self.limits.inner);
         if let Some(refusal) = refusal {
-            self.limits.leave(&mut place, false);
+            place.stage = Stage::Refused;
+            if let Some(address) = place.address.and_then(|key| inner.addresses.get_mut(key)) {
+                address.refused += 1;
+                address.pending -= 1;
+                address.leaving += 1;
+            }
             return Err(refusal);
         }
-        let mut inner = lock(&self.limits.inner);
         if let Some(key) = place.address {
             let now = self.limits.clock.now();
             let address = inner.addresses.entry(key, config, now);
@@ -392,21 +404,21 @@ impl Pass {
         }
     }
 
-    /// Gives the place back; what never proved anything was a failed attempt.
+    /// Gives the place with its address and its user back; what never proved anything was a failed
+    /// attempt.
     pub(crate) fn release(&self) {
-        self.limits.leave(&mut lock(&self.place), true);
+        self.limits.leave(&mut lock(&self.place));
     }
 }
 
 impl Limits {
-    fn leave(&self, place: &mut Place, counts_as_attempt: bool) {
+    fn leave(&self, place: &mut Place) {
         let stage = std::mem::replace(&mut place.stage, Stage::Released);
         if matches!(stage, Stage::Released) {
             return;
         }
         let now = self.clock.now();
         let mut inner = lock(&self.inner);
-        inner.open -= 1;
         if !std::mem::replace(&mut place.welcomed, true) {
             inner.handshakes -= 1;
         }
@@ -422,7 +434,11 @@ impl Limits {
             return;
         };
         match stage {
-            Stage::Pending(_) => address.left(&self.config, counts_as_attempt, now),
+            Stage::Pending(_) => {
+                address.pending -= 1;
+                address.attempted(&self.config, now);
+            }
+            Stage::Refused => address.leaving -= 1,
             Stage::Anonymous => address.anonymous -= 1,
             Stage::Verified(_) => address.verified -= 1,
             Stage::Released => {}
@@ -430,21 +446,11 @@ impl Limits {
     }
 }
 
-impl Address {
-    /// A pending connection is gone.
-    fn left(&mut self, config: &Config, counts_as_attempt: bool, now: Time) {
-        self.pending -= 1;
-        if counts_as_attempt {
-            self.attempted(config, now);
-        } else {
-            self.refused += 1;
-        }
-    }
-}
-
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.release();
+        let place = &mut lock(&self.place);
+        self.limits.leave(place);
+        lock(&self.limits.inner).open -= usize::from(place.counted);
     }
 }
 

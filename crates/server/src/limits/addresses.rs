@@ -15,13 +15,15 @@ use crate::{bucket::Bucket, config::Config};
 const VERDICTS_PER_SECOND: u32 = 1;
 /// So many verdicts at once: an office behind one address.
 const VERDICTS_BURST: u32 = 10;
-/// A full map loses this part of what it could forget, so that the next ones need not look again.
+/// Where there are too many, this part of the bound is freed, so that the next ones need not look again.
 const FORGOTTEN_PART: usize = 8;
 
 /// The addresses that have something open, or had an attempt within the window.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     map: HashMap<AddressKey, Address>,
+    /// How many had something open when it was last looked for what may be forgotten.
+    open_at_look: usize,
 }
 
 /// One of them.
@@ -29,6 +31,8 @@ pub(super) struct Addresses {
 pub(super) struct Address {
     /// WebSocket connections of which it is not known yet who they are.
     pub(super) pending: u32,
+    /// Those that could not prove to be somebody else than the limit was for, until they are gone.
+    pub(super) leaving: u32,
     /// WebSocket connections without a verified user.
     pub(super) anonymous: u32,
     /// WebSocket connections of verified users.
@@ -43,10 +47,12 @@ pub(super) struct Address {
 }
 
 impl Addresses {
-    /// The address's counts, new or known. The map stays within `addresses_max`, except that what
-    /// is open is never forgotten: that is bounded by the connections.
+    /// The address's counts, new or known. Of those that have nothing open `addresses_max` are kept
+    /// (more only where so many have closed since it was last looked); what is open is never
+    /// forgotten, and is bounded by the connections.
     pub(super) fn entry(&mut self, key: AddressKey, config: &Config, now: Time) -> &mut Address {
-        if self.map.len() >= config.addresses_max && !self.map.contains_key(&key) {
+        let full = config.addresses_max.saturating_add(self.open_at_look);
+        if self.map.len() >= full && !self.map.contains_key(&key) {
             self.forget(config, now);
         }
         let address = self.map.entry(key).or_default();
@@ -79,11 +85,14 @@ impl Addresses {
     /// Forgets what has passed; where that makes no room, some addresses that have nothing open.
     fn forget(&mut self, config: &Config, now: Time) {
         self.expire(config, now);
-        let wanted = config.addresses_max - config.addresses_max / FORGOTTEN_PART;
-        let mut surplus = self
+        self.open_at_look = self
             .map
-            .len()
-            .saturating_sub(wanted.min(config.addresses_max - 1));
+            .values()
+            .filter(|address| address.is_open())
+            .count();
+        let wanted = config.addresses_max - config.addresses_max / FORGOTTEN_PART;
+        let idle = self.map.len() - self.open_at_look;
+        let mut surplus = idle.saturating_sub(wanted.min(config.addresses_max - 1));
         self.map.retain(|_, address| {
             let stays = surplus == 0 || address.is_open();
             surplus -= usize::from(!stays);
@@ -104,7 +113,7 @@ impl Address {
     }
 
     fn is_open(&self) -> bool {
-        self.open() + self.sockets > 0
+        self.open() + self.leaving + self.sockets > 0
     }
 
     fn expire(&mut self, config: &Config, now: Time) {
@@ -197,9 +206,32 @@ mod tests {
             addresses
                 .entry(key(n), &config, now)
                 .attempted(&config, now);
-            assert!(addresses.map.len() <= config.addresses_max);
+            assert!(addresses.map.len() <= config.addresses_max + 1);
         }
         assert_eq!(addresses.get_mut(key(0)).map(|a| a.anonymous), Some(1));
+    }
+
+    #[test]
+    fn many_open_addresses_neither_cost_the_others_their_window_nor_a_look_for_each_new_one() {
+        let (config, now) = (config(), Time::from_millis(5));
+        let mut addresses = Addresses::default();
+        for n in 0..10_000 {
+            addresses.entry(key(n), &config, now).anonymous = 1;
+        }
+        addresses
+            .entry(key(10_000), &config, now)
+            .attempted(&config, now);
+        let mut looks = 0;
+        for n in 10_001..20_000 {
+            let before = addresses.open_at_look;
+            addresses.entry(key(n), &config, now).anonymous = 1;
+            looks += u32::from(addresses.open_at_look != before);
+        }
+        assert_eq!(
+            addresses.get_mut(key(10_000)).map(|a| a.attempts()),
+            Some(1)
+        );
+        assert!(looks <= 10_000 / 8, "looked {looks} times");
     }
 
     #[test]

@@ -112,6 +112,43 @@ fn a_takeover_takes_the_place_of_the_old_connection() {
 }
 
 #[test]
+fn who_is_refused_holds_its_place_until_it_is_gone() {
+    let limits = limits(Config {
+        connections_per_ip_max: 1,
+        ..small()
+    });
+    let guest = limits.enter(ip(1), true).unwrap();
+    guest.settle(None, None).unwrap();
+    let refused: Vec<_> = (0..2)
+        .map(|_| {
+            let pass = limits.enter(ip(1), true).expect("it may prove itself");
+            pass.settle(None, None).expect_err("it proved nothing");
+            pass
+        })
+        .collect();
+    assert_eq!(code(limits.enter(ip(1), true)), Code::TooManyConnections);
+    assert_eq!(lock(&limits.inner).handshakes, 3);
+    drop(refused);
+    assert_eq!(lock(&limits.inner).handshakes, 1);
+    limits.enter(ip(1), true).expect("it may prove itself");
+}
+
+#[test]
+fn a_connection_that_was_replaced_counts_in_all_until_it_is_gone() {
+    let limits = limits(Config {
+        connections_max: 2,
+        ..small()
+    });
+    let old = limits.enter(ip(1), true).unwrap();
+    old.settle(Some(&user("a")), None).unwrap();
+    let new = limits.enter(ip(1), true).unwrap();
+    new.settle(Some(&user("a")), Some(&old)).unwrap();
+    assert_eq!(code(limits.enter(ip(1), true)), Code::Overloaded);
+    drop(old);
+    limits.enter(ip(1), true).expect("there is room again");
+}
+
+#[test]
 fn only_unverified_and_failed_attempts_count() {
     let limits = limits(Config {
         rate_limit_attempts_max: 3,
