@@ -73,6 +73,8 @@ struct Inner {
     identity: Option<Arc<Identity>>,
     /// The session that it holds.
     session: Option<SessionKey>,
+    /// Whose session that was, while something runs that was accepted from it.
+    before: Option<Arc<Link>>,
     /// Which program the client says that it is.
     client: Option<Arc<ClientInfo>>,
     /// What it was refused; most connections never have any.
@@ -181,6 +183,7 @@ impl Link {
                 heart: Heartbeat::new(now),
                 identity: None,
                 session: None,
+                before: None,
                 client: None,
                 errors: None,
                 expiry: None,
@@ -257,14 +260,28 @@ impl Link {
         Some(Work(self.clone()))
     }
 
-    /// Waits until nothing that it has accepted runs.
-    pub(crate) async fn finish_work(&self) {
-        let _last = self.work.acquire().await;
+    /// Waits until nothing runs that it or those before it in its session have accepted, and lets
+    /// nothing more begin.
+    pub(crate) async fn fence(self: &Arc<Self>) {
+        let mut link = self.clone();
+        loop {
+            if let Ok(last) = link.work.acquire().await {
+                link.work.close();
+                drop(last);
+            }
+            let Some(before) = lock(&link.inner).before.clone() else {
+                return;
+            };
+            link = before;
+        }
     }
 
-    /// Lets nothing more begin.
-    pub(crate) fn fence(&self) {
-        self.work.close();
+    /// Takes the session over from a link, which it fences. Who takes it over from this one
+    /// meanwhile waits for both.
+    pub(crate) async fn take_over_from(&self, before: Arc<Self>) {
+        lock(&self.inner).before = Some(before.clone());
+        before.fence().await;
+        lock(&self.inner).before = None;
     }
 
     /// Delivers what the tail has for this link; true if its task must be woken.
@@ -404,10 +421,18 @@ impl Link {
             inner.outbox.push(answer);
             inner.flush(&self.socket, now);
         }
+        let mut live = Vec::new();
         for (channel, cursor) in begun {
             inner.subscriptions.begin(&**channel.name(), cursor);
+            if !cursor.is_catching_up() {
+                live.push(channel);
+            }
         }
         drop(inner);
+        // What was published since it joined and is in no log.
+        for channel in live {
+            channel.with_tail(|tail| self.deliver(&channel, tail, now));
+        }
         self.wake();
     }
 

@@ -3,8 +3,8 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use bowline::{
-    AccessControl, Code, Config, Credentials, Data, Identity, Incoming, Operation, Payload,
-    Rejection, Reply, Role, Server,
+    AccessControl, Code, Config, Credentials, Data, Identity, Incoming, MessageHandler, Operation,
+    Payload, Rejection, Reply, Role, Server,
 };
 use bowline_engine::{Append, BoxFuture, Effect, Engine, EngineConfig, Memory};
 use bowline_ws::{MessageKind, encode_message};
@@ -66,6 +66,19 @@ fn entry(channel: &str, data: String) -> Append {
 }
 
 /// Every behaviour here takes milliseconds.
+/// An application that counts its calls, and answers each once the gate lets it.
+fn held(calls: &Arc<watch::Sender<u32>>, gate: &Arc<Semaphore>) -> impl MessageHandler {
+    let (calls, gate) = (calls.clone(), gate.clone());
+    move |_: Incoming| {
+        calls.send_modify(|calls| *calls += 1);
+        let gate = gate.clone();
+        async move {
+            let _permit = gate.acquire().await;
+            Ok(Reply::Empty)
+        }
+    }
+}
+
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(4), future)
         .await
@@ -211,16 +224,7 @@ async fn a_plain_client_that_answers_pings_is_alive_while_the_application_works(
 async fn a_send_is_handed_over_once_although_its_link_is_replaced() {
     let calls = Arc::new(watch::Sender::new(0));
     let gate = Arc::new(Semaphore::new(0));
-    let (counted, gated) = (calls.clone(), gate.clone());
-    let application = move |_: Incoming| {
-        counted.send_modify(|calls| *calls += 1);
-        let gate = gated.clone();
-        async move {
-            let _permit = gate.acquire().await;
-            Ok(Reply::Empty)
-        }
-    };
-    let (_server, address) = start(Server::builder().on_message(application)).await;
+    let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
     let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
     let send = json!({"type": "send", "seq": 1, "data": 1});
     old.send(&send).await;
@@ -243,6 +247,172 @@ async fn a_send_is_handed_over_once_although_its_link_is_replaced() {
         *calls.borrow(),
         1,
         "the application saw the same send again without a crash"
+    );
+}
+
+#[tokio::test]
+async fn a_send_is_handed_over_once_although_its_link_is_replaced_twice() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let (mut first, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    first.send(&send).await;
+    let mut seen = calls.subscribe();
+    soon("the first call", seen.wait_for(|calls| *calls == 1))
+        .await
+        .expect("it counts");
+    let mut later = Vec::new();
+    for link in [2, 3] {
+        let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+        let mut greeting = hello("s", link, json!({}));
+        (greeting["first"], greeting["next"]) = (json!(1), json!(2));
+        client.send(&greeting).await;
+        let replaced = later.last_mut().unwrap_or(&mut first);
+        assert_eq!(soon("4409", replaced.closed()).await.0, 4409);
+        later.push(client);
+    }
+    // Another session comes and goes in the time that the last link has to be welcomed too early.
+    drop(Client::bowline(&address, hello("t", 1, json!({}))).await);
+    gate.add_permits(10);
+    let mut last = later.pop().expect("two");
+    let welcome = soon("welcome", last.next()).await;
+    assert_eq!(welcome["acked"], 1, "the number is final: {welcome}");
+    assert_eq!(*calls.borrow(), 1);
+    drop((first, later, last));
+    soon("all are gone", async {
+        while server.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_ends_while_it_takes_a_session_over_gives_it_back() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let config = Config {
+        connection_timeout: Duration::from_millis(300),
+        access_timeout: Duration::from_millis(300),
+        ..Config::default()
+    };
+    let builder = Server::builder().config(config);
+    let (_server, address) = start(builder.on_message(held(&calls, &gate))).await;
+    let (mut first, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    first
+        .send(&json!({"type": "send", "seq": 1, "data": 1}))
+        .await;
+    let mut seen = calls.subscribe();
+    soon("the first call", seen.wait_for(|calls| *calls == 1))
+        .await
+        .expect("it counts");
+    let mut late = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    late.send(&hello("s", 9, json!({}))).await;
+    assert_eq!(soon("4408", late.closed()).await.0, 4408);
+    drop((first, late));
+    gate.add_permits(10);
+    // A lower number is refused only as long as somebody holds the session.
+    soon("the session is free", async {
+        loop {
+            let mut next = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+            next.send(&hello("s", 2, json!({}))).await;
+            if let Ok(welcome) = next.frame().await {
+                assert!(welcome.contains(r#""acked":1"#), "{welcome}");
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_before_hello_make_no_queue_without_bound() {
+    const FAR_TOO_MANY: usize = 64 << 20;
+    let config = Config {
+        connection_timeout: Duration::from_secs(2),
+        access_timeout: Duration::from_secs(2),
+        ..Config::default()
+    };
+    let (_server, address) = start(Server::builder().config(config)).await;
+    let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    // As many as are answered of one read, each read: small segments.
+    let ping = [0x89, 0xfd, 1, 2, 3, 4];
+    let mut pings = Vec::new();
+    for _ in 0..16 {
+        pings.extend_from_slice(&ping);
+        pings.extend_from_slice(&[0; 125]);
+    }
+    let mut written = 0;
+    // Nothing is read: it ends as the handshake's time does.
+    while written < FAR_TOO_MANY {
+        match client.socket.write(&pings[..]).await {
+            Ok(count) if count == pings.len() => written += count,
+            Ok(_) | Err(_) => break,
+        }
+    }
+    assert!(
+        written < FAR_TOO_MANY,
+        "{written} bytes of pings were taken"
+    );
+}
+
+/// Says when authorization for `slow` is asked for, and lets it wait.
+#[derive(Clone)]
+struct Slow(Arc<watch::Sender<bool>>, Arc<Semaphore>);
+
+impl AccessControl for Slow {
+    fn authenticate<'a>(&'a self, _: Credentials<'a>) -> BoxFuture<'a, Result<Identity, Code>> {
+        Box::pin(ready(Ok(Identity::anonymous())))
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        _: &'a Identity,
+        _: Operation,
+        channel: &'a str,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            if channel == "slow" {
+                self.0.send_replace(true);
+                let _permit = self.1.acquire().await;
+            }
+            true
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_while_a_subscription_begins_follows_at_once_without_history_too() {
+    let engine = EngineConfig {
+        policies: vec![bowline_engine::ChannelPolicy {
+            pattern: "live".to_owned(),
+            history: None,
+        }],
+        ..EngineConfig::default()
+    };
+    let engine = Arc::new(Memory::open(engine).expect("it opens"));
+    let slow = Slow(
+        Arc::new(watch::Sender::new(false)),
+        Arc::new(Semaphore::new(0)),
+    );
+    let builder = Server::builder().engine(engine).access(slow.clone());
+    let (server, address) = start(builder).await;
+    let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    let greeting = hello("s", 1, json!({"live": null, "slow": null}));
+    client.send(&greeting).await;
+    let mut asked = slow.0.subscribe();
+    soon("the second channel", asked.wait_for(|asked| *asked))
+        .await
+        .expect("it is asked");
+    let data = Data::Json("1".into());
+    server.publish("live", data).await.expect("it is stored");
+    slow.1.add_permits(1);
+    assert_eq!(soon("welcome", client.next()).await["type"], "welcome");
+    let message = soon("the message", client.next()).await;
+    assert_eq!(
+        (&message["type"], &message["data"]),
+        (&json!("message"), &json!(1))
     );
 }
 

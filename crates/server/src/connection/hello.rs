@@ -151,21 +151,22 @@ async fn open_session(
     }
     let key = session_key(identity.user.as_deref(), session);
     let claim = lock(&node.sessions).claim(key, hello.link, link.id);
-    let taken_over = match claim {
-        Claim::Refused => return Err(End::code(Code::Replaced)),
-        Claim::Free => false,
-        Claim::TakesOver(old) => {
-            if let Some(old) = node.link(old) {
-                old.end(Ending::Replaced);
-                // What it has accepted is finished first, and nothing more begins: R is final.
-                old.finish_work().await;
-                old.fence();
-            }
-            count(&node.counters.takeovers, 1);
-            true
-        }
-    };
+    if claim == Claim::Refused {
+        return Err(End::code(Code::Replaced));
+    }
+    // Before anything is waited for: whatever ends this connection then gives the claim back.
     link.hold(key);
+    let taken_over = if let Claim::TakesOver(old) = claim {
+        if let Some(old) = node.link(old) {
+            old.end(Ending::Replaced);
+            // What it has accepted is finished first, and nothing more begins: R is final.
+            link.take_over_from(old).await;
+        }
+        count(&node.counters.takeovers, 1);
+        true
+    } else {
+        false
+    };
     let record = node
         .engine
         .session(key)

@@ -128,7 +128,7 @@ impl Reading {
         }
         super::closing::run(&self.node, &self.link, &mut self.decoder, end).await;
         // The session is held until what was accepted is finished, so that its next link sees it.
-        self.link.finish_work().await;
+        self.link.fence().await;
     }
 
     fn end(&self, end: End) -> End {
@@ -204,6 +204,9 @@ impl Reading {
             if place.is_none() && buffered > frame_limits(&node).message_bytes_max {
                 place = Some(large()?);
             }
+            // Pongs are owed to whoever has not said hello as well.
+            let room = poll_fn(|cx| self.link.poll_room(cx, node.clock)).await;
+            room.map_err(|_| End::Broken)?;
             poll_fn(|cx| self.poll_read(cx)).await?;
         }
         let first = self.arrived.remove(0);

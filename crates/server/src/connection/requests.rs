@@ -63,6 +63,8 @@ pub(super) async fn take(
         ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
         ClientMessage::Bye => {
             if let Some(key) = desk.link.session() {
+                // What still runs would write its number into a record of its own.
+                desk.link.fence().await;
                 let _ = node.engine.end_session(key).await;
             }
             return Err(End::Close(CloseFrame::new(CloseCode::NORMAL, "")));
