@@ -47,7 +47,7 @@ use tokio::{
 use crate::{
     config::Config,
     http::{ApiError, Unread, tally},
-    limits::{client_address, is_trusted},
+    limits::{SocketPass, client_address, is_trusted},
     node::Node,
     sync::{Mutex, lock},
     tls::Tls,
@@ -112,7 +112,7 @@ impl Acceptor {
         let deadline = Instant::now() + self.node.config.connection_timeout;
         let Ok(place) = self.sockets.clone().try_acquire_owned() else {
             tracing::debug!(%peer, "too many sockets speak HTTP");
-            self.answer_plainly(socket, &NO_ROOM);
+            self.turn_away(socket);
             return;
         };
         let this = self.clone();
@@ -132,21 +132,49 @@ impl Acceptor {
         self.sockets.available_permits() == self.node.config.http_connections_max
     }
 
-    async fn serve(&self, mut socket: TcpStream, mut peer: SocketAddr, deadline: Instant) {
+    async fn serve(&self, socket: TcpStream, peer: SocketAddr, deadline: Instant) {
+        let mut closing = self.closing.subscribe();
+        let arrived = tokio::select! {
+            biased;
+            // A request that has come is answered.
+            arrived = self.arrive(socket, peer, deadline) => arrived,
+            // Who has asked nothing yet goes with the server.
+            () = async { drop(closing.wait_for(|closing| *closing).await) } => return,
+        };
+        let Some((stream, peer, _place)) = arrived else {
+            return;
+        };
+        match enter_directly(&self.node, stream, peer, deadline) {
+            Entrance::Entered => {}
+            // On the heap, so that nothing of it is memory in a handshake that never comes so far.
+            Entrance::Http(stream, first) => {
+                Box::pin(self.speak(stream, peer, deadline, first)).await;
+            }
+        }
+    }
+
+    /// The stream with the head of its first request, from whom it comes, and its place; none where
+    /// no request comes.
+    async fn arrive(
+        &self,
+        mut socket: TcpStream,
+        mut peer: SocketAddr,
+        deadline: Instant,
+    ) -> Option<(Stream, SocketAddr, SocketPass)> {
         let config = &self.node.config;
         if config.proxy_protocol && is_trusted(&config.trusted_proxies, peer.ip()) {
             match timeout_at(deadline, proxy_header::read(&mut socket)).await {
                 Ok(Ok(source)) => peer = source.unwrap_or(peer),
                 _ => {
                     tracing::debug!(%peer, "a trusted proxy sent no PROXY header of version 2");
-                    return;
+                    return None;
                 }
             }
         }
-        let Some(_place) = self.node.limits.socket(peer.ip()) else {
+        let Some(place) = self.node.limits.socket(peer.ip()) else {
             tracing::debug!(%peer, "too many sockets of one address speak HTTP");
-            self.answer_plainly(socket, &NO_ROOM);
-            return;
+            self.turn_away(socket);
+            return None;
         };
         let transport = match &self.tls {
             None => Transport::Tcp(socket),
@@ -157,29 +185,17 @@ impl Acceptor {
                     if let secure::Failure::Plaintext(socket) = failure {
                         self.answer_plainly(socket, &secure::PLAINTEXT);
                     }
-                    return;
+                    return None;
                 }
             },
         };
-        let mut closing = self.closing.subscribe();
         let mut stream = Stream::new(transport, config.send_timeout);
-        let head = tokio::select! {
-            biased;
-            // A request that has come is answered.
-            head = timeout_at(deadline, stream.read_head(config.header_bytes_max)) => head,
-            // Who has asked nothing yet goes with the server.
-            () = async { drop(closing.wait_for(|closing| *closing).await) } => return,
+        let Ok(Ok(())) = timeout_at(deadline, stream.read_head(config.header_bytes_max)).await
+        else {
+            tracing::debug!(%peer, "a socket ends without a request");
+            return None;
         };
-        match head {
-            Ok(Ok(())) => match enter_directly(&self.node, stream, peer, deadline) {
-                Entrance::Entered => {}
-                // On the heap, so that nothing of it is memory in a handshake that never comes so far.
-                Entrance::Http(stream, first) => {
-                    Box::pin(self.speak(stream, peer, deadline, first)).await;
-                }
-            },
-            _ => tracing::debug!(%peer, "a socket ends without a request"),
-        }
+        Some((stream, peer, place))
     }
 
     /// Answers requests until the peer, or the server, ends it; the first with this answer if there is
@@ -246,6 +262,13 @@ impl Acceptor {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "an HTTP connection ends");
+        }
+    }
+
+    /// Says that there is no room, where that can be said: under TLS it would take a handshake.
+    fn turn_away(&self, socket: TcpStream) {
+        if self.tls.is_none() {
+            self.answer_plainly(socket, &NO_ROOM);
         }
     }
 

@@ -77,7 +77,8 @@ pub struct Config {
     /// browsers can't see.
     pub refusals_max: usize,
     /// Sockets that speak HTTP at once, those included that have not sent a request yet (default
-    /// 4,096); up to `header_bytes_max` and a few KB each. Further ones are answered 503.
+    /// 4,096); up to `header_bytes_max` and a few KB each. Further ones are answered 503,
+    /// or closed where an answer would take a TLS handshake.
     pub http_connections_max: usize,
     /// Headers of a request (default 128); more are answered 431.
     pub headers_max: usize,

@@ -17,7 +17,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, Request, State, rejection::PathRejection},
     handler::Handler,
     http::{HeaderValue, Response, StatusCode, Version, header},
     response::IntoResponse,
@@ -169,10 +169,13 @@ pub(crate) async fn general(
 )]
 pub(crate) async fn session(
     State(node): State<Arc<Node>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     Query(params): Params,
     request: Request,
 ) -> Response<Body> {
+    let Ok(Path(id)) = id else {
+        return ApiError::from(Code::BadChannel).into_response();
+    };
     let channels = vec![Arc::from(format!("session:{id}"))];
     upgrade(node, params.get("token"), channels, request).await
 }
@@ -202,7 +205,11 @@ async fn upgrade(
         is_http_1_1: parts.version == Version::HTTP_11,
         headers: &headers,
     };
-    let token = head.bearer().or(token.map(String::as_str));
+    let bearer = match head.bearer() {
+        Ok(bearer) => bearer,
+        Err(code) => return ApiError::from(code).into_response(),
+    };
+    let token = bearer.or(token.map(String::as_str));
     let plain = PlainRequest {
         token: token.map(ToOwned::to_owned),
         channels,
@@ -297,16 +304,11 @@ fn is_provable(mode: Mode, plain: &PlainRequest) -> bool {
 /// `peer`, where that is known.
 fn begin(
     node: Arc<Node>,
-    mut entry: Entry,
+    entry: Entry,
     peer: Option<SocketAddr>,
     socket: impl Future<Output = Option<(Transport, Vec<u8>)>> + Send + 'static,
 ) {
-    let permit = entry.permit.take();
-    let opening = async move {
-        let opened = run(node, entry, peer, socket).await;
-        drop(permit);
-        opened
-    };
+    let opening = run(node, entry, peer, socket);
     tokio::spawn(connection::serve(Box::pin(opening)));
 }
 
@@ -376,12 +378,17 @@ async fn run(
         // An embedding program may not tell addresses; the socket knows its own.
         None => tcp.peer_addr().ok()?,
     };
+    let mut permit = entry.permit;
     let outcome = match (entry.outcome, ip) {
         (Ok(pass), None) => pass
             .locate(peer.ip(), is_provable(entry.mode, &entry.plain))
             .map(|()| pass),
         (outcome, _) => outcome,
     };
+    if outcome.is_err() && permit.is_none() {
+        // Refused as late as that: beyond the budget the socket just ends.
+        permit = Some(node.refusals.clone().try_acquire_owned().ok()?);
+    }
     let arrival = Arrival {
         mode: entry.mode,
         extensions: entry.extensions,
@@ -397,7 +404,9 @@ async fn run(
         },
         received,
     };
-    attend(node, arrival, outcome).await
+    let opened = attend(node, arrival, outcome).await;
+    drop(permit);
+    opened
 }
 
 /// Opens a connection from right behind its upgrade on, or says why it is refused; a panic ends

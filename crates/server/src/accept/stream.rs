@@ -57,16 +57,22 @@ impl Stream {
     /// The socket's own; that it ends is one.
     pub(crate) async fn read_head(&mut self, bytes_max: usize) -> io::Result<()> {
         self.head.reserve_exact(HEAD_BYTES);
+        // Behind the empty lines that may come first (RFC 9112, 2.2).
+        let mut begin = 0;
         loop {
             let seen = self.head.len();
             if self.transport.read_buf(&mut self.head).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            let is_empty_line = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            while self.head.get(begin).is_some_and(is_empty_line) {
+                begin += 1;
+            }
             // The end may have begun in what was seen before.
-            let new = &self.head[seen.saturating_sub(2)..];
+            let new = &self.head[seen.saturating_sub(2).max(begin)..];
             let ends = new.windows(2).any(|two| two == b"\n\n")
                 || new.windows(3).any(|three| three == b"\n\r\n");
-            let begins = self.head.first().copied().is_some_and(may_begin);
+            let begins = self.head.get(begin).copied().is_none_or(may_begin);
             if ends || !begins || self.head.len() > bytes_max {
                 return Ok(());
             }
@@ -103,10 +109,10 @@ impl Stream {
     }
 }
 
-/// Whether a request may begin so: with a method, or with an empty line before it.
+/// Whether a request's method may begin so.
 const fn may_begin(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'\r' | b'\n' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 impl AsyncRead for Stream {
@@ -158,7 +164,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(context)
+        // TLS has a last word of its own.
+        let outcome = Pin::new(&mut self.transport).poll_shutdown(context);
+        self.watch(outcome, context)
     }
 }
 
@@ -217,5 +225,35 @@ impl AsyncWrite for Transport {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    async fn heads(bytes: &[u8]) -> io::Result<usize> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        client.write_all(bytes).await?;
+        client.shutdown().await?;
+        let (socket, _) = listener.accept().await?;
+        let mut stream = Stream::new(Transport::Tcp(socket), Duration::from_secs(5));
+        stream.read_head(1_024).await?;
+        Ok(stream.head().len())
+    }
+
+    #[tokio::test]
+    async fn empty_lines_before_a_request_are_no_head_of_one() {
+        let whole = b"\r\n\n\r\nGET / HTTP/1.1\r\n\r\n";
+        assert_eq!(heads(whole).await.ok(), Some(whole.len()));
+        for half in [&b"\r\n\r\n"[..], b"\r\n\r\nGET / HT", b"\n\n\n"] {
+            let ended = heads(half).await.map_err(|error| error.kind());
+            assert_eq!(ended, Err(io::ErrorKind::UnexpectedEof), "{half:?}");
+        }
+        let no_method = b"\r\n\x16\x03";
+        assert_eq!(heads(no_method).await.ok(), Some(no_method.len()));
     }
 }

@@ -128,10 +128,10 @@ async fn read(
 
 fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let text = |name: HeaderName| {
-        let value = headers.get(name).map(HeaderValue::to_str);
-        value
-            .transpose()
-            .map_err(|_| ApiError::from(Code::Unauthorized))
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().map(HeaderValue::to_str).transpose();
+        let value = value.ok().filter(|_| values.next().is_none());
+        value.ok_or_else(|| ApiError::from(Code::Unauthorized))
     };
     let key = text(HeaderName::from_static("x-api-key"))?;
     let Some(authorization) = text(header::AUTHORIZATION)? else {

@@ -66,11 +66,12 @@ pub(crate) fn enter_directly(
         && !is_trusted(&config.trusted_proxies, peer.ip())
         // Which answers fewer peers than this.
         && !config.dev;
-    if !is_direct {
+    let bearer = head.bearer();
+    let Some(bearer) = bearer.ok().filter(|_| is_direct) else {
         return Entrance::Http(stream, None);
-    }
+    };
     let plain = PlainRequest {
-        token: head.bearer().map(ToOwned::to_owned),
+        token: bearer.map(ToOwned::to_owned),
         channels: Vec::new(),
         deadline,
     };

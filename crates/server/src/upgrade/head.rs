@@ -4,6 +4,8 @@
 
 use axum::http::{HeaderName, header};
 
+use bowline_proto::Code;
+
 use crate::accept::{only_text, text};
 
 /// The head of a request.
@@ -16,7 +18,7 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    pub(super) fn values(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    fn values(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
         let named = self
             .headers
             .iter()
@@ -42,15 +44,29 @@ impl<'a> Head<'a> {
     }
 
     /// The token of an `Authorization` header, for clients in plain mode.
-    pub(super) fn bearer(self) -> Option<&'a str> {
-        bearer(self.values(&header::AUTHORIZATION).next()?)
+    ///
+    /// # Errors
+    /// See [`bearer`].
+    pub(super) fn bearer(self) -> Result<Option<&'a str>, Code> {
+        bearer(self.values(&header::AUTHORIZATION))
     }
 }
 
-/// The token in the value of an `Authorization` header.
-pub(super) fn bearer(authorization: &[u8]) -> Option<&str> {
-    let (scheme, token) = text(authorization)?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+/// The token in an `Authorization` header.
+///
+/// # Errors
+/// `unauthorized` where there are several, or one that is no text: it is refused, never ignored.
+pub(super) fn bearer<'a>(
+    mut values: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<&'a str>, Code> {
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let value = text(value).filter(|_| values.next().is_none());
+    let (scheme, token) = value
+        .ok_or(Code::Unauthorized)?
+        .split_once([' ', '\t'])
+        .unwrap_or_default();
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    Ok(is_bearer.then_some(token.trim()))
 }

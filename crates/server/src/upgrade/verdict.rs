@@ -92,8 +92,8 @@ async fn judge(
     }
     // Without a token nothing is judged: in bowline.v1 it comes with hello only.
     let mut verified = false;
-    let authorization = parts.headers.get(header::AUTHORIZATION);
-    let bearer = authorization.and_then(|value| bearer(value.as_bytes()));
+    let authorization = parts.headers.get_all(header::AUTHORIZATION);
+    let bearer = bearer(authorization.iter().map(HeaderValue::as_bytes)).map_err(Refusal::now)?;
     if let Some(token) = bearer.or(token) {
         let credentials = Credentials {
             token: Some(token),

@@ -232,6 +232,32 @@ async fn the_verdict_says_what_would_become_of_an_upgrade() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_repeated_or_unreadable_is_nobody_s() {
+    let world = World::with(Server::builder().config(strict()).access(Names)).await;
+    for headers in [
+        &["Authorization: Bearer ana", "Authorization: Bearer bob"][..],
+        &["Authorization: Bearer an\u{e4}"],
+        &["Authorization: Bearer\tbad"],
+    ] {
+        let header = world.get("/ws", headers).await;
+        assert_eq!(header.code(), (401, "unauthorized".to_owned()));
+    }
+    let unreadable = world.get("/ws/session/%FF", &[]).await;
+    assert_eq!(unreadable.code(), (400, "bad_channel".to_owned()));
+    let two = [
+        ("Authorization", "Bearer ana"),
+        ("Authorization", "Bearer bob"),
+    ];
+    let refused = world.dial_with(HERE, "/ws", &[], &two).await;
+    let refused = refused.err().expect("401");
+    assert_eq!(refused.code(), (401, "unauthorized".to_owned()));
+    let two = two.map(|(name, value)| format!("{name}: {value}"));
+    let two = two.each_ref().map(String::as_str);
+    let refused = world.get("/api/channels/news/history", &two).await;
+    assert_eq!(refused.code(), (401, "unauthorized".to_owned()));
+}
+
+#[tokio::test]
 async fn the_verdict_has_a_bucket_of_its_own_and_its_preflight_is_cached() {
     let world = World::start(strict()).await;
     let mut limited = None;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use bowline::Config;
+use bowline::{Config, Server, Tls};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
     time::{Instant, timeout},
 };
 
-use super::client::{DEADLINE, World, hello};
+use super::client::{CHAIN, DEADLINE, KEY, World, hello, shake_hands};
 
 fn hasty() -> Config {
     Config {
@@ -46,7 +47,7 @@ async fn a_handshake_that_is_slow_is_cut_and_counts_from_the_accept() {
     let begun = Instant::now();
     let socket = world.socket().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut stream = super::client::shake_hands(socket).await;
+    let mut stream = shake_hands(socket).await;
     let mut sink = Vec::new();
     let _ = timeout(DEADLINE, stream.read_to_end(&mut sink))
         .await
@@ -76,6 +77,50 @@ async fn http_without_tls_is_told_so() {
         assert_eq!(body["retry"], false);
         assert!(body["message"].as_str().expect("words").contains("wss://"));
     }
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_nothing_is_said_unencrypted() {
+    let world = World::start(Config {
+        http_connections_max: 1,
+        ..Config::default()
+    })
+    .await;
+    let _first = world.secure().await;
+    let mut second = world.socket().await;
+    let mut answer = Vec::new();
+    let read = timeout(DEADLINE, second.read_to_end(&mut answer)).await;
+    let _ = read.expect("an end in time");
+    assert_eq!(answer, b"");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_does_not_wait_for_who_has_said_nothing() {
+    let long = DEADLINE * 10;
+    let tls = Tls::from_pem(CHAIN, KEY).expect("they go together");
+    let config = Config {
+        connection_timeout: long,
+        shutdown_timeout: long,
+        ..Config::default()
+    };
+    let server = Server::builder().config(config).tls(tls).build();
+    let server = server.expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving =
+        tokio::spawn(async move { server.serve(listener, async { drop(stopped.await) }).await });
+    let mut silent = TcpStream::connect(address).await.expect("it listens");
+    // Accepted for sure once a later one has been answered.
+    let later = TcpStream::connect(address).await.expect("it listens");
+    drop(shake_hands(later).await);
+    stop.send(()).expect("it runs");
+    let mut rest = Vec::new();
+    let _ = timeout(DEADLINE, silent.read_to_end(&mut rest))
+        .await
+        .expect("it is let go");
+    let served = timeout(DEADLINE, serving).await.expect("it ends in time");
+    served.expect("no panic").expect("it ends in order");
 }
 
 #[tokio::test]
