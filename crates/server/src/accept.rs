@@ -51,7 +51,7 @@ use crate::{
     node::Node,
     sync::{Mutex, lock},
     tls::Tls,
-    upgrade::{Entrance, enter_directly},
+    upgrade::{FirstRequest, enter_directly},
 };
 pub(crate) use stream::{Stream, Transport};
 
@@ -145,9 +145,9 @@ impl Acceptor {
             return;
         };
         match enter_directly(&self.node, stream, peer, deadline) {
-            Entrance::Entered => {}
+            FirstRequest::Entered => {}
             // On the heap, so that nothing of it is memory in a handshake that never comes so far.
-            Entrance::Http(stream, first) => {
+            FirstRequest::ForHttp(stream, first) => {
                 Box::pin(self.speak(stream, peer, deadline, first)).await;
             }
         }

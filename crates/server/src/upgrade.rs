@@ -19,7 +19,7 @@ use axum::{
     body::Body,
     extract::{Path, Query, Request, State, rejection::PathRejection},
     handler::Handler,
-    http::{HeaderValue, Response, StatusCode, Version, header},
+    http::{HeaderName, HeaderValue, Response, StatusCode, Version, header},
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
@@ -45,7 +45,7 @@ use crate::{
     node::Node,
     socket::Socket,
 };
-pub(crate) use direct::{Entrance, enter_directly};
+pub(crate) use direct::{FirstRequest, enter_directly};
 use head::Head;
 
 type Params = Query<HashMap<String, String>>;
@@ -315,20 +315,11 @@ fn begin(
 fn answer(accepted: &Accepted<'_>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let key = HeaderValue::from_bytes(&accepted.accept).expect("base64 is visible ASCII");
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
-    if accepted.protocol.is_some() {
-        headers.insert(
-            header::SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(SUBPROTOCOL),
-        );
-    }
-    if let Some(extensions) = accepted.extensions_header() {
-        let value = HeaderValue::from_str(&extensions).expect("names and numbers are ASCII");
-        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
+    for (name, value) in accepted.headers() {
+        let value = HeaderValue::from_bytes(&value).expect("they are visible ASCII");
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), value);
     }
     response
 }

@@ -26,12 +26,12 @@ use crate::{
 /// Clients send a dozen; a request with more goes the other way.
 const HEADERS_MAX: usize = 32;
 
-/// Where the first request of a socket goes.
-pub(crate) enum Entrance {
+/// What became of the first request of a socket.
+pub(crate) enum FirstRequest {
     /// The connection has begun, in a task of its own.
     Entered,
-    /// To HTTP, with the answer where the request is judged already.
-    Http(Stream, Option<Box<Response<Body>>>),
+    /// HTTP serves it, with the answer where the request is judged already.
+    ForHttp(Stream, Option<Box<Response<Body>>>),
 }
 
 /// Begins the connection that the head of the first request asks for, if it is whole, valid and asks
@@ -41,11 +41,11 @@ pub(crate) fn enter_directly(
     stream: Stream,
     peer: SocketAddr,
     deadline: Instant,
-) -> Entrance {
+) -> FirstRequest {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(Status::Complete(head_bytes)) = request.parse(stream.head()) else {
-        return Entrance::Http(stream, None);
+        return FirstRequest::ForHttp(stream, None);
     };
     let headers: Vec<(&str, &[u8])> = request
         .headers
@@ -68,7 +68,7 @@ pub(crate) fn enter_directly(
         && !config.dev;
     let bearer = head.bearer();
     let Some(bearer) = bearer.ok().filter(|_| is_direct) else {
-        return Entrance::Http(stream, None);
+        return FirstRequest::ForHttp(stream, None);
     };
     let plain = PlainRequest {
         token: bearer.map(ToOwned::to_owned),
@@ -77,7 +77,7 @@ pub(crate) fn enter_directly(
     };
     let (accepted, entry) = match enter(node, &head, Some(peer.ip().to_canonical()), plain) {
         Ok(entered) => entered,
-        Err(refused) => return Entrance::Http(stream, Some(refused)),
+        Err(refused) => return FirstRequest::ForHttp(stream, Some(refused)),
     };
     let answer = accepted.encode();
     let (mut transport, mut received) = stream.into_parts();
@@ -91,5 +91,5 @@ pub(crate) fn enter_directly(
         Some((transport, received))
     };
     begin(node.clone(), entry, Some(peer), socket);
-    Entrance::Entered
+    FirstRequest::Entered
 }

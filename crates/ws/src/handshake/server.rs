@@ -2,7 +2,7 @@
 //! upgrade request and the answer that accepts it; it must not know who may connect, nor how HTTP is
 //! read.
 
-use std::str;
+use std::{borrow::Cow, str};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,6 +51,22 @@ impl Accepted<'_> {
         answer(self.extensions)
     }
 
+    /// The answer's headers, in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'_, [u8]>)> {
+        let protocol = self.protocol.map(|protocol| protocol.as_bytes().into());
+        let extensions = self.extensions_header();
+        let extensions = extensions.map(|extensions| extensions.into_bytes().into());
+        let headers = [
+            ("connection", Some(b"Upgrade"[..].into())),
+            ("upgrade", Some(b"websocket"[..].into())),
+            ("sec-websocket-protocol", protocol),
+            ("sec-websocket-extensions", extensions),
+            ("sec-websocket-accept", Some(self.accept[..].into())),
+        ];
+        let given = |(name, value): (_, Option<_>)| Some((name, value?));
+        headers.into_iter().filter_map(given)
+    }
+
     /// The whole answer with its empty line, for callers that have read the request without an HTTP
     /// library.
     ///
@@ -77,21 +93,12 @@ impl Accepted<'_> {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut answer = Vec::with_capacity(ANSWER_BYTES);
-        answer.extend_from_slice(
-            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n",
-        );
-        let mut header = |name: &str, value: &[u8]| {
-            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in self.headers() {
+            for part in [name.as_bytes(), b": ", &value, b"\r\n"] {
                 answer.extend_from_slice(part);
             }
-        };
-        if let Some(protocol) = self.protocol {
-            header("sec-websocket-protocol", protocol.as_bytes());
         }
-        if let Some(extensions) = self.extensions_header() {
-            header("sec-websocket-extensions", extensions.as_bytes());
-        }
-        header("sec-websocket-accept", &self.accept);
         answer.extend_from_slice(b"\r\n");
         answer
     }
