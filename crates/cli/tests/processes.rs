@@ -494,3 +494,41 @@ fn no_token_and_no_key_is_ever_logged() {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }
+
+#[test]
+fn the_page_of_settings_names_each_with_its_default() {
+    let page = include_str!("../../../docs/settings.md");
+    let engine = include_str!("../../../docs/durability.md");
+    let printed = bowline(&["config", "print"])
+        .env_remove("BOWLINE_ENGINE_KIND")
+        .output()
+        .unwrap();
+    let (mut section, mut settings) = (String::new(), 0);
+    for line in text(&printed.stdout).lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+            continue;
+        }
+        let Some((setting, variable)) = line.rsplit_once("; ") else {
+            continue;
+        };
+        settings += 1;
+        let setting = setting.trim_start_matches("# ");
+        let (name, row) = match setting.split_once(" = ") {
+            Some((name, value)) => {
+                let value = value.trim_end_matches("  # default");
+                (name, format!("| `{name}` | `{variable}` | `{value}` |"))
+            }
+            None => {
+                let (name, _) = setting.split_once([' ', ':']).unwrap();
+                (name, format!("| `{name}` | `{variable}` | none |"))
+            }
+        };
+        if section == "engine" {
+            assert!(engine.contains(&format!("\n| `{name}` | ")), "{name}");
+        } else {
+            assert!(page.contains(&format!("\n{row} ")), "{section}: {row}");
+        }
+    }
+    assert!(settings > 90, "{settings}");
+}

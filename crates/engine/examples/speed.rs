@@ -1,7 +1,7 @@
 //! How fast the engine `embedded` is on this machine: `cargo run --release --example speed -- FOLDER`.
 //!
-//! Owns the load; prints one line per measurement. The folder should be on the disk that is meant,
-//! and is emptied before and after.
+//! Owns the load; prints one line per measurement. The folder should be on the disk that is meant. It is
+//! made, and deleted at the end; one that exists is refused, lest it be somebody's log.
 #![expect(
     clippy::disallowed_methods,
     reason = "a measurement reads the clock; nothing of the engine is decided by it"
@@ -30,6 +30,13 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = PathBuf::from(arguments.first().expect("the folder to use"));
     let what = arguments.get(1).map_or("all", String::as_str);
+    if !matches!(what, "fill" | "reopen") && folder.exists() {
+        eprintln!(
+            "{} exists: name a folder that may be made and deleted",
+            folder.display()
+        );
+        std::process::exit(2);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -63,7 +63,7 @@ pub struct Config {
     /// A connection whose peer takes no byte for so long is dead (default 5 s). Its messages are
     /// still in the log; until then its queue stays in memory.
     pub send_timeout: Duration,
-    /// Connections at once (default 100,000). Idle ones cost about 3 KB each and one file
+    /// Connections at once (default 100,000). Idle ones cost about 2 KB each (10 KB over TLS) and one file
     /// descriptor; further ones are refused with `overloaded`.
     pub connections_max: usize,
     /// Connections between upgrade and `welcome` at once (default 1,024). Further ones are told to

@@ -79,7 +79,8 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     }
   }
 
-  /** The publications. A refusal for good is thrown; gaps are told by the client's event `gap`. */
+  /** The publications. A refusal for good is thrown; gaps are told by the client's events
+   * `gap` and `subscribed` (with `recovered: false`). */
   async *[Symbol.asyncIterator](): AsyncGenerator<Publication, void, undefined> {
     for await (const delivery of this.deliveries()) {
       if (delivery.type === 'message') {

@@ -21,7 +21,10 @@ export type UrlSource =
 
 /** Options for any server. */
 export interface SocketOptions {
-  /** Failed attempts in a row until only a hint or a minute brings the next. Default 10. 0: never reconnect. */
+  /**
+   * Failed attempts in a row until only a hint, or one to two minutes, brings the next. Default: what a
+   * Bowline server says, else 10. 0: never reconnect.
+   */
   maxReconnectAttempts?: number
   /** The same, by the name that other libraries have for it. */
   maxRetries?: number
