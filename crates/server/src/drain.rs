@@ -67,7 +67,9 @@ pub(crate) async fn run(node: &Node, acceptor: Option<&Acceptor>) {
 }
 
 fn tell(node: &Node, links: &[Arc<Link>], advice: &ServerMessage) {
-    for link in links.iter().filter(|link| link.mode == Mode::Bowline) {
+    // Nothing precedes `welcome`: who is on the way to it is closed, and comes back by itself.
+    let listens = |link: &&Arc<Link>| link.mode == Mode::Bowline && link.has_begun();
+    for link in links.iter().filter(listens) {
         link.send(advice, node.clock.now());
     }
 }

@@ -466,6 +466,11 @@ impl Link {
         )
     }
 
+    /// Whether its client is welcomed.
+    pub(crate) fn has_begun(&self) -> bool {
+        lock(&self.inner).begun
+    }
+
     /// Asks the connection's task to end; no message is queued from now on.
     pub(crate) fn end(&self, ending: Ending) {
         lock(&self.inner).ending.get_or_insert(ending);

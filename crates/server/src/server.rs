@@ -285,7 +285,8 @@ impl Server {
     }
 
     /// Publishes without waiting; the handle tells the outcome to whoever wants it, which is that of
-    /// [`publish`](Self::publish).
+    /// [`publish`](Self::publish). Calls that follow each other may be stored in another order: where
+    /// that matters, await one before the next.
     ///
     /// # Errors
     /// [`Full`]: nothing was published.

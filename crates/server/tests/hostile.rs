@@ -357,6 +357,27 @@ async fn pings_before_hello_make_no_queue_without_bound() {
     );
 }
 
+#[tokio::test]
+async fn a_channel_that_the_log_has_forgotten_is_not_remembered_by_those_who_still_follow_it() {
+    let engine = gated();
+    let (server, address) = start(Server::builder().engine(engine.clone())).await;
+    let (mut first, _) = Client::bowline(&address, hello("s", 1, json!({"c": null}))).await;
+    for n in 1..4 {
+        let stored = server.publish("c", Data::Json(n.to_string().into())).await;
+        stored.expect("it is stored");
+        assert_eq!(soon("a message", first.next()).await["data"], n);
+    }
+    engine
+        .forgetful
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let (mut second, _) = Client::bowline(&address, hello("t", 1, json!({"c": null}))).await;
+    for ts in 0..20 {
+        second.send(&json!({"type": "ping", "ts": ts})).await;
+        let pong = soon("a pong", second.next()).await;
+        assert_eq!(pong["type"], "pong", "{pong}");
+    }
+}
+
 /// Says when authorization for `slow` is asked for, and lets it wait.
 #[derive(Clone)]
 struct Slow(Arc<watch::Sender<bool>>, Arc<Semaphore>);

@@ -85,6 +85,15 @@ impl<T> Tail<T> {
         self.bytes = 0;
     }
 
+    /// Forgets all of the channel record `epoch`, of which the log knows nothing any more; another one
+    /// has come meanwhile where the tail's is not that.
+    pub fn forget(&mut self, epoch: u64) {
+        if self.epoch == epoch {
+            self.clear();
+            (self.epoch, self.next) = (0, 0);
+        }
+    }
+
     /// The offset of the newest publication; 0 where nothing is known.
     pub fn head(&self) -> u64 {
         self.next.saturating_sub(1)
@@ -132,6 +141,17 @@ mod tests {
         assert_eq!((tail.start(), tail.head()), (10, 10));
         tail.push(1, 11, 11, 11);
         assert_eq!((tail.start(), tail.head(), tail.bytes()), (12, 11, 0));
+    }
+
+    #[test]
+    fn a_forgotten_record_leaves_nothing_and_another_one_stays() {
+        let mut tail = Tail::new(8, 100);
+        tail.push(1, 1, 'a', 1);
+        tail.forget(2);
+        assert_eq!((tail.epoch(), tail.head(), tail.bytes()), (1, 1, 1));
+        tail.forget(1);
+        assert_eq!((tail.epoch(), tail.head(), tail.bytes()), (0, 0, 0));
+        assert_eq!(tail.push(2, 1, 'b', 1), Pushed::Taken);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bowline_proto::{
     Code,
     message::{ErrorInfo, Hello, ServerMessage, SessionReason, Welcome},
-    recovery::{From, Recovery, RecoveryReason, recover},
+    recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
     server::{Claim, Resumption, Subscription, resume_session},
 };
 use tokio::time::timeout;
@@ -225,11 +225,16 @@ pub(super) async fn follow(
     }
     // Joined first, so that what is published from here on is told to the channel's tail.
     let channel = node.hub.join(name, link);
+    let known = channel.with_tail(|tail| tail.epoch());
     let Ok(state) = node.engine.channel(name).await else {
         link.unsubscribe(name);
         node.hub.leave(&channel, link);
         return Err(Code::StorageUnavailable.into());
     };
+    if state == ChannelState::Absent {
+        // Others have followed it for longer than the log remembers it.
+        channel.with_tail(|tail| tail.forget(known));
+    }
     let recovery = recover(from, &state, node.engine.clock());
     match recovery.reason {
         Some(RecoveryReason::New) => {}

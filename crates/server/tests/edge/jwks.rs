@@ -182,6 +182,17 @@ async fn an_unknown_key_is_looked_for_and_an_old_one_forgotten() {
         hello(&world, &signed("two", |_| {})).await.is_err()
     })
     .await;
+    // One that has none any more is believed as well, and one that has them again.
+    issuance.answers(set(&[]));
+    until("no key is left", async || {
+        hello(&world, &signed("three", |_| {})).await.is_err()
+    })
+    .await;
+    issuance.answers(set(&["three"]));
+    until("the key is back", async || {
+        hello(&world, &signed("three", |_| {})).await.is_ok()
+    })
+    .await;
     // Where the issuer is down, what is there stays.
     issuance.answers(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_vec());
     let before = issuance.asked();
@@ -192,6 +203,21 @@ async fn an_unknown_key_is_looked_for_and_an_old_one_forgotten() {
         issuance.asked() > before + 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_old_key_is_not_believed_for_the_first_token_after_a_silence() {
+    let issuance = Issuance::start(set(&["one"])).await;
+    let short = Duration::from_millis(1);
+    let world = serve(issuance.keys(short, short)).await;
+    hello(&world, &signed("one", |_| {}))
+        .await
+        .expect("welcome");
+    issuance.answers(set(&["two"]));
+    // Nobody asks for twice as long as keys are believed.
+    tokio::time::sleep(short * 5).await;
+    let refusal = refused(&world, &signed("one", |_| {})).await;
+    assert_eq!(refusal, (4401, "unauthorized".to_owned()));
 }
 
 #[tokio::test]

@@ -1,8 +1,16 @@
 //! An engine whose reads can be held up and are counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bowline_engine::{BoxFuture, Engine, Memory, Page, PageLimit, ReadError};
+use bowline_proto::recovery::ChannelState;
 use tokio::{sync::watch, time::timeout};
 
 #[path = "delegate.rs"]
@@ -18,6 +26,8 @@ pub(crate) struct Gated {
     pub(crate) open: watch::Sender<bool>,
     /// How many were asked for.
     pub(crate) reads: watch::Sender<usize>,
+    /// It says that it has no channels, as one that has forgotten them.
+    pub(crate) forgetful: AtomicBool,
 }
 
 impl Gated {
@@ -27,6 +37,7 @@ impl Gated {
             log,
             open: watch::Sender::new(true),
             reads: watch::Sender::new(0),
+            forgetful: AtomicBool::new(false),
         })
     }
 
@@ -55,5 +66,12 @@ impl Engine for Gated {
         })
     }
 
-    delegate!(log: append channel session end_session listen clock stats health);
+    fn channel(&self, name: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        if self.forgetful.load(Ordering::Relaxed) {
+            return Box::pin(ready(Ok(ChannelState::Absent)));
+        }
+        self.log.channel(name)
+    }
+
+    delegate!(log: append session end_session listen clock stats health);
 }

@@ -127,27 +127,8 @@ impl KeySet {
     /// # Errors
     /// It is none, or has no key for the algorithm.
     pub fn jwks(algorithm: TokenAlgorithm, json: &[u8]) -> Result<Self, KeyError> {
-        let set: JwkSet = serde_json::from_slice(json).map_err(|_| KeyError::Set)?;
-        if set.keys.len() > KEYS_MAX {
-            return Err(KeyError::TooMany);
-        }
-        let mut keys = Keys::default();
-        let usable: Vec<&Jwk> = set
-            .keys
-            .iter()
-            .filter(|jwk| verifies(jwk, algorithm))
-            .collect();
-        for jwk in &usable {
-            let key = Arc::new(DecodingKey::from_jwk(jwk).map_err(|_| KeyError::Set)?);
-            // Of several, a token without `kid` chooses none.
-            keys.only = (usable.len() == 1).then(|| key.clone());
-            if let Some(kid) = &jwk.common.key_id {
-                keys.named.insert(kid.clone(), key);
-            }
-        }
-        if usable.is_empty() {
-            return Err(KeyError::NoKey);
-        }
+        let keys = Keys::of_set(algorithm, json)?;
+        keys.check()?;
         Ok(Self::new(algorithm, keys))
     }
 
@@ -194,7 +175,11 @@ impl KeySet {
         &self,
         kid: Option<&str>,
     ) -> Result<(TokenAlgorithm, Arc<DecodingKey>), Code> {
-        self.keep_fresh();
+        if self.is_overdue() {
+            self.look_again().await;
+        } else {
+            self.keep_fresh();
+        }
         if let Some(found) = self.choose(kid) {
             return Ok(found);
         }
@@ -219,6 +204,38 @@ impl KeySet {
 }
 
 impl Keys {
+    /// Those of a set that verify with this algorithm; none where it has none.
+    fn of_set(algorithm: TokenAlgorithm, json: &[u8]) -> Result<Self, KeyError> {
+        let set: JwkSet = serde_json::from_slice(json).map_err(|_| KeyError::Set)?;
+        if set.keys.len() > KEYS_MAX {
+            return Err(KeyError::TooMany);
+        }
+        let mut keys = Self::default();
+        let usable: Vec<&Jwk> = set
+            .keys
+            .iter()
+            .filter(|jwk| verifies(jwk, algorithm))
+            .collect();
+        for jwk in &usable {
+            let key = Arc::new(DecodingKey::from_jwk(jwk).map_err(|_| KeyError::Set)?);
+            // Of several, a token without `kid` chooses none.
+            keys.only = (usable.len() == 1).then(|| key.clone());
+            if let Some(kid) = &jwk.common.key_id {
+                keys.named.insert(kid.clone(), key);
+            }
+        }
+        Ok(keys)
+    }
+
+    fn check(&self) -> Result<(), KeyError> {
+        let is_empty = self.only.is_none() && self.named.is_empty();
+        if is_empty {
+            Err(KeyError::NoKey)
+        } else {
+            Ok(())
+        }
+    }
+
     fn single(key: DecodingKey) -> Self {
         Self {
             only: Some(Arc::new(key)),

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync, task::JoinHandle, time::Instant};
 
 use super::{
-    KeySet,
+    KeySet, Keys,
     fetch::{FetchError, Location},
 };
 use crate::sync::{Mutex, lock};
@@ -21,8 +21,9 @@ pub struct JwksSource {
     pub url: String,
     /// Authorities (PEM) by which its certificate is believed besides the system's.
     pub authorities: Vec<u8>,
-    /// Keys are fetched anew once they are so old (default 10 minutes), so that a key that was taken
-    /// out is not believed for longer. Where that fails, the old ones stay and it is tried again.
+    /// Keys are fetched anew once they are so old (default 10 minutes), meanwhile the old ones are
+    /// believed; not where they are twice as old: then the fetch is waited for. So a key that was taken
+    /// out is not believed for longer. Where the fetch fails, the old ones stay and it is tried again.
     pub max_age: Duration,
     /// The shortest time between two fetches (default 30 s): a flood of tokens with made-up key
     /// names costs the issuer no more.
@@ -75,9 +76,10 @@ impl Remote {
         lock(&self.state).fetched.is_some()
     }
 
-    fn is_stale(&self) -> bool {
+    /// Whether the keys are older than this.
+    fn is_older(&self, than: Duration) -> bool {
         let fetched = lock(&self.state).fetched;
-        fetched.is_none_or(|fetched| fetched.elapsed() >= self.max_age)
+        fetched.is_none_or(|fetched| fetched.elapsed() >= than)
     }
 
     /// Notes that a fetch begins; false where it is too early for one.
@@ -94,9 +96,16 @@ impl Remote {
 }
 
 impl KeySet {
+    /// Whether the keys are too old to be believed without asking.
+    pub(super) fn is_overdue(&self) -> bool {
+        let remote = self.remote.as_ref();
+        remote.is_some_and(|remote| remote.is_older(remote.max_age.saturating_mul(2)))
+    }
+
     /// Fetches the keys again in the background where they are old.
     pub(super) fn keep_fresh(&self) {
-        let Some(remote) = self.remote.as_ref().filter(|remote| remote.is_stale()) else {
+        let stale = |remote: &&Arc<Remote>| remote.is_older(remote.max_age);
+        let Some(remote) = self.remote.as_ref().filter(stale) else {
             return;
         };
         if let Ok(turn) = remote.turn.clone().try_lock_owned()
@@ -137,16 +146,17 @@ impl KeySet {
     /// that wants to know that it works. It takes 4 s at most.
     ///
     /// # Errors
-    /// [`FetchError`]; the keys that were there before stay.
+    /// [`FetchError`]; the keys that were there before stay, unless the issuer has said that there are
+    /// none.
     pub async fn fetch_now(&self) -> Result<(), FetchError> {
         let Some(remote) = &self.remote else {
             return Ok(());
         };
         lock(&remote.state).attempted = Some(Instant::now());
         let body = remote.location.get().await?;
-        let fresh = Self::jwks(self.algorithm, &body)?;
-        self.replace(&fresh)?;
+        let fresh = Arc::new(Keys::of_set(self.algorithm, &body)?);
+        *lock(&self.keys) = fresh.clone();
         lock(&remote.state).fetched = Some(Instant::now());
-        Ok(())
+        Ok(fresh.check()?)
     }
 }
