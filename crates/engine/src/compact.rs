@@ -145,7 +145,7 @@ fn write(
         return Err(CompactError::Stopped);
     }
     previous.retain(|(_, file)| file.header.number < first.number);
-    let mut rewrite = Rewrite::new(now_ms);
+    let mut rewrite = Rewrite::new(now_ms, !previous.is_empty());
     let mut last_seq = 0;
     for (number, original) in originals {
         let header = original.header;
