@@ -1,5 +1,5 @@
-//! Commits between the steps of a rewriting, as the threads of `embedded` make them: whatever ends
-//! meanwhile, the log opens again.
+//! What a rewriting leaves opens again: whatever is committed between its steps, as the threads of
+//! `embedded` do, and wherever a start was interrupted before it.
 
 use super::*;
 use crate::{SimDisk, SimPlan};
@@ -101,7 +101,9 @@ fn reopen(disk: &SimDisk, clock: &ManualClock, what: &str) -> Inline {
 fn a_channel_that_ends_while_its_segments_are_rewritten_leaves_a_log_that_opens() {
     type Ending = fn(&Inline);
     let forgotten: Ending = |engine| commit(engine, Work::Tick);
-    let begun_anew: Ending = |engine| drop(put(engine, "few:a", 10));
+    let begun_anew: Ending = |engine| {
+        put(engine, "few:a", 10);
+    };
     for (ending, left) in [(forgotten, None), (begun_anew, Some(1))] {
         let mut steps = u64::MAX;
         let mut ends_at = 0;
@@ -114,7 +116,9 @@ fn a_channel_that_ends_while_its_segments_are_rewritten_leaves_a_log_that_opens(
                 put(&engine, "few:a", 100);
             }
             // The last ones stand in a segment that is not rewritten.
-            (0..3).for_each(|_| drop(put(&engine, "few:a", 100)));
+            for _ in 0..3 {
+                put(&engine, "few:a", 100);
+            }
             clock.advance(2 * DAY + HOUR);
             steps = 0;
             let mut pace = |_: u64| {
@@ -149,7 +153,9 @@ fn a_segment_between_a_channels_beginning_and_its_end_is_rewritten() {
     put(&engine, "few:a", 100);
     fill("kept", 300, 2);
     fill("few:a", 100, 3);
-    (0..3).for_each(|_| drop(put(&engine, "few:a", 100)));
+    for _ in 0..3 {
+        put(&engine, "few:a", 100);
+    }
     fill("kept", 300, 4);
     drop(engine);
     clock.advance(2 * DAY + HOUR);
@@ -164,4 +170,45 @@ fn a_segment_between_a_channels_beginning_and_its_end_is_rewritten() {
     drop(engine);
     let engine = reopen(&disk, &clock, "a segment between");
     assert_eq!(count(&engine, "few:a"), Some(1));
+}
+
+/// The power goes, or the process is killed, after any change that the very first start makes.
+#[test]
+fn a_log_whose_first_start_was_interrupted_takes_messages_and_opens() {
+    let mut frameless = 0;
+    for seed in 0..16 {
+        for changes in 0.. {
+            let what = format!("seed {seed}, {changes} changes");
+            let disk = SimDisk::new(SimPlan {
+                seed,
+                ..SimPlan::default()
+            });
+            let clock = ManualClock::default();
+            let again = || {
+                let opened = open(&disk, &clock, LogConfig::default());
+                opened.unwrap_or_else(|error| panic!("{what}: it does not open: {error}"))
+            };
+            disk.die_after(changes);
+            if open(&disk, &clock, LogConfig::default()).is_ok() {
+                break;
+            }
+            if seed % 2 == 0 {
+                disk.crash();
+            } else {
+                disk.die_after(u64::MAX);
+            }
+            let engine = again();
+            frameless += u64::from(detail(&engine, "commits") == 0);
+            engine.compact(4);
+            put(&engine, "kept", 10);
+            drop(engine);
+            let engine = again();
+            assert_eq!(count(&engine, "kept"), Some(1), "{what}");
+            engine.compact(4);
+            put(&engine, "kept", 10);
+            drop(engine);
+            assert_eq!(count(&again(), "kept"), Some(2), "{what}");
+        }
+    }
+    assert!(frameless > 0, "none was left with a segment without frames");
 }
