@@ -25,6 +25,8 @@ pub struct SimPlan {
     /// Syncs of data that fail; what they were to make durable is then lost by a crash, though it
     /// is read until then, unless the whole file is written again and synced.
     pub broken_sync_permille: u32,
+    /// Syncs of names that fail, and change nothing.
+    pub broken_name_sync_permille: u32,
     /// Reads that answer "not without waiting".
     pub cold_read_permille: u32,
     /// Never acts on a sync, though it says so: a planted bug that a test must find.
@@ -339,6 +341,11 @@ impl Disk for SimDisk {
     fn sync_dir(&self) -> io::Result<()> {
         let mut inner = self.inner();
         inner.demand_power()?;
+        let permille = inner.plan.broken_name_sync_permille;
+        if inner.happens(permille) {
+            inner.counts.broken_syncs += 1;
+            return Err(io::Error::other("the device failed"));
+        }
         if !inner.plan.lies_about_syncs {
             inner.durable_names = inner.names.clone();
             inner.renames.clear();
