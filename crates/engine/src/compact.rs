@@ -50,6 +50,8 @@ pub(crate) enum CompactError {
     Stopped,
     /// The disk refused it; it is tried again.
     Io,
+    /// Which names are durable is not known, and asking again says nothing: why.
+    Nameless(io::Error),
     /// A segment is not as it was written.
     Damaged(Damage),
 }
@@ -103,7 +105,7 @@ pub(crate) fn compact(
     };
     let name = names::segment(first.number);
     disk.rename(&unfinished, &name).map_err(refused)?;
-    disk.sync_dir().map_err(refused)?;
+    disk.sync_dir().map_err(CompactError::Nameless)?;
     for (_, original) in originals {
         // One that stays is known to be of another segment.
         let _ = hint::remove(disk, original.header.number);
@@ -145,7 +147,7 @@ fn write(
         return Err(CompactError::Stopped);
     }
     previous.retain(|(_, file)| file.header.number < first.number);
-    let mut rewrite = Rewrite::new(now_ms);
+    let mut rewrite = Rewrite::new(now_ms, !previous.is_empty());
     let mut last_seq = 0;
     for (number, original) in originals {
         let header = original.header;

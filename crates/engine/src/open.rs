@@ -413,7 +413,8 @@ impl Opened {
 
 /// Makes the last segment durable as it was read. It may be in the system's memory only: after a
 /// kill, or after a sync that failed, which no later sync of that file makes good. From now on it
-/// counts as committed, so it is written anew. Where that can't be done, its file is synced.
+/// counts as committed, so it is written anew. Where there can be no copy, it is written over itself:
+/// so the system has to write all of it again, and a sync tells of these writes.
 fn made_durable(disk: &dyn Disk, found: Found) -> io::Result<Found> {
     let unfinished = names::unfinished(found.segment.header.number);
     let copied = || {
@@ -423,16 +424,31 @@ fn made_durable(disk: &dyn Disk, found: Found) -> io::Result<Found> {
         disk.rename(&unfinished, &found.name)?;
         Ok::<_, io::Error>(file)
     };
-    let Ok(file) = copied() else {
-        // If it stays, the next opening removes it.
-        let _ = disk.remove(&unfinished);
-        found.file.sync_data()?;
-        return Ok(found);
-    };
-    // From here on the name leads to the copy, and what is cut off or built on is the copy's: a
-    // name that might lead back would be another log.
-    disk.sync_dir()?;
-    Ok(Found { file, ..found })
+    match copied() {
+        Ok(file) => {
+            // From here on the name leads to the copy, and what is cut off or built on is the
+            // copy's: a name that might lead back would be another log.
+            disk.sync_dir()?;
+            Ok(Found { file, ..found })
+        }
+        Err(refused) => {
+            // If it stays, the next opening removes it.
+            let _ = disk.remove(&unfinished);
+            let written = found.file.write_at(&found.segment.bytes, 0);
+            match written.and_then(|()| found.file.sync_data()) {
+                Ok(()) => Ok(found),
+                Err(error) => Err(not_durable(&found.name, &refused, &error)),
+            }
+        }
+    }
+}
+
+fn not_durable(name: &str, copy: &io::Error, itself: &io::Error) -> io::Error {
+    let problem = format!(
+        "{name} can't be made durable, neither as a copy ({copy}) nor over itself ({itself}); free \
+         space, check the disk, and start again"
+    );
+    io::Error::new(itself.kind(), problem)
 }
 
 fn join(problems: &[ConfigProblem]) -> String {

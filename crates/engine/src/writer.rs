@@ -208,14 +208,19 @@ impl Writer {
     }
 
     fn break_down(&mut self, what: &str, error: &io::Error, is_known: bool) -> WriteError {
-        let reason: Arc<str> = format!(
-            "{what} failed ({error}), so what the disk has is not known; \
-             check the disk and restart the server"
-        )
-        .into();
+        let reason = not_known(what, error);
         self.broken = Some(reason.clone());
         WriteError::Broken { is_known, reason }
     }
+}
+
+/// Why nothing is ever acknowledged again after a sync that failed.
+pub(crate) fn not_known(what: &str, error: &io::Error) -> Arc<str> {
+    format!(
+        "{what} failed ({error}), so what the disk has is not known; \
+         check the disk and restart the server"
+    )
+    .into()
 }
 
 fn refused(error: &io::Error) -> WriteError {

@@ -1,6 +1,9 @@
 //! Which segments are worth rewriting.
 
-use crate::state::{Files, SegmentFile};
+use crate::{
+    format::header::HEADER_BYTES,
+    state::{Files, SegmentFile},
+};
 
 /// So many neighbours that fit into one segment are merged though nothing in them is dead: each
 /// opening of a log leaves a segment, however short.
@@ -35,12 +38,19 @@ pub(crate) fn choose(
         let run = &sealed[start..start + count];
         let dead: u64 = run.iter().map(|(_, file)| file.dead_bytes()).sum();
         let is_worth_it = run.iter().any(|(_, file)| is_dead(file)) || count >= MERGED_MIN;
-        if is_worth_it && best.is_none_or(|(most, _)| dead > most) {
+        if is_worth_it && has_frames(&run[count - 1].1) && best.is_none_or(|(most, _)| dead > most)
+        {
             best = Some((dead, run));
         }
         start += count;
     }
     best.map(|(_, run)| run.to_vec())
+}
+
+/// Whether a frame was committed in this segment or before: what stands for none can't be told from
+/// what was never rewritten. A first start that was interrupted leaves a segment without any.
+fn has_frames(file: &SegmentFile) -> bool {
+    file.header.first_seq > 1 || file.bytes > HEADER_BYTES as u64
 }
 
 /// How many from the first on fit into so many bytes, and at least one.

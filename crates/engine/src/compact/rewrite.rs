@@ -30,6 +30,17 @@ pub(super) struct Rewrite {
     placed: usize,
     /// Publications that were dropped, the highest of each channel, unless a later one was kept.
     gone: BTreeMap<ChannelId, Gone>,
+    /// Whether segments stand before, in which channels may begin.
+    has_previous: bool,
+    /// Of each place, the channel whose beginning or end was read last.
+    turns: BTreeMap<u32, Turn>,
+}
+
+/// What was made of a channel's beginning, or of its end.
+#[derive(Clone, Copy)]
+struct Turn {
+    generation: u32,
+    begins: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -49,7 +60,7 @@ struct Reading {
 }
 
 impl Rewrite {
-    pub(super) fn new(now_ms: u64) -> Self {
+    pub(super) fn new(now_ms: u64, has_previous: bool) -> Self {
         Self {
             now_ms,
             original: 0,
@@ -61,6 +72,8 @@ impl Rewrite {
             moves: Vec::new(),
             placed: 0,
             gone: BTreeMap::new(),
+            has_previous,
+            turns: BTreeMap::new(),
         }
     }
 
@@ -149,7 +162,11 @@ impl Rewrite {
             return;
         };
         let is_kept = match record {
-            Record::Create { id, .. } => is_alive(state, id),
+            Record::Create { id, .. } => {
+                let is_kept = is_alive(state, id);
+                self.turn(id, is_kept);
+                is_kept
+            }
             Record::Publish(publish) => {
                 self.publish(state, &publish, bytes, pos, *reading);
                 false
@@ -165,16 +182,17 @@ impl Rewrite {
                 }
                 is_kept
             }
-            Record::Forget { .. } => !reading.ends_all,
+            Record::Forget { id } => {
+                self.turn(id, false);
+                !reading.ends_all
+            }
             Record::Gone { id, last, term } => {
-                if is_alive(state, id) {
-                    let gone = Gone {
-                        last,
-                        term,
-                        time_ms: reading.time_ms,
-                    };
-                    self.drop_publication(id, gone);
-                }
+                let gone = Gone {
+                    last,
+                    term,
+                    time_ms: reading.time_ms,
+                };
+                self.drop_publication(id, gone);
                 false
             }
             Record::Key { key, body, .. } => state
@@ -222,14 +240,12 @@ impl Rewrite {
             });
             return;
         }
-        if channel.is_some() {
-            let gone = Gone {
-                last: publish.offset,
-                term: reading.term,
-                time_ms: reading.time_ms,
-            };
-            self.drop_publication(id, gone);
-        }
+        let gone = Gone {
+            last: publish.offset,
+            term: reading.term,
+            time_ms: reading.time_ms,
+        };
+        self.drop_publication(id, gone);
         self.keep_marks(
             state,
             publish,
@@ -270,7 +286,35 @@ impl Rewrite {
         }
     }
 
+    /// A channel begins, and that is kept, or it does not; with it ends any earlier one of its place.
+    fn turn(&mut self, id: ChannelId, begins: bool) {
+        let ChannelId { slot, generation } = id;
+        let begun = Turn { generation, begins };
+        self.turns.insert(slot, begun);
+        let ended = self.gone.range(
+            ChannelId {
+                slot,
+                generation: 0,
+            }..=id,
+        );
+        let ended: Vec<_> = ended.map(|(id, _)| *id).collect();
+        for id in ended {
+            self.gone.remove(&id);
+        }
+    }
+
+    /// Whether replay may find the channel at this place. Its state alone does not say so: one that
+    /// has ended since may still begin in what was kept, and go on behind what is rewritten.
+    fn may_stand(&self, id: ChannelId) -> bool {
+        let turn = self.turns.get(&id.slot);
+        let turn = turn.filter(|turn| turn.generation == id.generation);
+        turn.map_or(self.has_previous, |turn| turn.begins)
+    }
+
     fn drop_publication(&mut self, id: ChannelId, gone: Gone) {
+        if !self.may_stand(id) {
+            return;
+        }
         let known = self.gone.entry(id).or_insert(gone);
         if known.last < gone.last {
             *known = gone;

@@ -37,8 +37,9 @@ pub struct LogConfig {
     pub queue_reads_max: usize,
     /// After an opening nothing is trimmed by age for so long, unless room is needed (default
     /// 10 min), and no session or key is forgotten that was alive when the log ended: a clock that was
-    /// set wrong can be set right before it costs history, and a publish that waits for its answer can
-    /// be repeated. Expired publications are not served either way.
+    /// set wrong can be set right before it costs history, as long as nothing was committed by it, and
+    /// a publish that waits for its answer can be repeated. Expired publications are not served either
+    /// way.
     pub trim_grace: Duration,
     /// While the disk refuses to be written, a write is tried this often (default 250 ms).
     pub probe_interval: Duration,

@@ -30,18 +30,10 @@ impl RealDisk {
     /// # Errors
     /// The system's.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let disk = Self {
+        make(folder, sync_folder)?;
+        Ok(Self {
             folder: folder.to_owned(),
-        };
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)?;
-            // The folder's own name is durable once the one above it is.
-            let above = folder
-                .parent()
-                .filter(|above| !above.as_os_str().is_empty());
-            sync_folder(above.unwrap_or(Path::new(".")))?;
-        }
-        Ok(disk)
+        })
     }
 
     /// A folder that must exist.
@@ -73,14 +65,7 @@ impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path(name);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-                ) =>
-            {
-                File::open(&path)
-            }
+            Err(error) if is_withheld(&error) => File::open(&path),
             opened => opened,
         };
         Ok(Arc::new(RealFile(file?)))
@@ -130,6 +115,40 @@ impl Disk for RealDisk {
     fn describe(&self) -> String {
         self.folder.display().to_string()
     }
+}
+
+/// Makes a folder, and those above it that are missing. Each one's name is durable once the one above
+/// it is synced, before anything is made inside; so of those that exist only the last may have a name
+/// that is not, left by a process that was killed.
+fn make(folder: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let whole = std::path::absolute(folder)?;
+    let missing = whole.ancestors().take_while(|one| !one.is_dir()).count();
+    let mut chain: Vec<_> = whole.ancestors().take(missing + 1).collect();
+    chain.reverse();
+    for one in chain {
+        let is_new = match fs::create_dir(one) {
+            Ok(()) => true,
+            Err(_) if one.is_dir() => false,
+            Err(error) => return Err(error),
+        };
+        let Some(above) = one.parent() else {
+            continue;
+        };
+        match sync(above) {
+            // Who made the folder for this process need not let it look at the one above.
+            Err(error) if !is_new && is_withheld(&error) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is not ours to write there.
+fn is_withheld(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -224,5 +243,46 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::tests::Folder;
+
+    #[test]
+    fn every_folder_that_is_made_has_a_lasting_name() {
+        let base = Folder::new();
+        let folder = base.0.join("a/b/data");
+        let synced_by = |folder: &Path| {
+            let mut synced = Vec::new();
+            let mut sync = |above: &Path| {
+                let inside = fs::read_dir(above)?.count();
+                synced.push((above.to_owned(), inside));
+                Ok(())
+            };
+            make(folder, &mut sync).expect("a folder");
+            synced
+        };
+        let synced = synced_by(&folder);
+        assert!(folder.is_dir());
+        let above = base.0.parent().expect("a folder of its own");
+        assert_eq!(synced[0].0, above, "it may have been made just before");
+        let made = ["", "a", "a/b"].map(|name| (base.0.join(name), 1));
+        assert_eq!(synced[1..], made);
+        let again = synced_by(&folder);
+        assert_eq!(again, [(base.0.join("a/b"), 1)]);
+    }
+
+    #[test]
+    fn only_a_folder_that_was_there_may_stand_in_one_that_is_withheld() {
+        let base = Folder::new();
+        let mut refuse = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        make(&base.0, &mut refuse).expect("it was there");
+        let refused = make(&base.0.join("a"), &mut refuse);
+        assert!(refused.is_err());
+        let mut fail = |_: &Path| Err(io::Error::other("the device failed"));
+        assert!(make(&base.0, &mut fail).is_err());
     }
 }

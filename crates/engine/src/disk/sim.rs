@@ -19,11 +19,14 @@ const SECTOR: usize = 512;
 pub struct SimPlan {
     /// Decides everything that is random; print it.
     pub seed: u64,
-    /// Writes, creations and renames refused for lack of space; a refused write may leave a part.
+    /// Writes behind a file's end, creations and renames refused for lack of space; a refused write
+    /// may leave a part.
     pub full_permille: u32,
     /// Syncs of data that fail; what they were to make durable is then lost by a crash, though it
-    /// is read until then.
+    /// is read until then, unless the whole file is written again and synced.
     pub broken_sync_permille: u32,
+    /// Syncs of names that fail, and change nothing.
+    pub broken_name_sync_permille: u32,
     /// Reads that answer "not without waiting".
     pub cold_read_permille: u32,
     /// Never acts on a sync, though it says so: a planted bug that a test must find.
@@ -123,7 +126,7 @@ impl SimDisk {
         inner.crash();
     }
 
-    /// Whether every write is refused for lack of space from now on.
+    /// Whether everything that needs space is refused from now on.
     pub fn set_full(&self, is_full: bool) {
         self.inner().is_full = is_full;
     }
@@ -338,6 +341,11 @@ impl Disk for SimDisk {
     fn sync_dir(&self) -> io::Result<()> {
         let mut inner = self.inner();
         inner.demand_power()?;
+        let permille = inner.plan.broken_name_sync_permille;
+        if inner.happens(permille) {
+            inner.counts.broken_syncs += 1;
+            return Err(io::Error::other("the device failed"));
+        }
         if !inner.plan.lies_about_syncs {
             inner.durable_names = inner.names.clone();
             inner.renames.clear();
@@ -358,7 +366,12 @@ impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.with(|inner, data| {
             inner.counts.writes += 1;
-            let refused = inner.demand_space();
+            // What is written over needs no space.
+            let refused = if offset + bytes.len() as u64 <= data.bytes.len() as u64 {
+                inner.demand_power()
+            } else {
+                inner.demand_space()
+            };
             let count = match &refused {
                 Ok(()) => bytes.len(),
                 Err(_) if bytes.is_empty() => 0,
@@ -373,6 +386,10 @@ impl DiskFile for SimFile {
                 data.bytes.resize(offset + count, 0);
             }
             data.bytes[offset..offset + count].copy_from_slice(&bytes[..count]);
+            if offset == 0 && count == data.bytes.len() {
+                // All of it is to be written again.
+                data.is_broken = false;
+            }
             refused
         })
     }

@@ -11,6 +11,7 @@ use std::{
 use bowline_proto::{Data, Publication};
 
 mod model;
+mod rewriting;
 
 use super::*;
 use crate::{

@@ -296,3 +296,56 @@ fn a_key_outlives_a_clock_that_is_set_ahead_while_the_log_is_closed() {
     clock.advance(Duration::from_secs(601));
     assert!(!put(&engine, 1).duplicate);
 }
+
+/// The time of a log never goes back, so a commit by a clock that is ahead is what makes it count.
+#[test]
+fn a_clock_that_is_ahead_at_a_start_costs_nothing_until_something_is_committed() {
+    let folder = Folder::new();
+    let clock = ManualClock::default();
+    let ahead = Duration::from_secs(30 * 3_600);
+    let open = || {
+        let disk = Arc::new(RealDisk::open(&folder.0).expect("the folder"));
+        let entropy = Box::new(|| getrandom::u64().ok());
+        let clock = Arc::new(clock.clone());
+        Inline::open(
+            disk,
+            EngineConfig::default(),
+            LogConfig::default(),
+            clock,
+            entropy,
+        )
+        .expect("it opens")
+    };
+    let count = |engine: &Inline| {
+        let limit = PageLimit {
+            count: 10,
+            bytes: 1 << 20,
+        };
+        let page = block_on(engine.read("a", 0, limit)).expect("it answers");
+        page.expect("a record").publications.len()
+    };
+    let put = |engine: &Inline| {
+        block_on(engine.append(vec![publish("a", "1")]))[0].expect("there is room");
+    };
+    let engine = open();
+    put(&engine);
+    drop(engine);
+    clock.advance(ahead);
+    let engine = open();
+    engine.tick();
+    assert_eq!(count(&engine), 0, "it has expired by this clock");
+    drop(engine);
+    clock.set_back(ahead);
+    let engine = open();
+    assert_eq!(count(&engine), 1);
+    drop(engine);
+    clock.advance(ahead);
+    let engine = open();
+    put(&engine);
+    let seen_s = engine.clock().now_s;
+    drop(engine);
+    clock.set_back(ahead);
+    let engine = open();
+    assert!(engine.clock().now_s >= seen_s);
+    assert_eq!(count(&engine), 1, "only what was stored since");
+}

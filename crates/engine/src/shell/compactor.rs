@@ -19,6 +19,7 @@ use crate::{
     hint, names,
     scan::{self, BeginError, Damage},
     state::State,
+    writer::not_known,
 };
 
 /// After the disk has refused a rewriting, the next one is tried so much later.
@@ -85,6 +86,9 @@ impl Compactor {
 
     /// Rewrites one run of segments if one is worth it; whether it was.
     pub(crate) fn round(&self, shared: &Shared, pace: &mut dyn FnMut(u64) -> bool) -> bool {
+        if shared.trouble().is_some_and(|trouble| trouble.is_final) {
+            return false;
+        }
         let Some(originals) = shared.read_state().and_then(|state| {
             choose(
                 &state.files,
@@ -112,8 +116,14 @@ impl Compactor {
             }
             Err(error) => {
                 self.totals.failures.fetch_add(1, Ordering::Relaxed);
-                if let CompactError::Damaged(damage) = error {
-                    tell(shared, &damage);
+                match error {
+                    CompactError::Damaged(damage) => tell(shared, &damage),
+                    // The name of the next segment would seem to last, and might not.
+                    CompactError::Nameless(error) => shared.set_trouble(Some(Trouble {
+                        reason: not_known("fsync of a rewritten segment's name", &error),
+                        is_final: true,
+                    })),
+                    CompactError::Stopped | CompactError::Io => {}
                 }
                 false
             }

@@ -177,6 +177,54 @@ fn what_an_opening_builds_on_survives_a_loss_of_power() {
     }
 }
 
+/// As above, but there is no room for a copy at the start.
+#[test]
+fn what_an_opening_on_a_full_disk_builds_on_survives_a_loss_of_power() {
+    for seed in 0..64 {
+        let plan = SimPlan {
+            seed,
+            ..SimPlan::default()
+        };
+        let disk = SimDisk::new(plan);
+        let engine = open_on(disk.clone()).expect("it opens");
+        append(&engine, numbered("1", 1)).expect("there is room");
+        disk.set_plan(SimPlan {
+            broken_sync_permille: 1_000,
+            ..plan
+        });
+        let unknown = append(&engine, numbered("2", 2));
+        assert_eq!(unknown, Err(AppendError::FateUnknown));
+        drop(engine);
+        disk.set_plan(plan);
+        disk.set_full(true);
+        let engine = open_on(disk.clone()).expect("it opens");
+        assert_eq!(texts(&engine, "a"), ["1", "2"], "seed {seed}");
+        let again = append(&engine, numbered("2", 2)).expect("it needs no space");
+        assert!(again.duplicate, "seed {seed}");
+        drop(engine);
+        disk.crash();
+        disk.set_full(false);
+        let engine = open_on(disk.clone()).expect("it opens");
+        assert_eq!(texts(&engine, "a"), ["1", "2"], "seed {seed}");
+    }
+}
+
+#[test]
+fn an_opening_that_can_make_nothing_durable_is_refused() {
+    let disk = SimDisk::new(SimPlan::default());
+    let engine = open_on(disk.clone()).expect("it opens");
+    append(&engine, publish("a", "1")).expect("there is room");
+    drop(engine);
+    disk.die_after(0);
+    let refused = open_on(disk.clone()).err().expect("nothing can be written");
+    assert!(matches!(refused, OpenError::Io { .. }), "{refused:?}");
+    let told = refused.to_string();
+    assert!(told.contains("free space"), "{told}");
+    disk.crash();
+    let engine = open_on(disk).expect("it opens");
+    assert_eq!(texts(&engine, "a"), ["1"]);
+}
+
 /// A disk whose names can't be made durable.
 struct Nameless(SimDisk);
 

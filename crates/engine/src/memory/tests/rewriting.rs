@@ -1,0 +1,246 @@
+//! What a rewriting leaves opens again: whatever is committed between its steps, as the threads of
+//! `embedded` do, and wherever a start was interrupted before it.
+
+use super::*;
+use crate::{SimDisk, SimPlan};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// One of `few:*` keeps 3 messages, and is forgotten after two days without any.
+fn open(disk: &SimDisk, clock: &ManualClock, log: LogConfig) -> Result<Inline, OpenError> {
+    let config = EngineConfig {
+        policies: vec![ChannelPolicy {
+            pattern: "few:*".to_owned(),
+            history: Some(Retention {
+                messages: 3,
+                ..Retention::default()
+            }),
+        }],
+        channel_forget_after: DAY,
+        ..EngineConfig::default()
+    };
+    let log = LogConfig {
+        segment_bytes: 4_096,
+        ..log
+    };
+    let draw: Entropy = Box::new(|| getrandom::u64().ok());
+    Inline::open(
+        Arc::new(disk.clone()),
+        config,
+        log,
+        Arc::new(clock.clone()),
+        draw,
+    )
+}
+
+fn trimming_at_once() -> LogConfig {
+    LogConfig {
+        trim_grace: Duration::ZERO,
+        ..LogConfig::default()
+    }
+}
+
+/// Commits, and leaves it to the test when something is rewritten.
+fn commit(engine: &Inline, work: Work) {
+    let mut committer = engine.committer.lock().expect("not poisoned");
+    committer.commit(&engine.shared, &mut VecDeque::from([work]));
+}
+
+fn put(engine: &Inline, channel: &str, size: usize) -> Appended {
+    let entry = Append {
+        producer: None,
+        effect: Effect::Publish {
+            channel: channel.into(),
+            data: Data::Binary(vec![b'x'; size].into()),
+            user: None,
+            tag: None,
+            key: None,
+        },
+    };
+    let (reply, answer) = oneshot();
+    commit(engine, Work::append(vec![entry], reply));
+    now(answer).expect("it is answered")[0].expect("there is room")
+}
+
+fn detail(engine: &Inline, name: &str) -> u64 {
+    let details = engine.stats().details;
+    let found = details.iter().find(|(found, _)| *found == name);
+    found.map(|(_, count)| *count).expect("it is counted")
+}
+
+/// What is left of the channel's messages; none without a record.
+fn count(engine: &Inline, channel: &str) -> Option<usize> {
+    let limit = PageLimit {
+        count: 1_000,
+        bytes: 1 << 20,
+    };
+    let page = block_on(engine.read(channel, 0, limit)).expect("it answers");
+    page.map(|page| page.publications.len())
+}
+
+/// Opens the log again, by reading it and, once it has hints, by these.
+fn reopen(disk: &SimDisk, clock: &ManualClock, what: &str) -> Inline {
+    let whole = |log| {
+        open(disk, clock, log).unwrap_or_else(|error| panic!("{what}: it does not open: {error}"))
+    };
+    let engine = whole(trimming_at_once());
+    let mut pace = |_: u64| true;
+    while engine.compactor.tend(&engine.shared, &mut pace) {}
+    drop(engine);
+    let engine = whole(LogConfig {
+        open_check_bytes: 0,
+        ..trimming_at_once()
+    });
+    assert!(detail(&engine, "segments_hinted_at_opening") > 0, "{what}");
+    engine
+}
+
+/// The channel is forgotten, or begun anew, between any two steps of the rewriting of its segments.
+#[test]
+fn a_channel_that_ends_while_its_segments_are_rewritten_leaves_a_log_that_opens() {
+    type Ending = fn(&Inline);
+    let forgotten: Ending = |engine| commit(engine, Work::Tick);
+    let begun_anew: Ending = |engine| {
+        put(engine, "few:a", 10);
+    };
+    for (ending, left) in [(forgotten, None), (begun_anew, Some(1))] {
+        let mut steps = u64::MAX;
+        let mut ends_at = 0;
+        while ends_at < steps {
+            let what = format!("{left:?}, step {ends_at}");
+            let disk = SimDisk::new(SimPlan::default());
+            let clock = ManualClock::default();
+            let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+            while detail(&engine, "segments") < 4 {
+                put(&engine, "few:a", 100);
+            }
+            // The last ones stand in a segment that is not rewritten.
+            for _ in 0..3 {
+                put(&engine, "few:a", 100);
+            }
+            clock.advance(2 * DAY + HOUR);
+            steps = 0;
+            let mut pace = |_: u64| {
+                if steps == ends_at {
+                    ending(&engine);
+                }
+                steps += 1;
+                true
+            };
+            assert!(engine.compactor.round(&engine.shared, &mut pace), "{what}");
+            drop(engine);
+            let engine = reopen(&disk, &clock, &what);
+            assert_eq!(count(&engine, "few:a"), left, "{what}");
+            ends_at += 1;
+        }
+        assert!(steps >= 3, "{steps} steps");
+    }
+}
+
+/// The channel's beginning stands in an earlier segment, which is not worth rewriting, and its end
+/// in a later one.
+#[test]
+fn a_segment_between_a_channels_beginning_and_its_end_is_rewritten() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, LogConfig::default()).expect("it opens");
+    let fill = |channel, size, segments| {
+        while detail(&engine, "segments") < segments {
+            put(&engine, channel, size);
+        }
+    };
+    put(&engine, "few:a", 100);
+    fill("kept", 300, 2);
+    fill("few:a", 100, 3);
+    for _ in 0..3 {
+        put(&engine, "few:a", 100);
+    }
+    fill("kept", 300, 4);
+    drop(engine);
+    clock.advance(2 * DAY + HOUR);
+    // Nothing is trimmed yet, but a channel that is overdue begins anew.
+    let engine = open(&disk, &clock, LogConfig::default()).expect("it opens");
+    assert_eq!(
+        put(&engine, "few:a", 10).position.expect("history").offset,
+        1
+    );
+    assert!(engine.compact(1));
+    assert_eq!(detail(&engine, "compactions"), 1);
+    drop(engine);
+    let engine = reopen(&disk, &clock, "a segment between");
+    assert_eq!(count(&engine, "few:a"), Some(1));
+}
+
+/// The power goes, or the process is killed, after any change that the very first start makes.
+#[test]
+fn a_log_whose_first_start_was_interrupted_takes_messages_and_opens() {
+    let mut frameless = 0;
+    for seed in 0..16 {
+        for changes in 0.. {
+            let what = format!("seed {seed}, {changes} changes");
+            let disk = SimDisk::new(SimPlan {
+                seed,
+                ..SimPlan::default()
+            });
+            let clock = ManualClock::default();
+            let again = || {
+                let opened = open(&disk, &clock, LogConfig::default());
+                opened.unwrap_or_else(|error| panic!("{what}: it does not open: {error}"))
+            };
+            disk.die_after(changes);
+            if open(&disk, &clock, LogConfig::default()).is_ok() {
+                break;
+            }
+            if seed % 2 == 0 {
+                disk.crash();
+            } else {
+                disk.die_after(u64::MAX);
+            }
+            let engine = again();
+            frameless += u64::from(detail(&engine, "commits") == 0);
+            engine.compact(4);
+            put(&engine, "kept", 10);
+            drop(engine);
+            let engine = again();
+            assert_eq!(count(&engine, "kept"), Some(1), "{what}");
+            engine.compact(4);
+            put(&engine, "kept", 10);
+            drop(engine);
+            assert_eq!(count(&again(), "kept"), Some(2), "{what}");
+        }
+    }
+    assert!(frameless > 0, "none was left with a segment without frames");
+}
+
+/// A rewritten segment whose name may not last: which file a later one stands behind is not known, and
+/// the next sync of the names would not tell.
+#[test]
+fn a_rewriting_whose_name_may_not_last_ends_the_acknowledging() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while detail(&engine, "segments") < 3 {
+        put(&engine, "few:a", 100);
+    }
+    disk.set_plan(SimPlan {
+        broken_name_sync_permille: 1_000,
+        ..SimPlan::default()
+    });
+    engine.compact(1);
+    assert_eq!(detail(&engine, "compaction_failures"), 1);
+    disk.set_plan(SimPlan::default());
+    assert!(
+        matches!(engine.health(), EngineHealth::Refusing(why) if why.contains("restart")),
+        "{:?}",
+        engine.health()
+    );
+    let refused = block_on(engine.append(vec![publish("few:a", "x")]));
+    assert_eq!(refused, [Err(AppendError::StorageUnavailable)]);
+    assert!(!engine.compact(1), "it is not tried again");
+    assert_eq!(count(&engine, "few:a"), Some(3));
+    drop(engine);
+    disk.crash();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    assert_eq!(count(&engine, "few:a"), Some(3));
+}
