@@ -145,7 +145,9 @@ pub struct Config {
     /// Bytes of data in one page read from the engine (default 65,536); one message always fits.
     pub page_bytes_max: usize,
     /// Recent publications that a channel with subscribers keeps encoded in memory, in bytes
-    /// (default 262,144), so that those who catch up can join the live ones without a read.
+    /// (default 262,144), so that those who catch up can join the live ones without a read. Their
+    /// frames in `bowline.v1` count; while a channel has subscribers in plain mode, or with compression,
+    /// their forms cost up to as much again each.
     pub tail_channel_bytes_max: usize,
     /// The same over all channels (default 64 MiB).
     pub tail_bytes_max: usize,
@@ -154,8 +156,9 @@ pub struct Config {
     pub http_body_bytes_max: usize,
     /// Publications of one HTTP request: `messages` times `channels` (default 1,000).
     pub batch_messages_max: usize,
-    /// HTTP requests with a body in memory at once (default 128), up to `http_body_bytes_max` each;
-    /// further ones are answered `overloaded`.
+    /// HTTP requests with a body in memory at once (default 128), up to `http_body_bytes_max` each,
+    /// and as many pages of history on their way, up to `history_bytes_max` of data each; further ones
+    /// are answered `overloaded`.
     pub http_requests_max: usize,
     /// Bytes of data in one answer to an HTTP history request (default 1 MiB); `more` says that the
     /// page was cut.

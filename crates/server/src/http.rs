@@ -41,6 +41,8 @@ pub(crate) struct HttpApi {
     config: Arc<Config>,
     /// One permit per request whose body is in memory.
     places: Arc<Semaphore>,
+    /// One permit per page of history that is not written yet.
+    pages: Arc<Semaphore>,
 }
 
 /// Every route but those that end in a WebSocket; `openapi` describes them all.
@@ -64,13 +66,15 @@ fn routes() -> [(&'static str, MethodRouter<HttpApi>); 12] {
 impl HttpApi {
     /// Over the parts of a node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        let places = Arc::new(Semaphore::new(node.config.http_requests_max));
+        let semaphore = || Arc::new(Semaphore::new(node.config.http_requests_max));
+        let (places, pages) = (semaphore(), semaphore());
         Self {
             engine: node.engine.clone(),
             access: node.access.clone(),
             config: node.config.clone(),
             node,
             places,
+            pages,
         }
     }
 

@@ -9,12 +9,15 @@ use axum::{
 };
 use bowline_engine::PageLimit;
 use bowline_proto::{Code, recovery::From};
+use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
     HttpApi,
     error::{ApiError, json_response},
+    intake::place,
     query::Question,
 };
 use crate::{Operation, history::read_history};
@@ -81,6 +84,23 @@ pub(super) async fn history(
         count: limit,
         bytes: api.config.history_bytes_max,
     };
+    let place = place(&api.pages)?;
     let data = read_history(&*api.engine, &channel, from, limit).await?;
-    Ok(json_response(StatusCode::OK, data.bytes().clone()))
+    let page = Bytes::from_owner(Unwritten {
+        page: data.bytes().clone(),
+        _place: place,
+    });
+    Ok(json_response(StatusCode::OK, page))
+}
+
+/// A page, which holds its place until the socket has taken it.
+struct Unwritten {
+    page: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Unwritten {
+    fn as_ref(&self) -> &[u8] {
+        &self.page
+    }
 }

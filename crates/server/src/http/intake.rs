@@ -3,7 +3,7 @@
 //! Owns the order of these steps: a request is known before it gets a place, and has a place before
 //! its body is read. Must not know what the body means, nor what becomes of one that was not read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -12,7 +12,10 @@ use axum::{
 use bowline_proto::Code;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{HttpApi, error::ApiError};
 use crate::{Credentials, Entrance, Identity, Operation, Role, accept::client_of};
@@ -84,10 +87,7 @@ impl HttpApi {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
-        let place =
-            self.places.clone().try_acquire_owned().map_err(|_| {
-                ApiError::from(Code::Overloaded).with_retry_after_ms(PLACE_RETRY_MS)
-            })?;
+        let place = place(&self.places)?;
         let bytes = read(
             headers,
             body,
@@ -124,6 +124,12 @@ async fn read(
             "The body did not arrive within connection_timeout.",
         )),
     }
+}
+
+/// One of these places, if there is one.
+pub(super) fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    let place = places.clone().try_acquire_owned();
+    place.map_err(|_| ApiError::from(Code::Overloaded).with_retry_after_ms(PLACE_RETRY_MS))
 }
 
 fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {

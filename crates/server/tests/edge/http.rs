@@ -1,8 +1,9 @@
 //! Plain HTTP at the edge: heads, idle sockets, and the verdict.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use bowline::{Config, Server};
+use bowline::{Config, Data, Server};
+use bowline_engine::{ChannelPolicy, EngineConfig, Memory, Retention};
 use bowline_ws::{ClientRequest, MessageKind, encode_message};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -445,4 +446,48 @@ async fn a_refusal_that_ends_the_connection_says_so() {
             "{headers}"
         );
     }
+}
+
+#[tokio::test]
+async fn pages_of_history_that_nobody_reads_are_bounded() {
+    const BYTES: usize = 32 << 20;
+    let config = Config {
+        http_requests_max: 1,
+        history_bytes_max: BYTES,
+        send_timeout: DEADLINE * 10,
+        ..Config::default()
+    };
+    let engine = EngineConfig {
+        policies: vec![ChannelPolicy {
+            pattern: "*".to_owned(),
+            history: Some(Retention {
+                bytes: 2 * BYTES as u64,
+                ..Retention::default()
+            }),
+        }],
+        ..EngineConfig::default()
+    };
+    let engine = Arc::new(Memory::open(engine).expect("it opens"));
+    let builder = Server::builder().config(config).access(Names);
+    let world = World::with(builder.engine(engine)).await;
+    let data = format!("\"{}\"", "x".repeat(60_000));
+    // More than the kernel's buffers take.
+    for _ in 0..BYTES / 2 / data.len() {
+        let stored = world.server.publish("c", Data::Json(data.clone().into()));
+        stored.await.expect("it is stored");
+    }
+    let mut slow = world.socket(HERE).await;
+    slow.write_all(b"GET /api/channels/c/history?limit=1000 HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer ana\r\n\r\n")
+        .await
+        .expect("taken");
+    read_until(&mut slow, "200 OK").await;
+    let token = &["Authorization: Bearer ana"];
+    let page = "/api/channels/c/history?limit=1";
+    let refused = world.get(page, token).await;
+    assert_eq!(refused.code(), (503, "overloaded".to_owned()));
+    drop(slow);
+    until("the place comes back", async || {
+        world.get(page, token).await.status == 200
+    })
+    .await;
 }
