@@ -33,6 +33,18 @@ fn publish(channel: &str, text: &'static str) -> Append {
     }
 }
 
+/// Commits as the thread of `embedded` does: what is worth rewriting is left to another.
+fn commit_only(engine: &Inline, work: Work) {
+    let mut committer = engine.committer.lock().expect("not poisoned");
+    committer.commit(&engine.shared, &mut VecDeque::from([work]));
+}
+
+fn append_only(engine: &Inline, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+    let (reply, answer) = oneshot();
+    commit_only(engine, Work::append(batch, reply));
+    now(answer).expect("it is answered")
+}
+
 #[test]
 fn wrong_settings_are_refused_with_their_names() {
     let config = EngineConfig {

@@ -129,6 +129,7 @@ fn run_many(cases: u32, lies: bool) -> (Seen, Result<(), String>) {
         all.torn_tails += one.torn_tails;
         all.put_back += one.put_back;
         all.hinted += one.hinted;
+        all.amid += one.amid;
         Ok(())
     });
     let seen = *seen.lock().expect("not poisoned");
@@ -153,6 +154,7 @@ fn the_log_does_as_the_model_through_crashes() {
         ("torn tails", seen.torn_tails),
         ("copies put back", seen.put_back),
         ("segments opened by hints", seen.hinted),
+        ("commits amid a rewriting", seen.amid),
     ] {
         assert!(count >= 50, "{what}: {seen:?}");
     }

@@ -41,12 +41,6 @@ fn trimming_at_once() -> LogConfig {
     }
 }
 
-/// Commits, and leaves it to the test when something is rewritten.
-fn commit(engine: &Inline, work: Work) {
-    let mut committer = engine.committer.lock().expect("not poisoned");
-    committer.commit(&engine.shared, &mut VecDeque::from([work]));
-}
-
 fn put(engine: &Inline, channel: &str, size: usize) -> Appended {
     let entry = Append {
         producer: None,
@@ -58,9 +52,7 @@ fn put(engine: &Inline, channel: &str, size: usize) -> Appended {
             key: None,
         },
     };
-    let (reply, answer) = oneshot();
-    commit(engine, Work::append(vec![entry], reply));
-    now(answer).expect("it is answered")[0].expect("there is room")
+    append_only(engine, vec![entry])[0].expect("there is room")
 }
 
 fn detail(engine: &Inline, name: &str) -> u64 {
@@ -100,7 +92,7 @@ fn reopen(disk: &SimDisk, clock: &ManualClock, what: &str) -> Inline {
 #[test]
 fn a_channel_that_ends_while_its_segments_are_rewritten_leaves_a_log_that_opens() {
     type Ending = fn(&Inline);
-    let forgotten: Ending = |engine| commit(engine, Work::Tick);
+    let forgotten: Ending = |engine| commit_only(engine, Work::Tick);
     let begun_anew: Ending = |engine| {
         put(engine, "few:a", 10);
     };

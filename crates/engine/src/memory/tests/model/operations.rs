@@ -18,6 +18,8 @@ pub(super) enum Operation {
     Wait(u64),
     Tick,
     Compact,
+    /// These are appended so much later, after so many steps of a rewriting.
+    CompactAmid(usize, u64, Vec<Step>),
     /// The engine is closed in order and opened again.
     Reopen,
     /// The power goes while these are being appended, and comes back.
@@ -60,6 +62,8 @@ pub(super) fn operations() -> impl Strategy<Value = Operation> {
         2 => proptest::sample::select(spans.to_vec()).prop_map(Operation::Wait),
         1 => Just(Operation::Tick),
         3 => Just(Operation::Compact),
+        3 => (0..4_usize, proptest::sample::select(spans.to_vec()), batch())
+            .prop_map(|(steps, span_ms, batch)| Operation::CompactAmid(steps, span_ms, batch)),
         1 => Just(Operation::Reopen),
         2 => batch().prop_map(Operation::Crash),
         4 => batch().prop_map(Operation::Tear),

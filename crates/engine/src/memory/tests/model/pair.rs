@@ -5,7 +5,7 @@ use super::*;
 /// The engine beside its model, and everything that a client may still hold.
 pub(super) struct Pair {
     disk: SimDisk,
-    engine: Option<Inline>,
+    engine: Option<Arc<Inline>>,
     clock: ManualClock,
     model: Model,
     aside: Option<(SimDisk, Model)>,
@@ -14,6 +14,7 @@ pub(super) struct Pair {
     next_payload: u64,
     entropy: Arc<Mutex<u64>>,
     is_full: bool,
+    is_rewriting: bool,
     crashes: u64,
     opens: u64,
     pub(super) seen: Seen,
@@ -32,6 +33,7 @@ pub(super) struct Seen {
     pub(super) torn_tails: u64,
     pub(super) put_back: u64,
     pub(super) hinted: u64,
+    pub(super) amid: u64,
 }
 
 impl Pair {
@@ -46,6 +48,7 @@ impl Pair {
             next_payload: 0,
             entropy: Arc::new(Mutex::new(plan.seed)),
             is_full: false,
+            is_rewriting: false,
             crashes: 0,
             opens: 0,
             seen: Seen::default(),
@@ -66,7 +69,8 @@ impl Pair {
         });
         let clock = Arc::new(self.clock.clone());
         let disk = Arc::new(self.disk.clone());
-        self.engine = Some(Inline::open(disk, config(), log(self.opens), clock, draw)?);
+        let engine = Inline::open(disk, config(), log(self.opens), clock, draw)?;
+        self.engine = Some(Arc::new(engine));
         Ok(())
     }
 
@@ -94,6 +98,9 @@ impl Pair {
             Operation::Tick => self.engine().tick(),
             Operation::Compact => {
                 self.engine().compact(2);
+            }
+            Operation::CompactAmid(steps, span_ms, batch) => {
+                self.compact_amid(*steps, *span_ms, batch)?;
             }
             Operation::Reopen => {
                 self.engine().close();
@@ -181,7 +188,37 @@ impl Pair {
             sent.push(to_append(step, &payload));
             payloads.push(payload);
         }
-        (payloads, block_on(self.engine().append(sent)))
+        let answers = if self.is_rewriting {
+            append_only(self.engine(), sent)
+        } else {
+            block_on(self.engine().append(sent))
+        };
+        (payloads, answers)
+    }
+
+    /// Appends in the middle of a rewriting, if it has so many steps.
+    fn compact_amid(
+        &mut self,
+        steps: usize,
+        span_ms: u64,
+        batch: &[Step],
+    ) -> Result<(), TestCaseError> {
+        let engine = self.engine.clone().expect("it is open");
+        let mut left = Some(steps);
+        let mut outcome = Ok(());
+        self.is_rewriting = true;
+        engine.compactor.round(&engine.shared, &mut |_| {
+            if left == Some(0) {
+                self.clock.advance(Duration::from_millis(span_ms));
+                self.model.purge(self.now_ms());
+                outcome = self.append(batch);
+                self.seen.amid += 1;
+            }
+            left = left.and_then(|left| left.checked_sub(1));
+            true
+        });
+        self.is_rewriting = false;
+        outcome
     }
 
     fn append(&mut self, batch: &[Step]) -> Result<(), TestCaseError> {
