@@ -56,7 +56,10 @@ pub(super) async fn full(options: RunOptions) -> Result<Verdict, RunError> {
     fs::write(&filler, vec![1; FILLER_BYTES])?;
     let mut scene = Scene::start(&options.server, &options.folder).await?;
     let mut verdict = Verdict::default();
-    while scene.round < CREWS_MAX && !scene.is_refused("storage_full") {
+    // What was refused once may find room again that rewriting has given back.
+    while scene.round < CREWS_MAX
+        && !(scene.is_refused("storage_full") && scene.refusal("keep:probe").await?.is_some())
+    {
         scene.crew().await;
     }
     let refused = scene.count(Fate::Refused);
