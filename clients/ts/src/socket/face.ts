@@ -286,7 +286,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** Asks for a new token, then goes on with it. */
   reauthenticate(): void {
     this.#tokenReason = 'asked'
-    if (this.#state === 'closed') this.retryNow()
+    // There is no old token before the first dial.
+    if (this.#state === 'closed' || this.#state === 'idle') this.retryNow()
     else this.runner.feed({ type: 'reauthenticate' })
   }
 
@@ -350,7 +351,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** Begins; a subclass may have to load something before. */
   protected connect(): void {
-    this.runner.feed({ type: 'connect' })
+    // It may be closed by then.
+    if (this.#state !== 'closed') this.runner.feed({ type: 'connect' })
   }
 
   /** The newest link's socket. */

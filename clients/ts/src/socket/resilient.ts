@@ -12,7 +12,7 @@ import type { ErrorInfo, Payload } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
 import type { CodeRow } from '../codes/table.ts'
 import { Client } from '../machine/client.ts'
-import type { Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
+import type { Input, Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
 import { Keeper } from '../storage/keeper.ts'
@@ -184,7 +184,7 @@ export class ResilientWebSocket extends Face {
   /** Gives a channel up, for all its readers. */
   unsubscribe(channel: string): void {
     if (this.#open().has(channel)) this.#open().close(channel)
-    else this.runner.feed({ type: 'unsubscribe', channel })
+    else this.#feed({ type: 'unsubscribe', channel })
   }
 
   /** Past publications: those after a position, or the newest. */
@@ -209,12 +209,12 @@ export class ResilientWebSocket extends Face {
 
   /** Gives the session up: what was written but not acknowledged has an unknown fate. */
   resetSession(): void {
-    this.runner.feed({ type: 'reset_session' })
+    this.#feed({ type: 'reset_session' })
   }
 
   /** Drops everything that is not acknowledged. */
   clearOutbox(): void {
-    this.runner.feed({ type: 'clear_outbox' })
+    this.#feed({ type: 'clear_outbox' })
   }
 
   override close(code?: number, reason = ''): void {
@@ -285,7 +285,7 @@ export class ResilientWebSocket extends Face {
   #open(): Channels {
     if (!this.subprotocol) throw new SocketError('not_supported', 'option bowline is needed')
     this.#channels ??= new Channels({
-      feed: (input) => this.runner.feed(input),
+      feed: (input) => this.#feed(input),
       subscribe: (channel, wanted) => {
         this.#defer(() => {
           const from = this.#keeper?.position(channel) ?? wanted
@@ -340,6 +340,10 @@ export class ResilientWebSocket extends Face {
     const waiter = this.#waiters.get(key)
     this.#waiters.delete(key)
     return waiter
+  }
+
+  #feed(input: Input): void {
+    this.#defer(() => this.runner.feed(input))
   }
 
   /** What must not happen before what was kept is loaded. */

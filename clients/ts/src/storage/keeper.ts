@@ -45,6 +45,8 @@ export class Keeper {
     if (this.#restoring) return
     this.#restoring = true
     const kept = await this.#store.load().catch(() => undefined)
+    // What is kept is the next one's.
+    if (this.#over) return this.#store.release()
     if (kept) {
       const { outbox } = this.#client
       this.#client.session = kept.session
@@ -58,9 +60,7 @@ export class Keeper {
         this.#positions.set(channel, position)
       }
     }
-    const deferred = this.#deferred ?? []
-    this.#deferred = undefined
-    for (const call of deferred) call()
+    this.#catchUp()
   }
 
   /** Calls when what was kept is loaded, in order. */
@@ -103,11 +103,19 @@ export class Keeper {
   finish(): void {
     if (this.#over) return
     this.#over = true
+    // Nothing is loaded, so there is nothing to forget; what was deferred finds a client that is closed.
+    if (this.#deferred) return this.#catchUp()
     this.#flush()
     const forget = [...this.#saved.keys()]
     const head = { session: undefined, link: 0, next: 1 }
     const saved = this.#store.save({ head, forget }).catch(() => {})
     void saved.then(() => this.#store.release())
+  }
+
+  #catchUp(): void {
+    const deferred = this.#deferred ?? []
+    this.#deferred = undefined
+    for (const call of deferred) call()
   }
 
   #later(): void {

@@ -1,7 +1,7 @@
 // What a client keeps in a store, and what a later one finds there.
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Store, StoredChange, StoredClient } from '../../src/storage/store.ts'
-import { begin, bowline, ends, server, time } from './lib/scripted.ts'
+import { begin, bowline, ends, server, time, types } from './lib/scripted.ts'
 
 beforeEach(begin)
 
@@ -10,7 +10,12 @@ class MemoryStore implements Store {
   kept: StoredClient | undefined
   saves: StoredChange[] = []
   fails = false
+  /** Claims that nobody has let go. */
+  held = 0
+  loaded: Promise<void> | undefined
   async load() {
+    this.held++
+    await this.loaded
     return structuredClone(this.kept)
   }
   async save(change: StoredChange) {
@@ -29,7 +34,9 @@ class MemoryStore implements Store {
     messages.sort((a, b) => a.key - b.key)
     this.kept = { ...before, ...head, messages, positions: { ...before.positions, ...positions } }
   }
-  release() {}
+  release() {
+    this.held--
+  }
 }
 
 describe('a store', () => {
@@ -110,5 +117,88 @@ describe('a store', () => {
     const found = ends([bowline({ store }).publish('a', 1)])
     await time.advance(100)
     expect(found).toEqual(['done'])
+  })
+})
+
+describe('before the store is read', () => {
+  const kept: StoredClient = {
+    session: 's'.repeat(32),
+    link: 4,
+    next: 2,
+    messages: [{ key: 1, seq: 1, item: { channel: 'a', data: '"kept"' }, queuedAt: 0 }],
+    positions: { a: '00000000000000aa.0.00000001' },
+  }
+  let store: MemoryStore
+  let read: () => void
+
+  beforeEach(() => {
+    store = new MemoryStore()
+    store.kept = structuredClone(kept)
+    store.loaded = new Promise((resolve) => {
+      read = resolve
+    })
+  })
+
+  test('close() ends what waits, lets go of the store, and leaves to the next what is kept', async () => {
+    const ws = bowline({ store })
+    const sent = ws.publish('a', 1)
+    const found = ends([sent, ws.request('m')])
+    await time.advance(1)
+    ws.close()
+    await time.advance(10)
+    const closed = expect.objectContaining({ code: 'closed', fate: 'refused' })
+    expect([found, sent.progress]).toEqual([[closed, closed], 'dropped'])
+    read()
+    await time.advance(300_000)
+    expect([ws.state, ws.readyState, server.dialled.length]).toEqual(['closed', 3, 0])
+    expect([store.held, store.saves, store.kept]).toEqual([0, [], kept])
+    expect(ws.outboxLength).toBe(0)
+  })
+
+  test('a signal that aborts closes it, too', async () => {
+    const abort = new AbortController()
+    bowline({ store, signal: abort.signal })
+    abort.abort()
+    read()
+    await time.advance(300_000)
+    expect([store.held, server.dialled.length]).toEqual([0, 0])
+  })
+
+  test('unsubscribe() takes back what was asked for', async () => {
+    const ws = bowline({ store })
+    ws.subscribe('a').unsubscribe()
+    ws.subscribe('b')
+    ws.unsubscribe('b')
+    read()
+    await time.advance(10)
+    expect(server.link?.received[0]?.subscribe).toEqual({})
+    expect(types()).not.toContain('subscribe')
+  })
+
+  test('clearOutbox() drops what was kept', async () => {
+    const ws = bowline({ store })
+    ws.clearOutbox()
+    read()
+    await time.advance(10)
+    expect(types()).toEqual(['hello', 'skip'])
+  })
+
+  test('resetSession() leaves the session that was kept', async () => {
+    const ws = bowline({ store })
+    ws.resetSession()
+    read()
+    await time.advance(10)
+    expect(server.link?.received[0]).toMatchObject({ first: 1, next: 1 })
+    expect(server.link?.received[0]?.session).toBeUndefined()
+  })
+
+  test('reauthenticate() waits for it', async () => {
+    const ws = bowline({ store, startClosed: true })
+    ws.reauthenticate()
+    await time.advance(10)
+    expect(server.dialled).toHaveLength(0)
+    read()
+    await time.advance(10)
+    expect(server.link?.received[0]).toMatchObject({ session: kept.session, link: 5 })
   })
 })
