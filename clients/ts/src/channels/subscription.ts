@@ -7,6 +7,7 @@
  */
 
 import type { Gap, Publication, Recovery } from '../codec/messages.ts'
+import { attempt } from '../events/target.ts'
 import type { Position } from '../position/position.ts'
 import { deferred, SocketError } from '../socket/events.ts'
 
@@ -108,8 +109,9 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     if (this.#over) return
     this.join(delivery)
     if (delivery.type === 'refused' && !delivery.error.retry) this.#outcome.reject(delivery.error)
-    if (this.#listener) {
-      this.#listener(delivery)
+    const listener = this.#listener
+    if (listener) {
+      attempt(() => listener(delivery))
       return this.#tell(delivery)
     }
     this.#queue.push(delivery)
