@@ -113,11 +113,7 @@ const MUTATIONS = [
   ['socket/face', "if (hint === 'frozen')", 'if (false)'],
   ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
   ['shell/runner', 'link.socket.protocol === subprotocol', 'true'],
-  [
-    'socket/resilient',
-    "known && (to.protocol === 'wss:' || to.protocol === from.protocol)",
-    'known',
-  ],
+  ['socket/resilient', "known && (scheme === 'wss' || scheme === ownScheme)", 'known'],
   [
     'recommendation/recommendation',
     "if (state === 'blocked') action =",

@@ -73,6 +73,8 @@ interface Waiting extends Deferred<void> {
 }
 
 const WAITING_MAX = 1000
+/** Scheme and host of a URL, without the name of a user and what follows. */
+const ORIGIN = /^(\w+:\/\/)(?:[^/?]*@)?([^/?]*).*/
 
 /** The face of a socket. A subclass says which machine, and calls `begin`. */
 export abstract class Face extends (Target as new () => TypedTarget) implements WebSocket {
@@ -346,7 +348,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   }
 
   protected emitMessage(fields: object): void {
-    this.emit('message', { ...fields, origin: new URL(this.#url).origin })
+    this.emit('message', { ...fields, origin: this.#url.replace(ORIGIN, '$1$2') })
   }
 
   /** Begins; a subclass may have to load something before. */
@@ -508,10 +510,13 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
 /** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
 function absolute(url: string | URL): string {
+  const given = String(url)
   let text = ''
   try {
-    const { href } = new URL(String(url), globalThis.location?.href)
-    text = href.replace(/^http/, 'ws').replace(/#.*/, '')
+    const { href } = new URL(given, /^\w+:/.test(given) ? undefined : globalThis.location?.href)
+    // React Native's own URL adds a slash to every path, and has no parts that can be relied on.
+    const asGiven = href === `${given}/` && /\/\/.*[/?]/.test(given)
+    text = (asGiven ? given : href).replace(/^http/, 'ws').replace(/#.*/, '')
   } catch {
     // Told below.
   }

@@ -32,6 +32,8 @@ import {
 /** The name of the protocol on the wire. */
 const SUBPROTOCOL = 'bowline.v1'
 const READER_MAX = 1024
+/** A URL with its scheme and host, where no platform can take another part for the host. */
+const PLACE = /^(wss?):\/\/([\w.-]+|\[[\da-f:]+\])(?::\d+)?(?:[/?][^\s\\#]*)?$/
 
 /** A message on its way: resolved when it is stored, rejected when it is dropped. */
 export interface Sent extends Promise<void> {
@@ -266,11 +268,11 @@ export class ResilientWebSocket extends Face {
   }
 
   protected override advised(url: string): string | undefined {
-    const to = new URL(url, this.url)
-    const from = new URL(this.url)
-    const known = to.hostname === from.hostname || this.options.allowHosts?.includes(to.hostname)
+    const [, scheme, host = ''] = PLACE.exec(url.toLowerCase()) ?? []
+    const [, ownScheme, ownHost] = PLACE.exec(this.url.toLowerCase()) ?? []
+    const known = host === ownHost || this.options.allowHosts?.includes(host)
     // The token goes there, so it must be a place that the application named, no less secret.
-    return known && (to.protocol === 'wss:' || to.protocol === from.protocol) ? to.href : undefined
+    return known && (scheme === 'wss' || scheme === ownScheme) ? url : undefined
   }
 
   protected override codeRow(code: string): CodeRow | undefined {
