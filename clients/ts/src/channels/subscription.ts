@@ -13,6 +13,7 @@ import { deferred, SocketError } from '../socket/events.ts'
 
 /** What a reader of a channel sees, in order. */
 export type Delivery =
+  /** Where `recovery.recovered` is false, publications are missing before it. */
   | { type: 'subscribed'; recovery: Recovery }
   | ({ type: 'message' } & Publication)
   | ({ type: 'gap' } & Gap)
@@ -80,8 +81,7 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     }
   }
 
-  /** The publications. A refusal for good is thrown; gaps are told by the client's events
-   * `gap` and `subscribed` (with `recovered: false`). */
+  /** The publications. A refusal for good is thrown; gaps are told by the client's event `gap`. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Publication, void, undefined> {
     for await (const delivery of this.deliveries()) {
       if (delivery.type === 'message') {

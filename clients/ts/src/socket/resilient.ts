@@ -85,6 +85,8 @@ export class ResilientWebSocket extends Face {
     subscribed: ({ event: type, channel, ...recovery }) => {
       this.#open().push(channel, { type, recovery })
       this.emit(type, { channel, ...recovery })
+      const { recovered, reason, position } = recovery
+      if (!recovered) this.emit('gap', { channel, reason, position })
     },
     subscribe_failed: ({ channel, error: info }) => {
       const error = errorOf(info)
