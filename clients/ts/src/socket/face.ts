@@ -25,8 +25,8 @@ import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
 import type { SocketOptions, TokenReason, UrlSource } from './options.ts'
+import { copyOf, type Data, sizeOf } from './payload.ts'
 
-type Data = string | ArrayBufferLike | Blob | ArrayBufferView<ArrayBufferLike>
 type OnEvent<K extends keyof SocketEventMap> =
   | ((this: WebSocket, event: SocketEventMap[K]) => unknown)
   | null
@@ -243,7 +243,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       link.send(data)
       return Promise.resolve()
     }
-    const waiting = { data, ...deferred<void>() }
+    const waiting = { data: copyOf(data) ?? data, ...deferred<void>() }
     const full = this.#waiting.length >= (this.options.maxEnqueuedMessages ?? WAITING_MAX)
     const closed = this.readyState >= 2
     if (closed || full) waiting.reject(refused(closed ? 'closed' : 'outbox_full'))
@@ -533,9 +533,4 @@ function domError(name: string, message: string): Error {
   return DOMException
     ? new DOMException(message, name)
     : Object.assign(new Error(message), { name })
-}
-
-function sizeOf(data: Data): number {
-  if (typeof data === 'string') return utf8Length(data)
-  return 'size' in data ? data.size : data.byteLength
 }

@@ -61,6 +61,21 @@ describe('the face', () => {
     expect(ends([ws.send('late')])).toEqual([undefined])
   })
 
+  test('bytes that wait are those of the call, whatever becomes of their buffer', async () => {
+    const ws = plain()
+    const bytes = Uint8Array.of(1, 2, 3, 4)
+    ws.send(bytes.subarray(1, 3))
+    ws.send(bytes.buffer)
+    bytes.fill(9)
+    expect(ws.bufferedAmount).toBe(6)
+    await time.advance(1)
+    const written = server.link?.received.map(({ raw }) => [...new Uint8Array(raw as ArrayBuffer)])
+    expect(written).toEqual([
+      [2, 3],
+      [1, 2, 3, 4],
+    ])
+  })
+
   test('messages come as events with data and origin', async () => {
     const ws = plain()
     const seen: unknown[] = []
