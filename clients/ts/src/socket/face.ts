@@ -20,7 +20,7 @@ import {
   type State,
 } from '../machine/contract.ts'
 import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
-import { type Destination, GONE, type LinkEnd } from '../shell/link.ts'
+import { type Destination, GONE, type Link, type LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
@@ -238,8 +238,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     ) {
       throw domError('InvalidStateError', 'not open yet')
     }
-    const link = this.readyState === 1 ? this.runner.newest() : undefined
-    if (link) {
+    const link = this.#writable
+    if (link && this.readyState === 1) {
       link.send(data)
       return Promise.resolve()
     }
@@ -362,6 +362,12 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return this.runner.newest()?.socket
   }
 
+  /** The newest link, unless it opens or closes: then a platform takes what is sent and drops it. */
+  get #writable(): Link | undefined {
+    const link = this.runner.newest()
+    return link?.socket.readyState === 1 ? link : undefined
+  }
+
   get #linkType(): BinaryType {
     return this.subprotocol ? 'arraybuffer' : this.#binaryType
   }
@@ -454,8 +460,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#verdict = undefined
     this.#trouble = undefined
     const again = this.#opens++ > 0
-    for (const { data, resolve } of this.#waiting.splice(0)) {
-      this.runner.newest()?.send(data as string)
+    // Bounded by what waits: each turn takes one away.
+    for (let link = this.#writable; link && this.#waiting.length; link = this.#writable) {
+      const { data, resolve } = this.#waiting.shift() as Waiting
+      link.send(data as string)
       resolve()
     }
     this.emit('open')

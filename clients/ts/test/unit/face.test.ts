@@ -76,6 +76,28 @@ describe('the face', () => {
     ])
   })
 
+  test('what is sent while the link closes waits for the next one', async () => {
+    const ws = plain()
+    await time.advance(1)
+    // The peer has said goodbye, and the platform has not told yet.
+    server.link!.readyState = 2
+    const found = ends([ws.send('kept')])
+    await time.advance(1)
+    expect([found, ws.bufferedAmount]).toEqual([[undefined], 4])
+    server.link?.end(1001, '', true)
+    await time.advance(2000)
+    expect(found).toEqual(['done'])
+    expect(server.link?.received).toEqual([{ raw: 'kept' }])
+  })
+
+  test('what waits is not written to a link that was closed when it opened', async () => {
+    const ws = plain()
+    const found = ends([ws.send('late')])
+    ws.on('statechange', ({ current }) => current === 'open' && ws.close())
+    await time.advance(2000)
+    expect(found).toEqual([expect.objectContaining({ code: 'closed', fate: 'refused' })])
+  })
+
   test('messages come as events with data and origin', async () => {
     const ws = plain()
     const seen: unknown[] = []
