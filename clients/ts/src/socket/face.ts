@@ -257,8 +257,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       throw domError('InvalidAccessError', 'code: 1000, or 3000 to 4999')
     }
     if (utf8Length(reason) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
-    if (this.#state === 'closed') return
-    this.runner.end(code, reason)
+    this.#again = false
+    if (this.#state !== 'closed') this.runner.end(code, reason)
   }
 
   /** Closes, and tells when the links are gone. */

@@ -156,6 +156,19 @@ describe('after close()', () => {
     expect(server.link?.received[0]).toMatchObject({ type: 'hello', first: 1, next: 1 })
   })
 
+  test('the last word counts, on either face', async () => {
+    for (const make of [plain, bowline]) {
+      const ws = make()
+      await time.advance(1)
+      const dials = server.dialled.length
+      ws.close()
+      ws.reconnect()
+      ws.close()
+      await time.advance(60_000)
+      expect([ws.readyState, server.dialled.length]).toEqual([3, dials])
+    }
+  })
+
   test('readers end, and a new subscription has ended before it began', async () => {
     const ws = bowline()
     const subscription = ws.subscribe('a')
