@@ -52,7 +52,8 @@ export function idbStore(name = 'bowline'): Store {
       for (const message of put) table.put(message, key('message', message.key))
       for (const gone of forget) table.delete(key('message', gone))
       for (const [channel, position] of Object.entries(positions)) {
-        table.put(position, key('position', channel))
+        if (position === undefined) table.delete(key('position', channel))
+        else table.put(position, key('position', channel))
       }
       await new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve()

@@ -12,7 +12,8 @@ import { type Delivery, Subscription, type SubscriptionHost } from './subscripti
 export interface ChannelsHost {
   feed(input: Input): void
   subscribe(channel: string, from: From): void
-  handled(channel: string, position: Position): void
+  /** Everything up to here is handled; without a position nobody reads the channel any more. */
+  handled(channel: string, position: Position | undefined): void
 }
 
 /** A channel that is read. */
@@ -98,9 +99,11 @@ export class Channels implements SubscriptionHost {
 
   left(reader: Subscription): void {
     const { channel } = reader
-    const readers = this.#all.get(channel)?.readers
+    const { readers, answer } = this.#all.get(channel) ?? {}
     if (!readers?.delete(reader) || readers.size) return
     this.#all.delete(channel)
     this.#host.feed({ type: 'unsubscribe', channel })
+    // One that never began leaves what an earlier life had read.
+    if (answer) this.#host.handled(channel, undefined)
   }
 }

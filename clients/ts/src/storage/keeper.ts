@@ -25,8 +25,8 @@ export class Keeper {
   /** What is on disk of each message: its seq, and whether it has an item. */
   readonly #saved = new Map<number, string>()
   #savedHead = ''
-  readonly #positions = new Map<string, Position>()
-  #moved = new Map<string, Position>()
+  readonly #positions = new Map<string, Position | undefined>()
+  #moved = new Map<string, Position | undefined>()
   #deferred: (() => void)[] | undefined = []
   #writes: (() => void)[] = []
   #saving = false
@@ -74,8 +74,8 @@ export class Keeper {
     return this.#positions.get(channel)
   }
 
-  /** The application has handled everything up to here. */
-  handled(channel: string, position: Position): void {
+  /** The application has handled everything up to here; without a position it has left the channel. */
+  handled(channel: string, position: Position | undefined): void {
     this.#positions.set(channel, position)
     this.#moved.set(channel, position)
     this.#later()
@@ -108,7 +108,10 @@ export class Keeper {
     this.#flush()
     const forget = [...this.#saved.keys()]
     const head = { session: undefined, link: 0, next: 1 }
-    const saved = this.#store.save({ head, forget }).catch(() => {})
+    const positions = Object.fromEntries(
+      [...this.#positions.keys()].map((name) => [name, undefined]),
+    )
+    const saved = this.#store.save({ head, forget, positions }).catch(() => {})
     void saved.then(() => this.#store.release())
   }
 

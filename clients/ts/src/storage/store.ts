@@ -26,8 +26,8 @@ export interface StoredClient {
   /** The next unused seq. */
   next: number
   messages: StoredMessage[]
-  /** By channel: behind what the application has handled. */
-  positions: Record<string, Position>
+  /** By channel: behind what the application has handled. `undefined`: as if there were none. */
+  positions: Record<string, Position | undefined>
 }
 
 /** Where a client is kept. */
@@ -48,5 +48,6 @@ export interface StoredChange {
   head?: { session: string | undefined; link: number; next: number }
   put?: StoredMessage[]
   forget?: number[]
-  positions?: Record<string, Position>
+  /** By channel; `undefined`: to be forgotten. */
+  positions?: Record<string, Position | undefined>
 }

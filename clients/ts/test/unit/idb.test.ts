@@ -33,8 +33,12 @@ const message = (key: number) => ({ key, seq: key, item: { channel: 'a', data: '
 test('what was saved is there in the next life, without what was forgotten', async () => {
   const store = idbStore('one')
   expect(await store.load()).toBeUndefined()
-  await store.save({ head, put: [message(1), message(2)], positions: { a: 'p', __proto__x: 'q' } })
-  await store.save({ forget: [1], positions: { a: 'p2' } })
+  await store.save({
+    head,
+    put: [message(1), message(2)],
+    positions: { a: 'p', b: 'p', __proto__x: 'q' },
+  })
+  await store.save({ forget: [1], positions: { a: 'p2', b: undefined } })
   store.release()
   await vi.waitFor(() => expect(held.size).toBe(0))
   const kept = await idbStore('one').load()

@@ -111,6 +111,50 @@ describe('a store', () => {
     expect(store.kept).toMatchObject({ session: undefined, messages: [] })
   })
 
+  test('forgets where a channel was read that is unsubscribed from', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    const subscription = ws.subscribe('a', { listener: () => {} })
+    await time.advance(1)
+    server.publish('a', 1)
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual({ a: '00000000000000aa.1.00000001' })
+    subscription.unsubscribe()
+    ws.subscribe('a', { from: { last: 5 } })
+    expect(server.link?.received.at(-1)).toMatchObject({ position: { last: 5 } })
+    ws.unsubscribe('a')
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual({})
+  })
+
+  test('keeps where a channel was read that is given up before its answer', async () => {
+    const store = new MemoryStore()
+    const position = '00000000000000aa.7.00000001'
+    store.kept = { session: undefined, link: 0, next: 1, messages: [], positions: { a: position } }
+    const ws = bowline({ store })
+    await time.advance(1)
+    server.silent = true
+    // As an effect does that runs twice.
+    ws.subscribe('a').unsubscribe()
+    ws.subscribe('a')
+    expect(server.link?.received.at(-1)).toMatchObject({ type: 'subscribe', position })
+  })
+
+  test('forgets with close() where channels were read', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    ws.subscribe('a', { listener: () => {} })
+    await time.advance(200)
+    expect(Object.keys(store.kept?.positions ?? {})).toEqual(['a'])
+    ws.close()
+    await time.advance(20)
+    expect(store.kept?.positions).toEqual({})
+    ws.reconnect()
+    ws.subscribe('a', { from: 'first' })
+    await time.advance(20)
+    expect(server.link?.received[0]).toMatchObject({ type: 'hello', subscribe: { a: 'first' } })
+  })
+
   test('that fails stops nothing', async () => {
     const store = new MemoryStore()
     store.fails = true
