@@ -26,8 +26,8 @@ export type Delivery =
 export interface SubscriptionHost {
   /** The reader is behind, or has caught up. */
   flow(subscription: Subscription): void
-  /** The reader has handled everything up to here. */
-  handled(channel: string, position: Position): void
+  /** The reader has handled one item more. */
+  handled(subscription: Subscription): void
   left(subscription: Subscription): void
 }
 
@@ -37,6 +37,10 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   readonly channel: string
   /** Settled with the first outcome of the subscription. */
   readonly ready: Promise<Recovery>
+  /** How many of the channel's items are behind the reader. */
+  done = 0
+  /** Where the last one was that it handled. */
+  position: Position | undefined
   readonly #outcome = deferred<Recovery>()
   readonly #host: SubscriptionHost
   readonly #max: number
@@ -139,7 +143,9 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     const { position } = (
       delivery.type === 'subscribed' ? delivery.recovery : delivery
     ) as Partial<Recovery>
-    if (position !== undefined) this.#host.handled(this.channel, position)
+    this.done++
+    this.position = position ?? this.position
+    this.#host.handled(this)
   }
 
   /** Whether a reader was waiting. */

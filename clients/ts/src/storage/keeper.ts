@@ -76,6 +76,7 @@ export class Keeper {
 
   /** The application has handled everything up to here; without a position it has left the channel. */
   handled(channel: string, position: Position | undefined): void {
+    if (this.#positions.get(channel) === position) return
     this.#positions.set(channel, position)
     this.#moved.set(channel, position)
     this.#later()

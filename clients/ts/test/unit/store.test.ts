@@ -111,6 +111,38 @@ describe('a store', () => {
     expect(store.kept).toMatchObject({ session: undefined, messages: [] })
   })
 
+  test('has a channel where its slowest reader is', async () => {
+    const at = (offset: number) => ({ a: `00000000000000aa.${offset}.00000001` })
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    const slow = ws.subscribe('a')
+    ws.subscribe('a', { listener: () => {} })
+    const read = slow.deliveries()
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual({})
+    // The answer and the first are handled when the next one is asked for.
+    for (let i = 0; i < 3; i++) await read.next()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(1))
+    // One that joins has handled what came before it.
+    const late = ws.subscribe('a').deliveries()
+    server.publish('a', 4)
+    await read.next()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(2))
+    slow.unsubscribe()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(2))
+    await late.next()
+    const waits = late.next()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(4))
+    ws.unsubscribe('a')
+    await waits
+  })
+
   test('forgets where a channel was read that is unsubscribed from', async () => {
     const store = new MemoryStore()
     const ws = bowline({ store })
