@@ -15,7 +15,7 @@ const TABLE = 'kept'
 export function idbStore(name = 'bowline'): Store {
   let database: Promise<IDBDatabase> | undefined
   let place = -1
-  let release = () => {}
+  let release: () => void | Promise<void> = () => {}
   const key = (...parts: (string | number)[]) => [place, ...parts]
 
   const open = () => {
@@ -81,7 +81,7 @@ function assemble(
 }
 
 /** The place that this tab had before its reload, or the first that nobody holds; −1: none. */
-async function claim(name: string, hold: (release: () => void) => void): Promise<number> {
+async function claim(name: string, hold: (release: () => Promise<void>) => void): Promise<number> {
   const remembered = `${name}-place`
   const tab = globalThis.sessionStorage
   const before = Number(tab?.getItem(remembered) ?? -1)
@@ -90,9 +90,20 @@ async function claim(name: string, hold: (release: () => void) => void): Promise
     const mine = await new Promise<boolean>((resolve) => {
       const request = navigator.locks.request(`${name}/${place}`, { ifAvailable: true }, (lock) => {
         resolve(lock !== null)
-        return lock && new Promise<void>(hold)
+        return (
+          lock &&
+          new Promise<void>((end) =>
+            hold(() => {
+              end()
+              return released
+            }),
+          )
+        )
       })
-      request.catch(() => resolve(false))
+      const released = request.then(
+        () => {},
+        () => resolve(false),
+      )
     })
     if (!mine) continue
     tab?.setItem(remembered, String(place))

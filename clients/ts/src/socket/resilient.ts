@@ -236,7 +236,7 @@ export class ResilientWebSocket extends Face {
     const client = new Client(this.seed(), { ...clientOptions(options), session })
     this.#client = client
     if (options.store) {
-      this.#keeper = new Keeper(options.store, client, this.environment)
+      this.#keeper = new Keeper(options.store, client, this.environment, this.#keeper)
       // Above all keys that an earlier life can have kept.
       this.#keys = Math.max(this.#keys, wallMs() * 1000)
     }
@@ -245,7 +245,7 @@ export class ResilientWebSocket extends Face {
 
   protected override connect(): void {
     this.#defer(() => super.connect())
-    void this.#keeper?.restore()
+    this.#keeper?.restore()
   }
 
   protected override frame(link: number, data: unknown): void {

@@ -33,34 +33,21 @@ export class Keeper {
   #restoring = false
   #lazy: unknown
   #over = false
+  /** Settled when the store is free: let go of by the keeper before, then by this one. */
+  #free: Promise<unknown>
 
-  constructor(store: Store, client: Client, environment: Environment) {
+  constructor(store: Store, client: Client, environment: Environment, before?: Keeper) {
+    this.#free = before ? before.#free : Promise.resolve()
     this.#store = store
     this.#client = client
     this.#environment = environment
   }
 
   /** Loads what was kept into the client; then what was deferred happens. */
-  async restore(): Promise<void> {
+  restore(): void {
     if (this.#restoring) return
     this.#restoring = true
-    const kept = await this.#store.load().catch(() => undefined)
-    // What is kept is the next one's.
-    if (this.#over) return this.#store.release()
-    if (kept) {
-      const { outbox } = this.#client
-      this.#client.session = kept.session
-      this.#client.link = kept.link
-      outbox.restore(
-        kept.next,
-        kept.messages.map((message) => this.#entry(message)),
-      )
-      for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
-      for (const [channel, position] of Object.entries(kept.positions)) {
-        this.#positions.set(channel, position)
-      }
-    }
-    this.#catchUp()
+    this.#free = this.#free.then(() => this.#load()).catch(() => {})
   }
 
   /** Calls when what was kept is loaded, in order. */
@@ -113,7 +100,28 @@ export class Keeper {
       [...this.#positions.keys()].map((name) => [name, undefined]),
     )
     const saved = this.#store.save({ head, forget, positions }).catch(() => {})
-    void saved.then(() => this.#store.release())
+    this.#free = saved.then(() => this.#store.release()).catch(() => {})
+  }
+
+  async #load(): Promise<void> {
+    if (this.#over) return
+    const kept = await this.#store.load().catch(() => undefined)
+    // What is kept is the next one's.
+    if (this.#over) return this.#store.release()
+    if (kept) {
+      const { outbox } = this.#client
+      this.#client.session = kept.session
+      this.#client.link = kept.link
+      outbox.restore(
+        kept.next,
+        kept.messages.map((message) => this.#entry(message)),
+      )
+      for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
+      for (const [channel, position] of Object.entries(kept.positions)) {
+        this.#positions.set(channel, position)
+      }
+    }
+    this.#catchUp()
   }
 
   #catchUp(): void {

@@ -39,8 +39,8 @@ export interface Store {
    * positions. Resolves when it is on disk.
    */
   save(change: StoredChange): Promise<void>
-  /** Lets the session go. */
-  release(): void
+  /** Lets the session go; when it resolves, it can be loaded again. */
+  release(): void | Promise<void>
 }
 
 /** A change of what is kept. */

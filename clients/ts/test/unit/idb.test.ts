@@ -15,6 +15,8 @@ beforeEach(() => {
         if (held.has(name)) return call(null)
         held.add(name)
         await call({})
+        // Another process frees it.
+        await new Promise((resolve) => setTimeout(resolve))
         held.delete(name)
       },
     },
@@ -58,6 +60,17 @@ test('a second tab has a place of its own, a reloaded one its own again', async 
   second.release()
   await vi.waitFor(() => expect(held.size).toBe(0))
   expect((await idbStore('two').load())?.session).toBe('second')
+})
+
+test('a place that is let go is free when release() has ended', async () => {
+  const store = idbStore('four')
+  await store.load()
+  await store.save({ head })
+  await store.release()
+  expect(held.size).toBe(0)
+  expect(await store.load()).toMatchObject(head)
+  expect([...held]).toEqual(['four/0'])
+  await store.release()
 })
 
 test('without a free place nothing is kept, and nothing fails', async () => {

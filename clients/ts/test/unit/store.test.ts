@@ -187,6 +187,34 @@ describe('a store', () => {
     expect(server.link?.received[0]).toMatchObject({ type: 'hello', subscribe: { a: 'first' } })
   })
 
+  test('is let go of before the next life takes it', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await ws.publish('a', 1)
+    await time.advance(200)
+    let saved = () => {}
+    const { save } = MemoryStore.prototype
+    store.save = async (change) => {
+      await new Promise<void>((resolve) => {
+        saved = resolve
+      })
+      return save.call(store, change)
+    }
+    ws.close()
+    ws.reconnect()
+    const stored = ends([ws.publish('a', 2)])
+    await time.advance(100)
+    expect([store.held, server.dialled.length]).toEqual([1, 1])
+    store.save = save
+    saved()
+    await time.advance(100)
+    expect([store.held, stored]).toEqual([1, ['done']])
+    expect(server.link?.received[0]).toMatchObject({ link: 1, first: 1, next: 1 })
+    ws.close()
+    await time.advance(20)
+    expect(store.held).toBe(0)
+  })
+
   test('that fails stops nothing', async () => {
     const store = new MemoryStore()
     store.fails = true
