@@ -15,23 +15,33 @@ const TABLE = 'kept'
 export function idbStore(name = 'bowline'): Store {
   let database: Promise<IDBDatabase> | undefined
   let place = -1
-  let release: () => void | Promise<void> = () => {}
+  let free: () => void | Promise<void> = () => {}
   const key = (...parts: (string | number)[]) => [place, ...parts]
 
   const open = () => {
     database ??= new Promise((resolve, reject) => {
       const request = indexedDB.open(name, 1)
       request.onupgradeneeded = () => request.result.createObjectStore(TABLE)
-      request.onsuccess = () => resolve(request.result)
+      request.onsuccess = () => {
+        // Another page wants to delete it, or the browser did.
+        Object.assign(request.result, { onversionchange: close, onclose: close })
+        resolve(request.result)
+      }
       request.onerror = () => reject(request.error)
     })
+    database.catch(close)
     return database
+  }
+  /** The next use opens it anew. */
+  const close = () => {
+    database?.then((opened) => opened.close()).catch(() => {})
+    database = undefined
   }
 
   return {
     async load(): Promise<StoredClient | undefined> {
       place = await claim(name, (call) => {
-        release = call
+        free = call
       })
       if (place < 0) return undefined
       const table = (await open()).transaction(TABLE).objectStore(TABLE)
@@ -61,7 +71,10 @@ export function idbStore(name = 'bowline'): Store {
       })
     },
 
-    release: () => release(),
+    release() {
+      close()
+      return free()
+    },
   }
 }
 

@@ -16,6 +16,8 @@ import type { Store, StoredChange, StoredMessage } from './store.ts'
 
 /** How long positions and acks may wait to be saved: their loss only repeats work. */
 const LAZY_MS = 100
+/** How long a store that failed is left alone, if nothing else is to be saved. */
+const RETRY_MS = 5000
 
 /** Keeps one client. */
 export class Keeper {
@@ -130,11 +132,11 @@ export class Keeper {
     for (const call of deferred) call()
   }
 
-  #later(): void {
+  #later(ms = LAZY_MS): void {
     this.#lazy ??= this.#environment.setTimeout(() => {
       this.#lazy = undefined
       void this.#save()
-    }, LAZY_MS)
+    }, ms)
   }
 
   async #save(): Promise<void> {
@@ -145,11 +147,24 @@ export class Keeper {
     const writes = this.#writes
     this.#writes = []
     // A store that fails must not stop the messages: they are only less safe.
-    await this.#store.save(change).catch(() => {})
+    const saved = await this.#store.save(change).then(
+      () => true,
+      () => false,
+    )
     this.#saving = false
     for (const write of writes) write()
     // What has come meanwhile.
-    void this.#save()
+    if (saved) void this.#save()
+    else this.#failed(change)
+  }
+
+  /** Nobody knows what is on disk of a change: all of it is saved again. */
+  #failed({ put = [], forget = [], positions = {} }: StoredChange): void {
+    this.#savedHead = ''
+    for (const key of [...put.map(({ key }) => key), ...forget]) this.#saved.set(key, '')
+    this.#moved = new Map([...Object.entries(positions), ...this.#moved])
+    this.#flush()
+    this.#later(RETRY_MS)
   }
 
   #flush(): void {

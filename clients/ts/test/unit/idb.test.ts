@@ -73,6 +73,34 @@ test('a place that is let go is free when release() has ended', async () => {
   await store.release()
 })
 
+test('a database that another page deletes is let go of, and opened anew', async () => {
+  const store = idbStore('five')
+  await store.load()
+  await store.save({ head })
+  const erase = async () => {
+    const request = indexedDB.deleteDatabase('five')
+    await new Promise<unknown>((resolve, reject) => {
+      request.onsuccess = resolve
+      request.onblocked = reject
+    })
+  }
+  await erase()
+  await store.save({ head })
+  await store.release()
+  await erase()
+})
+
+test('a database that did not open is asked for again', async () => {
+  const store = idbStore('six')
+  vi.spyOn(indexedDB, 'open').mockImplementationOnce(() => {
+    throw new Error('not now')
+  })
+  await expect(store.load()).rejects.toThrow('not now')
+  await store.save({ head })
+  await store.release()
+  expect(await store.load()).toMatchObject(head)
+})
+
 test('without a free place nothing is kept, and nothing fails', async () => {
   vi.stubGlobal('navigator', { locks: { request: () => Promise.reject(new Error('no')) } })
   const store = idbStore('three')

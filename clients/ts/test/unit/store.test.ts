@@ -222,6 +222,33 @@ describe('a store', () => {
     await time.advance(100)
     expect(found).toEqual(['done'])
   })
+
+  test('that failed gets everything later, and is not asked all the time', async () => {
+    server.refuses = true
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    void ws.publish('a', 1)
+    await time.advance(200)
+    store.fails = true
+    let tries = 0
+    const { save } = store
+    store.save = (change) => {
+      tries++
+      return save.call(store, change)
+    }
+    void ws.publish('a', 2)
+    ws.clearOutbox()
+    void ws.publish('a', 3)
+    await time.advance(30_000)
+    expect(tries).toBeLessThan(15)
+    expect(store.kept?.messages).toMatchObject([{ item: { data: '1' } }])
+    store.fails = false
+    await time.advance(5000)
+    expect(store.kept?.messages).toMatchObject([{ item: { data: '3' } }])
+    tries = 0
+    await time.advance(30_000)
+    expect(tries).toBe(0)
+  })
 })
 
 describe('before the store is read', () => {
