@@ -1,5 +1,5 @@
 // Bundles the package with Metro, React Native's bundler, and runs the bundle where there is only
-// what React Native has: WebSocket, timers, fetch and URL.
+// what React Native has: WebSocket, timers, fetch and a URL of its own.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -9,6 +9,22 @@ import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 import Metro from 'metro'
 import { WebSocket, WebSocketServer } from 'ws'
+
+/** As React Native's own: it adds a slash to whatever it is given, and does not know its parts. */
+class ReactNativeURL {
+  constructor(url) {
+    this.href = url.endsWith('/') ? url : `${url}/`
+  }
+  get origin() {
+    throw new Error('URL.origin is not implemented')
+  }
+  get hostname() {
+    throw new Error('URL.hostname is not implemented')
+  }
+  get protocol() {
+    throw new Error('URL.protocol is not implemented')
+  }
+}
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const app = mkdtempSync(join(tmpdir(), 'bowline-metro-'))
@@ -55,18 +71,26 @@ try {
 
 async function run(code) {
   const http = createServer()
-  new WebSocketServer({ server: http }).on('connection', (ws) => {
+  new WebSocketServer({ server: http, path: '/ws' }).on('connection', (ws) => {
     ws.on('message', (data) => ws.send(`echo ${data}`))
   })
   await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
   const { port } = http.address()
-  const bare = { WebSocket, fetch, URL, setTimeout, clearTimeout, setInterval, clearInterval }
+  const bare = {
+    WebSocket,
+    fetch,
+    URL: ReactNativeURL,
+    setTimeout,
+    clearTimeout,
+    setInterval,
+    clearInterval,
+  }
   const context = vm.createContext(bare)
   vm.runInContext(code, context)
   const answer = await vm.runInContext(
     `new Promise((resolve, reject) => {
       setTimeout(() => reject(new Error('no answer')), 10000)
-      const ws = new found.ResilientWebSocket('ws://127.0.0.1:${port}/')
+      const ws = new found.ResilientWebSocket('ws://127.0.0.1:${port}/ws')
       ws.onopen = () => ws.send('from Metro')
       ws.onmessage = ({ data }) => { ws.close(); resolve(String(data)) }
     })`,

@@ -105,7 +105,8 @@ const MUTATIONS = [
   ['storage/keeper', 'if (relies || this.#saving)', 'if (this.#saving)'],
   ['storage/keeper', 'if (this.#restoring) return', 'if (false) return'],
   ['storage/keeper', 'put.push({', 'if (seq) put.push({'],
-  ['channels/channels', '!readers?.delete(reader) || readers.size', '!readers?.delete(reader)'],
+  ['channels/channels', 'if (readers.size) return this', 'if (false) return this'],
+  ['channels/channels', 'reader.done = channel.items', 'reader.done = 0'],
   ['channels/subscription', 'for this one.\n    this.#flow(false)', 'for this one.'],
   ['channels/subscription', 'this.#queue.length >= this.#max', 'false'],
   ['environment/hints', "slept && globalThis.document?.visibilityState !== 'hidden'", 'slept'],
@@ -113,11 +114,7 @@ const MUTATIONS = [
   ['socket/face', "if (hint === 'frozen')", 'if (false)'],
   ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
   ['shell/runner', 'link.socket.protocol === subprotocol', 'true'],
-  [
-    'socket/resilient',
-    "known && (to.protocol === 'wss:' || to.protocol === from.protocol)",
-    'known',
-  ],
+  ['socket/resilient', "known && (scheme === 'wss' || scheme === ownScheme)", 'known'],
   [
     'recommendation/recommendation',
     "if (state === 'blocked') action =",

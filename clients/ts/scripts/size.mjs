@@ -11,9 +11,9 @@ const SIZES = [
     name: 'outbox and resume',
     contents: "import { connect } from './dist/index.js'; globalThis.x = connect",
     goal: 9.0,
-    bound: 17.7,
+    bound: 18.2,
   },
-  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 9.4 },
+  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 9.5 },
   {
     name: './react',
     contents: "export * from './dist/react.js'",
@@ -21,7 +21,7 @@ const SIZES = [
     bound: 0.46,
     external: ['react', './index.js'],
   },
-  { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2, bound: 0.84 },
+  { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2, bound: 0.93 },
   { name: './element', contents: "export * from './dist/element.js'", goal: 2.0, bound: 1.56 },
   { name: './ru', contents: "export * from './dist/ru.js'", goal: 2.0, bound: 1.63 },
 ]

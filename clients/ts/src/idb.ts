@@ -15,23 +15,33 @@ const TABLE = 'kept'
 export function idbStore(name = 'bowline'): Store {
   let database: Promise<IDBDatabase> | undefined
   let place = -1
-  let release = () => {}
+  let free: () => void | Promise<void> = () => {}
   const key = (...parts: (string | number)[]) => [place, ...parts]
 
   const open = () => {
     database ??= new Promise((resolve, reject) => {
       const request = indexedDB.open(name, 1)
       request.onupgradeneeded = () => request.result.createObjectStore(TABLE)
-      request.onsuccess = () => resolve(request.result)
+      request.onsuccess = () => {
+        // Another page wants to delete it, or the browser did.
+        Object.assign(request.result, { onversionchange: close, onclose: close })
+        resolve(request.result)
+      }
       request.onerror = () => reject(request.error)
     })
+    database.catch(close)
     return database
+  }
+  /** The next use opens it anew. */
+  const close = () => {
+    database?.then((opened) => opened.close()).catch(() => {})
+    database = undefined
   }
 
   return {
     async load(): Promise<StoredClient | undefined> {
       place = await claim(name, (call) => {
-        release = call
+        free = call
       })
       if (place < 0) return undefined
       const table = (await open()).transaction(TABLE).objectStore(TABLE)
@@ -52,7 +62,8 @@ export function idbStore(name = 'bowline'): Store {
       for (const message of put) table.put(message, key('message', message.key))
       for (const gone of forget) table.delete(key('message', gone))
       for (const [channel, position] of Object.entries(positions)) {
-        table.put(position, key('position', channel))
+        if (position === undefined) table.delete(key('position', channel))
+        else table.put(position, key('position', channel))
       }
       await new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve()
@@ -60,7 +71,10 @@ export function idbStore(name = 'bowline'): Store {
       })
     },
 
-    release: () => release(),
+    release() {
+      close()
+      return free()
+    },
   }
 }
 
@@ -80,7 +94,7 @@ function assemble(
 }
 
 /** The place that this tab had before its reload, or the first that nobody holds; −1: none. */
-async function claim(name: string, hold: (release: () => void) => void): Promise<number> {
+async function claim(name: string, hold: (release: () => Promise<void>) => void): Promise<number> {
   const remembered = `${name}-place`
   const tab = globalThis.sessionStorage
   const before = Number(tab?.getItem(remembered) ?? -1)
@@ -89,9 +103,20 @@ async function claim(name: string, hold: (release: () => void) => void): Promise
     const mine = await new Promise<boolean>((resolve) => {
       const request = navigator.locks.request(`${name}/${place}`, { ifAvailable: true }, (lock) => {
         resolve(lock !== null)
-        return lock && new Promise<void>(hold)
+        return (
+          lock &&
+          new Promise<void>((end) =>
+            hold(() => {
+              end()
+              return released
+            }),
+          )
+        )
       })
-      request.catch(() => resolve(false))
+      const released = request.then(
+        () => {},
+        () => resolve(false),
+      )
     })
     if (!mine) continue
     tab?.setItem(remembered, String(place))

@@ -12,7 +12,8 @@ import { type Delivery, Subscription, type SubscriptionHost } from './subscripti
 export interface ChannelsHost {
   feed(input: Input): void
   subscribe(channel: string, from: From): void
-  handled(channel: string, position: Position): void
+  /** Everything up to here is handled; without a position nobody reads the channel any more. */
+  handled(channel: string, position: Position | undefined): void
 }
 
 /** A channel that is read. */
@@ -20,6 +21,8 @@ interface Channel {
   readers: Set<Subscription>
   /** The last answer to its subscription, for readers that join. */
   answer: Delivery | undefined
+  /** How many items it has had. */
+  items: number
 }
 
 /** All readers. */
@@ -42,9 +45,10 @@ export class Channels implements SubscriptionHost {
     const channel = this.#all.get(name)
     if (channel) {
       channel.readers.add(reader)
+      reader.done = channel.items
       reader.join(channel.answer)
     } else {
-      this.#all.set(name, { readers: new Set([reader]), answer: undefined })
+      this.#all.set(name, { readers: new Set([reader]), answer: undefined, items: 0 })
       this.#host.subscribe(name, from)
     }
     return reader
@@ -72,6 +76,7 @@ export class Channels implements SubscriptionHost {
     const channel = this.#all.get(name)
     if (!channel) return
     if (delivery.type === 'subscribed') channel.answer = delivery
+    channel.items++
     for (const reader of channel.readers) reader.push(delivery)
     if (!final) return
     // They end by themselves when they have read it; the channel is not theirs any more.
@@ -92,15 +97,21 @@ export class Channels implements SubscriptionHost {
     }
   }
 
-  handled(channel: string, position: Position): void {
-    this.#host.handled(channel, position)
+  /** A channel is handled as far as its slowest reader has come. */
+  handled({ channel }: Subscription): void {
+    const readers = [...(this.#all.get(channel)?.readers ?? [])]
+    const slowest = readers.sort((a, b) => a.done - b.done)[0]
+    if (slowest?.position) this.#host.handled(channel, slowest.position)
   }
 
   left(reader: Subscription): void {
     const { channel } = reader
-    const readers = this.#all.get(channel)?.readers
-    if (!readers?.delete(reader) || readers.size) return
+    const { readers, answer } = this.#all.get(channel) ?? {}
+    if (!readers?.delete(reader)) return
+    if (readers.size) return this.handled(reader)
     this.#all.delete(channel)
     this.#host.feed({ type: 'unsubscribe', channel })
+    // One that never began leaves what an earlier life had read.
+    if (answer) this.#host.handled(channel, undefined)
   }
 }

@@ -7,11 +7,13 @@
  */
 
 import type { Gap, Publication, Recovery } from '../codec/messages.ts'
+import { attempt } from '../events/target.ts'
 import type { Position } from '../position/position.ts'
 import { deferred, SocketError } from '../socket/events.ts'
 
 /** What a reader of a channel sees, in order. */
 export type Delivery =
+  /** Where `recovery.recovered` is false, publications are missing before it. */
   | { type: 'subscribed'; recovery: Recovery }
   | ({ type: 'message' } & Publication)
   | ({ type: 'gap' } & Gap)
@@ -24,8 +26,8 @@ export type Delivery =
 export interface SubscriptionHost {
   /** The reader is behind, or has caught up. */
   flow(subscription: Subscription): void
-  /** The reader has handled everything up to here. */
-  handled(channel: string, position: Position): void
+  /** The reader has handled one item more. */
+  handled(subscription: Subscription): void
   left(subscription: Subscription): void
 }
 
@@ -35,6 +37,10 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   readonly channel: string
   /** Settled with the first outcome of the subscription. */
   readonly ready: Promise<Recovery>
+  /** How many of the channel's items are behind the reader. */
+  done = 0
+  /** Where the last one was that it handled. */
+  position: Position | undefined
   readonly #outcome = deferred<Recovery>()
   readonly #host: SubscriptionHost
   readonly #max: number
@@ -79,8 +85,7 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     }
   }
 
-  /** The publications. A refusal for good is thrown; gaps are told by the client's events
-   * `gap` and `subscribed` (with `recovered: false`). */
+  /** The publications. A refusal for good is thrown; gaps are told by the client's event `gap`. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Publication, void, undefined> {
     for await (const delivery of this.deliveries()) {
       if (delivery.type === 'message') {
@@ -108,8 +113,9 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     if (this.#over) return
     this.join(delivery)
     if (delivery.type === 'refused' && !delivery.error.retry) this.#outcome.reject(delivery.error)
-    if (this.#listener) {
-      this.#listener(delivery)
+    const listener = this.#listener
+    if (listener) {
+      attempt(() => listener(delivery))
       return this.#tell(delivery)
     }
     this.#queue.push(delivery)
@@ -137,7 +143,9 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     const { position } = (
       delivery.type === 'subscribed' ? delivery.recovery : delivery
     ) as Partial<Recovery>
-    if (position !== undefined) this.#host.handled(this.channel, position)
+    this.done++
+    this.position = position ?? this.position
+    this.#host.handled(this)
   }
 
   /** Whether a reader was waiting. */

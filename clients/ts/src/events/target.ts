@@ -1,7 +1,8 @@
 /**
  * Events: the platform's own `EventTarget` and `Event` where they exist, a small one elsewhere.
  *
- * Owns the making of events and the `on…` attributes. Must not know which events there are.
+ * Owns the making of events, the `on…` attributes, and what becomes of a listener's mistake. Must not
+ * know which events there are.
  */
 
 type Listener = ((event: Event) => void) | { handleEvent(event: Event): void }
@@ -30,17 +31,24 @@ class SmallTarget {
     Object.assign(event, { target: this, currentTarget: this })
     for (const [listener, once] of [...(this.#listeners.get(event.type) ?? [])]) {
       if (once) this.removeEventListener(event.type, listener)
-      try {
+      attempt(() => {
         if (typeof listener === 'function') listener.call(this, event)
         else listener.handleEvent(event)
-      } catch (error) {
-        // One listener's mistake is not another's, nor the client's: it is reported as uncaught.
-        setTimeout(() => {
-          throw error
-        })
-      }
+      })
     }
     return true
+  }
+}
+
+/** Calls what is the application's: its mistake is not the client's, and is reported as uncaught. */
+export function attempt<T>(call: () => T): T | undefined {
+  try {
+    return call()
+  } catch (error) {
+    setTimeout(() => {
+      throw error
+    })
+    return undefined
   }
 }
 

@@ -6,6 +6,7 @@
 
 import type { Evidence } from '../classify/classify.ts'
 import type { Environment } from '../environment/environment.ts'
+import { attempt } from '../events/target.ts'
 import type { Event, Input, Machine, Output } from '../machine/contract.ts'
 import { type Destination, Link, type LinkEnd } from './link.ts'
 import { askWhy } from './refusal.ts'
@@ -69,13 +70,14 @@ export class Runner {
     try {
       for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
         for (const output of this.machine.handle(this.#environment.now(), next)) {
-          this.#perform(output)
+          // The application's parts in it may throw: that must not cost what follows.
+          attempt(() => this.#perform(output))
         }
       }
     } finally {
       this.#feeding = false
+      this.#schedule()
     }
-    this.#schedule()
   }
 
   /** The link with this number. */

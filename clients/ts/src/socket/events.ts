@@ -24,8 +24,8 @@ export interface SocketEventMap {
   healthchange: Event & { level: Level }
   lostconnection: Event & { status: 'lost' | 'restored' | 'failed' }
   recommendation: Event & { recommendation: Recommendation | undefined }
-  /** Publications are missing here. */
-  gap: Event & Gap
+  /** Publications are missing here: on an open link, or after a break (`recovered: false`). */
+  gap: Event & Omit<Gap, 'reason'> & { reason: Gap['reason'] | 'no_history' }
   /** A message is stored. */
   ack: Event & { key: number }
   /** A message won't be sent again. */

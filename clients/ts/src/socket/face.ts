@@ -20,13 +20,13 @@ import {
   type State,
 } from '../machine/contract.ts'
 import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
-import { type Destination, GONE, type LinkEnd } from '../shell/link.ts'
+import { type Destination, GONE, type Link, type LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
 import type { SocketOptions, TokenReason, UrlSource } from './options.ts'
+import { copyOf, type Data, sizeOf } from './payload.ts'
 
-type Data = string | ArrayBufferLike | Blob | ArrayBufferView<ArrayBufferLike>
 type OnEvent<K extends keyof SocketEventMap> =
   | ((this: WebSocket, event: SocketEventMap[K]) => unknown)
   | null
@@ -73,6 +73,8 @@ interface Waiting extends Deferred<void> {
 }
 
 const WAITING_MAX = 1000
+/** Scheme and host of a URL, without the name of a user and what follows. */
+const ORIGIN = /^(\w+:\/\/)(?:[^/?]*@)?([^/?]*).*/
 
 /** The face of a socket. A subclass says which machine, and calls `begin`. */
 export abstract class Face extends (Target as new () => TypedTarget) implements WebSocket {
@@ -236,12 +238,12 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     ) {
       throw domError('InvalidStateError', 'not open yet')
     }
-    const link = this.readyState === 1 ? this.runner.newest() : undefined
-    if (link) {
+    const link = this.#writable
+    if (link && this.readyState === 1) {
       link.send(data)
       return Promise.resolve()
     }
-    const waiting = { data, ...deferred<void>() }
+    const waiting = { data: copyOf(data) ?? data, ...deferred<void>() }
     const full = this.#waiting.length >= (this.options.maxEnqueuedMessages ?? WAITING_MAX)
     const closed = this.readyState >= 2
     if (closed || full) waiting.reject(refused(closed ? 'closed' : 'outbox_full'))
@@ -255,8 +257,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       throw domError('InvalidAccessError', 'code: 1000, or 3000 to 4999')
     }
     if (utf8Length(reason) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
-    if (this.#state === 'closed') return
-    this.runner.end(code, reason)
+    this.#again = false
+    if (this.#state !== 'closed') this.runner.end(code, reason)
   }
 
   /** Closes, and tells when the links are gone. */
@@ -286,7 +288,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** Asks for a new token, then goes on with it. */
   reauthenticate(): void {
     this.#tokenReason = 'asked'
-    if (this.#state === 'closed') this.retryNow()
+    // There is no old token before the first dial.
+    if (this.#state === 'closed' || this.#state === 'idle') this.retryNow()
     else this.runner.feed({ type: 'reauthenticate' })
   }
 
@@ -345,17 +348,24 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   }
 
   protected emitMessage(fields: object): void {
-    this.emit('message', { ...fields, origin: new URL(this.#url).origin })
+    this.emit('message', { ...fields, origin: this.#url.replace(ORIGIN, '$1$2') })
   }
 
   /** Begins; a subclass may have to load something before. */
   protected connect(): void {
-    this.runner.feed({ type: 'connect' })
+    // It may be closed by then.
+    if (this.#state !== 'closed') this.runner.feed({ type: 'connect' })
   }
 
   /** The newest link's socket. */
   get #newest(): WebSocket | undefined {
     return this.runner.newest()?.socket
+  }
+
+  /** The newest link, unless it opens or closes: then a platform takes what is sent and drops it. */
+  get #writable(): Link | undefined {
+    const link = this.runner.newest()
+    return link?.socket.readyState === 1 ? link : undefined
   }
 
   get #linkType(): BinaryType {
@@ -450,8 +460,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#verdict = undefined
     this.#trouble = undefined
     const again = this.#opens++ > 0
-    for (const { data, resolve } of this.#waiting.splice(0)) {
-      this.runner.newest()?.send(data as string)
+    // Bounded by what waits: each turn takes one away.
+    for (let link = this.#writable; link && this.#waiting.length; link = this.#writable) {
+      const { data, resolve } = this.#waiting.shift() as Waiting
+      link.send(data as string)
       resolve()
     }
     this.emit('open')
@@ -506,10 +518,13 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
 /** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
 function absolute(url: string | URL): string {
+  const given = String(url)
   let text = ''
   try {
-    const { href } = new URL(String(url), globalThis.location?.href)
-    text = href.replace(/^http/, 'ws').replace(/#.*/, '')
+    const { href } = new URL(given, /^\w+:/.test(given) ? undefined : globalThis.location?.href)
+    // React Native's own URL adds a slash to every path, and has no parts that can be relied on.
+    const asGiven = href === `${given}/` && /\/\/.*[/?]/.test(given)
+    text = (asGiven ? given : href).replace(/^http/, 'ws').replace(/#.*/, '')
   } catch {
     // Told below.
   }
@@ -526,9 +541,4 @@ function domError(name: string, message: string): Error {
   return DOMException
     ? new DOMException(message, name)
     : Object.assign(new Error(message), { name })
-}
-
-function sizeOf(data: Data): number {
-  if (typeof data === 'string') return utf8Length(data)
-  return 'size' in data ? data.size : data.byteLength
 }

@@ -6,6 +6,7 @@
 
 import type { Strategy, Verdict } from '../classify/classify.ts'
 import type { Environment, WebSocketConstructor } from '../environment/environment.ts'
+import { attempt } from '../events/target.ts'
 import type { DialerOptions } from '../machine/contract.ts'
 import type { Catalogue } from '../recommendation/recommendation.ts'
 
@@ -73,6 +74,7 @@ export interface SocketOptions {
 /** The options of a machine for any server. */
 export function dialerOptions(options: SocketOptions): DialerOptions {
   const attemptsMax = options.maxReconnectAttempts ?? options.maxRetries
+  const { strategy } = options
   return {
     backoffMinMs: options.minReconnectionDelay ?? 1000,
     backoffMaxMs: options.maxReconnectionDelay ?? 30_000,
@@ -84,7 +86,10 @@ export function dialerOptions(options: SocketOptions): DialerOptions {
     authorize: options.getToken !== undefined,
     dialHidden: options.dialHidden ?? false,
     classOf: () => undefined,
-    strategy: attemptsMax === 0 ? () => 'block' : options.strategy,
+    strategy(verdict, usual) {
+      if (attemptsMax === 0) return 'block'
+      return attempt(() => strategy?.(verdict, usual)) ?? usual
+    },
     link: 0,
   }
 }

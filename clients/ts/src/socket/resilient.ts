@@ -12,7 +12,7 @@ import type { ErrorInfo, Payload } from '../codec/messages.ts'
 import { codeRow } from '../codes/codes.ts'
 import type { CodeRow } from '../codes/table.ts'
 import { Client } from '../machine/client.ts'
-import type { Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
+import type { Input, Machine, Event as MachineEvent, Output, Request } from '../machine/contract.ts'
 import type { Item } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
 import { Keeper } from '../storage/keeper.ts'
@@ -32,6 +32,8 @@ import {
 /** The name of the protocol on the wire. */
 const SUBPROTOCOL = 'bowline.v1'
 const READER_MAX = 1024
+/** A URL with its scheme and host, where no platform can take another part for the host. */
+const PLACE = /^(wss?):\/\/([\w.-]+|\[[\da-f:]+\])(?::\d+)?(?:[/?][^\s\\#]*)?$/
 
 /** A message on its way: resolved when it is stored, rejected when it is dropped. */
 export interface Sent extends Promise<void> {
@@ -83,6 +85,8 @@ export class ResilientWebSocket extends Face {
     subscribed: ({ event: type, channel, ...recovery }) => {
       this.#open().push(channel, { type, recovery })
       this.emit(type, { channel, ...recovery })
+      const { recovered, reason, position } = recovery
+      if (!recovered) this.emit('gap', { channel, reason, position })
     },
     subscribe_failed: ({ channel, error: info }) => {
       const error = errorOf(info)
@@ -184,7 +188,7 @@ export class ResilientWebSocket extends Face {
   /** Gives a channel up, for all its readers. */
   unsubscribe(channel: string): void {
     if (this.#open().has(channel)) this.#open().close(channel)
-    else this.runner.feed({ type: 'unsubscribe', channel })
+    else this.#feed({ type: 'unsubscribe', channel })
   }
 
   /** Past publications: those after a position, or the newest. */
@@ -209,12 +213,12 @@ export class ResilientWebSocket extends Face {
 
   /** Gives the session up: what was written but not acknowledged has an unknown fate. */
   resetSession(): void {
-    this.runner.feed({ type: 'reset_session' })
+    this.#feed({ type: 'reset_session' })
   }
 
   /** Drops everything that is not acknowledged. */
   clearOutbox(): void {
-    this.runner.feed({ type: 'clear_outbox' })
+    this.#feed({ type: 'clear_outbox' })
   }
 
   override close(code?: number, reason = ''): void {
@@ -232,7 +236,7 @@ export class ResilientWebSocket extends Face {
     const client = new Client(this.seed(), { ...clientOptions(options), session })
     this.#client = client
     if (options.store) {
-      this.#keeper = new Keeper(options.store, client, this.environment)
+      this.#keeper = new Keeper(options.store, client, this.environment, this.#keeper)
       // Above all keys that an earlier life can have kept.
       this.#keys = Math.max(this.#keys, wallMs() * 1000)
     }
@@ -241,7 +245,7 @@ export class ResilientWebSocket extends Face {
 
   protected override connect(): void {
     this.#defer(() => super.connect())
-    void this.#keeper?.restore()
+    this.#keeper?.restore()
   }
 
   protected override frame(link: number, data: unknown): void {
@@ -266,11 +270,11 @@ export class ResilientWebSocket extends Face {
   }
 
   protected override advised(url: string): string | undefined {
-    const to = new URL(url, this.url)
-    const from = new URL(this.url)
-    const known = to.hostname === from.hostname || this.options.allowHosts?.includes(to.hostname)
+    const [, scheme, host = ''] = PLACE.exec(url.toLowerCase()) ?? []
+    const [, ownScheme, ownHost] = PLACE.exec(this.url.toLowerCase()) ?? []
+    const known = host === ownHost || this.options.allowHosts?.includes(host)
     // The token goes there, so it must be a place that the application named, no less secret.
-    return known && (to.protocol === 'wss:' || to.protocol === from.protocol) ? to.href : undefined
+    return known && (scheme === 'wss' || scheme === ownScheme) ? url : undefined
   }
 
   protected override codeRow(code: string): CodeRow | undefined {
@@ -285,7 +289,7 @@ export class ResilientWebSocket extends Face {
   #open(): Channels {
     if (!this.subprotocol) throw new SocketError('not_supported', 'option bowline is needed')
     this.#channels ??= new Channels({
-      feed: (input) => this.runner.feed(input),
+      feed: (input) => this.#feed(input),
       subscribe: (channel, wanted) => {
         this.#defer(() => {
           const from = this.#keeper?.position(channel) ?? wanted
@@ -340,6 +344,10 @@ export class ResilientWebSocket extends Face {
     const waiter = this.#waiters.get(key)
     this.#waiters.delete(key)
     return waiter
+  }
+
+  #feed(input: Input): void {
+    this.#defer(() => this.runner.feed(input))
   }
 
   /** What must not happen before what was kept is loaded. */

@@ -11,6 +11,7 @@ import type { ClientOptions } from '../machine/contract.ts'
 import type { From, Position } from '../position/position.ts'
 import type { Store } from '../storage/store.ts'
 import { dialerOptions, type SocketOptions } from './options.ts'
+import { copyOf } from './payload.ts'
 
 /** Options for Bowline's servers, beside those for any. */
 export interface ResilientOptions extends SocketOptions {
@@ -90,10 +91,8 @@ export function randomSession(randomBytes: ((count: number) => Uint8Array) | und
 
 /** What the application hands over, as it goes on the wire: bytes, or the text of a JSON value. */
 export function payloadOf(data: unknown): Payload {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data)
-  if (ArrayBuffer.isView(data)) {
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-  }
+  const bytes = copyOf(data)
+  if (bytes) return bytes
   // JSON has no undefined; a message without a value carries null.
   return JSON.stringify(data) ?? 'null'
 }

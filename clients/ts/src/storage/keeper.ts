@@ -16,6 +16,8 @@ import type { Store, StoredChange, StoredMessage } from './store.ts'
 
 /** How long positions and acks may wait to be saved: their loss only repeats work. */
 const LAZY_MS = 100
+/** How long a store that failed is left alone, if nothing else is to be saved. */
+const RETRY_MS = 5000
 
 /** Keeps one client. */
 export class Keeper {
@@ -25,42 +27,29 @@ export class Keeper {
   /** What is on disk of each message: its seq, and whether it has an item. */
   readonly #saved = new Map<number, string>()
   #savedHead = ''
-  readonly #positions = new Map<string, Position>()
-  #moved = new Map<string, Position>()
+  readonly #positions = new Map<string, Position | undefined>()
+  #moved = new Map<string, Position | undefined>()
   #deferred: (() => void)[] | undefined = []
   #writes: (() => void)[] = []
   #saving = false
   #restoring = false
   #lazy: unknown
   #over = false
+  /** Settled when the store is free: let go of by the keeper before, then by this one. */
+  #free: Promise<unknown>
 
-  constructor(store: Store, client: Client, environment: Environment) {
+  constructor(store: Store, client: Client, environment: Environment, before?: Keeper) {
+    this.#free = before ? before.#free : Promise.resolve()
     this.#store = store
     this.#client = client
     this.#environment = environment
   }
 
   /** Loads what was kept into the client; then what was deferred happens. */
-  async restore(): Promise<void> {
+  restore(): void {
     if (this.#restoring) return
     this.#restoring = true
-    const kept = await this.#store.load().catch(() => undefined)
-    if (kept) {
-      const { outbox } = this.#client
-      this.#client.session = kept.session
-      this.#client.link = kept.link
-      outbox.restore(
-        kept.next,
-        kept.messages.map((message) => this.#entry(message)),
-      )
-      for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
-      for (const [channel, position] of Object.entries(kept.positions)) {
-        this.#positions.set(channel, position)
-      }
-    }
-    const deferred = this.#deferred ?? []
-    this.#deferred = undefined
-    for (const call of deferred) call()
+    this.#free = this.#free.then(() => this.#load()).catch(() => {})
   }
 
   /** Calls when what was kept is loaded, in order. */
@@ -74,8 +63,9 @@ export class Keeper {
     return this.#positions.get(channel)
   }
 
-  /** The application has handled everything up to here. */
-  handled(channel: string, position: Position): void {
+  /** The application has handled everything up to here; without a position it has left the channel. */
+  handled(channel: string, position: Position | undefined): void {
+    if (this.#positions.get(channel) === position) return
     this.#positions.set(channel, position)
     this.#moved.set(channel, position)
     this.#later()
@@ -103,18 +93,50 @@ export class Keeper {
   finish(): void {
     if (this.#over) return
     this.#over = true
+    // Nothing is loaded, so there is nothing to forget; what was deferred finds a client that is closed.
+    if (this.#deferred) return this.#catchUp()
     this.#flush()
     const forget = [...this.#saved.keys()]
     const head = { session: undefined, link: 0, next: 1 }
-    const saved = this.#store.save({ head, forget }).catch(() => {})
-    void saved.then(() => this.#store.release())
+    const positions = Object.fromEntries(
+      [...this.#positions.keys()].map((name) => [name, undefined]),
+    )
+    const saved = this.#store.save({ head, forget, positions }).catch(() => {})
+    this.#free = saved.then(() => this.#store.release()).catch(() => {})
   }
 
-  #later(): void {
+  async #load(): Promise<void> {
+    if (this.#over) return
+    const kept = await this.#store.load().catch(() => undefined)
+    // What is kept is the next one's.
+    if (this.#over) return this.#store.release()
+    if (kept) {
+      const { outbox } = this.#client
+      this.#client.session = kept.session
+      this.#client.link = kept.link
+      outbox.restore(
+        kept.next,
+        kept.messages.map((message) => this.#entry(message)),
+      )
+      for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
+      for (const [channel, position] of Object.entries(kept.positions)) {
+        this.#positions.set(channel, position)
+      }
+    }
+    this.#catchUp()
+  }
+
+  #catchUp(): void {
+    const deferred = this.#deferred ?? []
+    this.#deferred = undefined
+    for (const call of deferred) call()
+  }
+
+  #later(ms = LAZY_MS): void {
     this.#lazy ??= this.#environment.setTimeout(() => {
       this.#lazy = undefined
       void this.#save()
-    }, LAZY_MS)
+    }, ms)
   }
 
   async #save(): Promise<void> {
@@ -125,11 +147,24 @@ export class Keeper {
     const writes = this.#writes
     this.#writes = []
     // A store that fails must not stop the messages: they are only less safe.
-    await this.#store.save(change).catch(() => {})
+    const saved = await this.#store.save(change).then(
+      () => true,
+      () => false,
+    )
     this.#saving = false
     for (const write of writes) write()
     // What has come meanwhile.
-    void this.#save()
+    if (saved) void this.#save()
+    else this.#failed(change)
+  }
+
+  /** Nobody knows what is on disk of a change: all of it is saved again. */
+  #failed({ put = [], forget = [], positions = {} }: StoredChange): void {
+    this.#savedHead = ''
+    for (const key of [...put.map(({ key }) => key), ...forget]) this.#saved.set(key, '')
+    this.#moved = new Map([...Object.entries(positions), ...this.#moved])
+    this.#flush()
+    this.#later(RETRY_MS)
   }
 
   #flush(): void {

@@ -26,8 +26,8 @@ export interface StoredClient {
   /** The next unused seq. */
   next: number
   messages: StoredMessage[]
-  /** By channel: behind what the application has handled. */
-  positions: Record<string, Position>
+  /** By channel: behind what the application has handled. `undefined`: as if there were none. */
+  positions: Record<string, Position | undefined>
 }
 
 /** Where a client is kept. */
@@ -39,8 +39,8 @@ export interface Store {
    * positions. Resolves when it is on disk.
    */
   save(change: StoredChange): Promise<void>
-  /** Lets the session go. */
-  release(): void
+  /** Lets the session go; when it resolves, it can be loaded again. */
+  release(): void | Promise<void>
 }
 
 /** A change of what is kept. */
@@ -48,5 +48,6 @@ export interface StoredChange {
   head?: { session: string | undefined; link: number; next: number }
   put?: StoredMessage[]
   forget?: number[]
-  positions?: Record<string, Position>
+  /** By channel; `undefined`: to be forgotten. */
+  positions?: Record<string, Position | undefined>
 }

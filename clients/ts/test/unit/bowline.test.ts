@@ -98,6 +98,21 @@ describe('a Bowline server', () => {
     )
   })
 
+  test('bytes that wait are those of the call, whatever becomes of their buffer', async () => {
+    const frames: Uint8Array[] = []
+    const ws = bowline()
+    const bytes = Uint8Array.of(1, 2, 3, 4)
+    void ws.publish('a', bytes.subarray(1, 3))
+    void ws.publish('a', bytes.buffer)
+    bytes.fill(9)
+    await time.advance(1)
+    for (const { raw } of server.link?.received ?? []) if (raw) frames.push(raw as Uint8Array)
+    expect(frames.map((frame) => [...frame.slice(frame.indexOf(10) + 1)])).toEqual([
+      [2, 3],
+      [1, 2, 3, 4],
+    ])
+  })
+
   test('a lost session reports what was written, and sends the rest', async () => {
     const ws = bowline()
     await time.advance(1)

@@ -52,6 +52,24 @@ describe('channels', () => {
     expect([types, done]).toEqual([['subscribed', 'message', 'gap', 'ended'], ['done']])
   })
 
+  test('an answer that history no longer reached back is a gap, too', async () => {
+    const ws = bowline()
+    const told: unknown[] = []
+    ws.on('subscribed', ({ recovered }) => told.push(recovered))
+    ws.on('gap', ({ channel, reason, position }) => told.push([channel, reason, position]))
+    const types: string[] = []
+    ws.subscribe('a', { listener: ({ type }) => types.push(type) })
+    await time.advance(1)
+    server.publish('a', 1)
+    const position = '00000000000000aa.9.00000001'
+    server.welcome = { subscriptions: { a: { recovered: false, reason: 'expired', position } } }
+    server.link?.end()
+    await time.advance(2000)
+    expect(told).toEqual([true, false, ['a', 'expired', position]])
+    // A reader has it in the answer.
+    expect(types).toEqual(['subscribed', 'message', 'subscribed'])
+  })
+
   test('a slow reader pauses its channel, and resumes it when it has caught up', async () => {
     const ws = bowline()
     const subscription = ws.subscribe('a', { readerMax: 2 })

@@ -61,6 +61,43 @@ describe('the face', () => {
     expect(ends([ws.send('late')])).toEqual([undefined])
   })
 
+  test('bytes that wait are those of the call, whatever becomes of their buffer', async () => {
+    const ws = plain()
+    const bytes = Uint8Array.of(1, 2, 3, 4)
+    ws.send(bytes.subarray(1, 3))
+    ws.send(bytes.buffer)
+    bytes.fill(9)
+    expect(ws.bufferedAmount).toBe(6)
+    await time.advance(1)
+    const written = server.link?.received.map(({ raw }) => [...new Uint8Array(raw as ArrayBuffer)])
+    expect(written).toEqual([
+      [2, 3],
+      [1, 2, 3, 4],
+    ])
+  })
+
+  test('what is sent while the link closes waits for the next one', async () => {
+    const ws = plain()
+    await time.advance(1)
+    // The peer has said goodbye, and the platform has not told yet.
+    server.link!.readyState = 2
+    const found = ends([ws.send('kept')])
+    await time.advance(1)
+    expect([found, ws.bufferedAmount]).toEqual([[undefined], 4])
+    server.link?.end(1001, '', true)
+    await time.advance(2000)
+    expect(found).toEqual(['done'])
+    expect(server.link?.received).toEqual([{ raw: 'kept' }])
+  })
+
+  test('what waits is not written to a link that was closed when it opened', async () => {
+    const ws = plain()
+    const found = ends([ws.send('late')])
+    ws.on('statechange', ({ current }) => current === 'open' && ws.close())
+    await time.advance(2000)
+    expect(found).toEqual([expect.objectContaining({ code: 'closed', fate: 'refused' })])
+  })
+
   test('messages come as events with data and origin', async () => {
     const ws = plain()
     const seen: unknown[] = []

@@ -15,6 +15,8 @@ beforeEach(() => {
         if (held.has(name)) return call(null)
         held.add(name)
         await call({})
+        // Another process frees it.
+        await new Promise((resolve) => setTimeout(resolve))
         held.delete(name)
       },
     },
@@ -33,8 +35,12 @@ const message = (key: number) => ({ key, seq: key, item: { channel: 'a', data: '
 test('what was saved is there in the next life, without what was forgotten', async () => {
   const store = idbStore('one')
   expect(await store.load()).toBeUndefined()
-  await store.save({ head, put: [message(1), message(2)], positions: { a: 'p', __proto__x: 'q' } })
-  await store.save({ forget: [1], positions: { a: 'p2' } })
+  await store.save({
+    head,
+    put: [message(1), message(2)],
+    positions: { a: 'p', b: 'p', __proto__x: 'q' },
+  })
+  await store.save({ forget: [1], positions: { a: 'p2', b: undefined } })
   store.release()
   await vi.waitFor(() => expect(held.size).toBe(0))
   const kept = await idbStore('one').load()
@@ -54,6 +60,45 @@ test('a second tab has a place of its own, a reloaded one its own again', async 
   second.release()
   await vi.waitFor(() => expect(held.size).toBe(0))
   expect((await idbStore('two').load())?.session).toBe('second')
+})
+
+test('a place that is let go is free when release() has ended', async () => {
+  const store = idbStore('four')
+  await store.load()
+  await store.save({ head })
+  await store.release()
+  expect(held.size).toBe(0)
+  expect(await store.load()).toMatchObject(head)
+  expect([...held]).toEqual(['four/0'])
+  await store.release()
+})
+
+test('a database that another page deletes is let go of, and opened anew', async () => {
+  const store = idbStore('five')
+  await store.load()
+  await store.save({ head })
+  const erase = async () => {
+    const request = indexedDB.deleteDatabase('five')
+    await new Promise<unknown>((resolve, reject) => {
+      request.onsuccess = resolve
+      request.onblocked = reject
+    })
+  }
+  await erase()
+  await store.save({ head })
+  await store.release()
+  await erase()
+})
+
+test('a database that did not open is asked for again', async () => {
+  const store = idbStore('six')
+  vi.spyOn(indexedDB, 'open').mockImplementationOnce(() => {
+    throw new Error('not now')
+  })
+  await expect(store.load()).rejects.toThrow('not now')
+  await store.save({ head })
+  await store.release()
+  expect(await store.load()).toMatchObject(head)
 })
 
 test('without a free place nothing is kept, and nothing fails', async () => {

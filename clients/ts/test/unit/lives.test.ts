@@ -1,9 +1,10 @@
 // What an application may do at any time: act by hand in every state, close, connect again.
-import { beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { connect, type ResilientWebSocket } from '../../src/index.ts'
 import { ResilientWebSocket as PlainWebSocket } from '../../src/plain.ts'
+import { english } from '../../src/recommendation/en.ts'
 import type { Store, StoredClient } from '../../src/storage/store.ts'
-import { begin, bowline, server, time, types } from './lib/scripted.ts'
+import { begin, bowline, plain, server, time, types } from './lib/scripted.ts'
 
 beforeEach(begin)
 
@@ -155,6 +156,19 @@ describe('after close()', () => {
     expect(server.link?.received[0]).toMatchObject({ type: 'hello', first: 1, next: 1 })
   })
 
+  test('the last word counts, on either face', async () => {
+    for (const make of [plain, bowline]) {
+      const ws = make()
+      await time.advance(1)
+      const dials = server.dialled.length
+      ws.close()
+      ws.reconnect()
+      ws.close()
+      await time.advance(60_000)
+      expect([ws.readyState, server.dialled.length]).toEqual([3, dials])
+    }
+  })
+
   test('readers end, and a new subscription has ended before it began', async () => {
     const ws = bowline()
     const subscription = ws.subscribe('a')
@@ -260,6 +274,60 @@ describe('a store', () => {
     ws.reconnect()
     await stored
     expect(server.link?.received[0]).toMatchObject({ session: kept.session })
+  })
+})
+
+describe('what an application hands in and throws', () => {
+  const mistake = () => {
+    throw new Error('a mistake')
+  }
+
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    // It is reported as uncaught, as that of an event's listener is.
+    expect(() => vi.runAllTimers()).toThrow('a mistake')
+    vi.useRealTimers()
+  })
+
+  test('as a listener takes nothing from other readers, and stops no timer', async () => {
+    const ws = bowline()
+    const seen: unknown[] = []
+    ws.subscribe('a', { listener: ({ type }) => type === 'message' && mistake() })
+    ws.subscribe('a', { listener: (item) => item.type === 'message' && seen.push(item.data) })
+    ws.on('message', ({ data }) => seen.push(data))
+    await time.advance(1)
+    server.publish('a', 1)
+    server.silent = true
+    await time.advance(60_000)
+    expect(seen).toEqual([1, 1])
+    expect(server.dialled.length).toBeGreaterThan(1)
+  })
+
+  test('as a heartbeat is none', async () => {
+    const ws = plain({ heartbeat: { message: mistake } })
+    await time.advance(1)
+    await time.advance(60_000)
+    expect(ws.statistics.opens).toBeGreaterThan(1)
+  })
+
+  test('as a strategy leaves the usual one', async () => {
+    const ws = bowline({ strategy: mistake })
+    await time.advance(1)
+    server.link?.end()
+    expect(ws.state).toBe('waiting')
+    await time.advance(2000)
+    expect(ws.state).toBe('open')
+  })
+
+  test('as words for the user leaves the rest as it is', async () => {
+    const ws = bowline({ catalogue: { ...english, codes: mistake } })
+    await time.advance(1)
+    server.link?.end(4503, '{"code":"overloaded"}', true)
+    expect(ws.state).toBe('waiting')
+    await time.advance(60_000)
+    expect(ws.state).toBe('open')
   })
 })
 

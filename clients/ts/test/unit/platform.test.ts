@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { platformHints } from '../../src/environment/hints.ts'
 import { connect } from '../../src/index.ts'
+import { ResilientWebSocket as PlainWebSocket } from '../../src/plain.ts'
 import { ScriptedServer, VirtualTime } from '../../src/testing.ts'
 
 afterEach(() => {
@@ -109,6 +110,10 @@ describe('advice to connect elsewhere', () => {
     ['ws://test/other', 'wss://test/ws'],
     ['wss://foreign/ws', 'wss://test/ws'],
     ['wss://friend/ws', 'wss://friend/ws'],
+    ['wss://FRIEND:8443', 'wss://FRIEND:8443'],
+    ['wss://test\\@foreign/ws', 'wss://test/ws'],
+    ['wss://test:1@foreign/ws', 'wss://test/ws'],
+    ['https://test/other', 'wss://test/ws'],
   ])('%s is followed only where the token may go', async (url, expected) => {
     const time = new VirtualTime()
     const server = new ScriptedServer()
@@ -118,6 +123,58 @@ describe('advice to connect elsewhere', () => {
     server.link?.say({ type: 'reconnect', after_ms: 5, reason: 'rebalance', url })
     await time.advance(20)
     expect(server.dialled.map((link) => link.url)).toEqual(['wss://test/ws', expected])
+  })
+})
+
+describe('React Native’s own URL', () => {
+  /** It adds a slash to whatever it is given, joins by text, and does not know its parts. */
+  class NativeURL {
+    readonly href: string
+    constructor(url: string, base?: string) {
+      this.href = base ? `${base}/${url}` : url.endsWith('/') ? url : `${url}/`
+    }
+    get origin(): string {
+      throw new Error('URL.origin is not implemented')
+    }
+    get hostname(): string {
+      throw new Error('URL.hostname is not implemented')
+    }
+    get protocol(): string {
+      throw new Error('URL.protocol is not implemented')
+    }
+  }
+
+  test.each([
+    ['wss://test/ws', 'wss://test/ws', 'wss://test'],
+    ['https://test:8443/ws?a=b#c', 'wss://test:8443/ws?a=b', 'wss://test:8443'],
+    ['ws://user:word@test?a=/@', 'ws://user:word@test?a=/@', 'ws://test'],
+    ['ws://test', 'ws://test/', 'ws://test'],
+  ])('changes no address: %s', async (url, dialled, origin) => {
+    vi.stubGlobal('URL', NativeURL)
+    vi.stubGlobal('location', { href: 'http://localhost:8081' })
+    const time = new VirtualTime()
+    const server = new ScriptedServer()
+    const ws = new PlainWebSocket(url, [], { environment: time.environment(server) })
+    const seen: unknown[] = []
+    ws.onmessage = ({ data, origin }) => seen.push([data, origin])
+    await time.advance(1)
+    server.link?.onmessage?.({ data: 'hello' })
+    expect([ws.url, server.link?.url, seen]).toEqual([dialled, dialled, [['hello', origin]]])
+    expect(() => new PlainWebSocket('ftp://test/')).toThrow(
+      expect.objectContaining({ name: 'SyntaxError' }),
+    )
+  })
+
+  test('does not keep a client from going where it is sent', async () => {
+    vi.stubGlobal('URL', NativeURL)
+    const time = new VirtualTime()
+    const server = new ScriptedServer()
+    connect('wss://test/ws', { seed: 1, environment: time.environment(server) })
+    await time.advance(1)
+    const url = 'wss://test:8443/other'
+    server.link?.say({ type: 'reconnect', after_ms: 5, reason: 'rebalance', url })
+    await time.advance(20)
+    expect(server.dialled.map((link) => link.url)).toEqual(['wss://test/ws', url])
   })
 })
 

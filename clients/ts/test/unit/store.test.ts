@@ -1,7 +1,7 @@
 // What a client keeps in a store, and what a later one finds there.
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Store, StoredChange, StoredClient } from '../../src/storage/store.ts'
-import { begin, bowline, ends, server, time } from './lib/scripted.ts'
+import { begin, bowline, ends, server, time, types } from './lib/scripted.ts'
 
 beforeEach(begin)
 
@@ -10,7 +10,12 @@ class MemoryStore implements Store {
   kept: StoredClient | undefined
   saves: StoredChange[] = []
   fails = false
+  /** Claims that nobody has let go. */
+  held = 0
+  loaded: Promise<void> | undefined
   async load() {
+    this.held++
+    await this.loaded
     return structuredClone(this.kept)
   }
   async save(change: StoredChange) {
@@ -29,7 +34,9 @@ class MemoryStore implements Store {
     messages.sort((a, b) => a.key - b.key)
     this.kept = { ...before, ...head, messages, positions: { ...before.positions, ...positions } }
   }
-  release() {}
+  release() {
+    this.held--
+  }
 }
 
 describe('a store', () => {
@@ -104,11 +111,225 @@ describe('a store', () => {
     expect(store.kept).toMatchObject({ session: undefined, messages: [] })
   })
 
+  test('has a channel where its slowest reader is', async () => {
+    const at = (offset: number) => ({ a: `00000000000000aa.${offset}.00000001` })
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    const slow = ws.subscribe('a')
+    ws.subscribe('a', { listener: () => {} })
+    const read = slow.deliveries()
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual({})
+    // The answer and the first are handled when the next one is asked for.
+    for (let i = 0; i < 3; i++) await read.next()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(1))
+    // One that joins has handled what came before it.
+    const late = ws.subscribe('a').deliveries()
+    server.publish('a', 4)
+    await read.next()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(2))
+    slow.unsubscribe()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(2))
+    await late.next()
+    const waits = late.next()
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual(at(4))
+    ws.unsubscribe('a')
+    await waits
+  })
+
+  test('forgets where a channel was read that is unsubscribed from', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    const subscription = ws.subscribe('a', { listener: () => {} })
+    await time.advance(1)
+    server.publish('a', 1)
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual({ a: '00000000000000aa.1.00000001' })
+    subscription.unsubscribe()
+    ws.subscribe('a', { from: { last: 5 } })
+    expect(server.link?.received.at(-1)).toMatchObject({ position: { last: 5 } })
+    ws.unsubscribe('a')
+    await time.advance(200)
+    expect(store.kept?.positions).toEqual({})
+  })
+
+  test('keeps where a channel was read that is given up before its answer', async () => {
+    const store = new MemoryStore()
+    const position = '00000000000000aa.7.00000001'
+    store.kept = { session: undefined, link: 0, next: 1, messages: [], positions: { a: position } }
+    const ws = bowline({ store })
+    await time.advance(1)
+    server.silent = true
+    // As an effect does that runs twice.
+    ws.subscribe('a').unsubscribe()
+    ws.subscribe('a')
+    expect(server.link?.received.at(-1)).toMatchObject({ type: 'subscribe', position })
+  })
+
+  test('forgets with close() where channels were read', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    ws.subscribe('a', { listener: () => {} })
+    await time.advance(200)
+    expect(Object.keys(store.kept?.positions ?? {})).toEqual(['a'])
+    ws.close()
+    await time.advance(20)
+    expect(store.kept?.positions).toEqual({})
+    ws.reconnect()
+    ws.subscribe('a', { from: 'first' })
+    await time.advance(20)
+    expect(server.link?.received[0]).toMatchObject({ type: 'hello', subscribe: { a: 'first' } })
+  })
+
+  test('is let go of before the next life takes it', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await ws.publish('a', 1)
+    await time.advance(200)
+    let saved = () => {}
+    const { save } = MemoryStore.prototype
+    store.save = async (change) => {
+      await new Promise<void>((resolve) => {
+        saved = resolve
+      })
+      return save.call(store, change)
+    }
+    ws.close()
+    ws.reconnect()
+    const stored = ends([ws.publish('a', 2)])
+    await time.advance(100)
+    expect([store.held, server.dialled.length]).toEqual([1, 1])
+    store.save = save
+    saved()
+    await time.advance(100)
+    expect([store.held, stored]).toEqual([1, ['done']])
+    expect(server.link?.received[0]).toMatchObject({ link: 1, first: 1, next: 1 })
+    ws.close()
+    await time.advance(20)
+    expect(store.held).toBe(0)
+  })
+
   test('that fails stops nothing', async () => {
     const store = new MemoryStore()
     store.fails = true
     const found = ends([bowline({ store }).publish('a', 1)])
     await time.advance(100)
     expect(found).toEqual(['done'])
+  })
+
+  test('that failed gets everything later, and is not asked all the time', async () => {
+    server.refuses = true
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    void ws.publish('a', 1)
+    await time.advance(200)
+    store.fails = true
+    let tries = 0
+    const { save } = store
+    store.save = (change) => {
+      tries++
+      return save.call(store, change)
+    }
+    void ws.publish('a', 2)
+    ws.clearOutbox()
+    void ws.publish('a', 3)
+    await time.advance(30_000)
+    expect(tries).toBeLessThan(15)
+    expect(store.kept?.messages).toMatchObject([{ item: { data: '1' } }])
+    store.fails = false
+    await time.advance(5000)
+    expect(store.kept?.messages).toMatchObject([{ item: { data: '3' } }])
+    tries = 0
+    await time.advance(30_000)
+    expect(tries).toBe(0)
+  })
+})
+
+describe('before the store is read', () => {
+  const kept: StoredClient = {
+    session: 's'.repeat(32),
+    link: 4,
+    next: 2,
+    messages: [{ key: 1, seq: 1, item: { channel: 'a', data: '"kept"' }, queuedAt: 0 }],
+    positions: { a: '00000000000000aa.0.00000001' },
+  }
+  let store: MemoryStore
+  let read: () => void
+
+  beforeEach(() => {
+    store = new MemoryStore()
+    store.kept = structuredClone(kept)
+    store.loaded = new Promise((resolve) => {
+      read = resolve
+    })
+  })
+
+  test('close() ends what waits, lets go of the store, and leaves to the next what is kept', async () => {
+    const ws = bowline({ store })
+    const sent = ws.publish('a', 1)
+    const found = ends([sent, ws.request('m')])
+    await time.advance(1)
+    ws.close()
+    await time.advance(10)
+    const closed = expect.objectContaining({ code: 'closed', fate: 'refused' })
+    expect([found, sent.progress]).toEqual([[closed, closed], 'dropped'])
+    read()
+    await time.advance(300_000)
+    expect([ws.state, ws.readyState, server.dialled.length]).toEqual(['closed', 3, 0])
+    expect([store.held, store.saves, store.kept]).toEqual([0, [], kept])
+    expect(ws.outboxLength).toBe(0)
+  })
+
+  test('a signal that aborts closes it, too', async () => {
+    const abort = new AbortController()
+    bowline({ store, signal: abort.signal })
+    abort.abort()
+    read()
+    await time.advance(300_000)
+    expect([store.held, server.dialled.length]).toEqual([0, 0])
+  })
+
+  test('unsubscribe() takes back what was asked for', async () => {
+    const ws = bowline({ store })
+    ws.subscribe('a').unsubscribe()
+    ws.subscribe('b')
+    ws.unsubscribe('b')
+    read()
+    await time.advance(10)
+    expect(server.link?.received[0]?.subscribe).toEqual({})
+    expect(types()).not.toContain('subscribe')
+  })
+
+  test('clearOutbox() drops what was kept', async () => {
+    const ws = bowline({ store })
+    ws.clearOutbox()
+    read()
+    await time.advance(10)
+    expect(types()).toEqual(['hello', 'skip'])
+  })
+
+  test('resetSession() leaves the session that was kept', async () => {
+    const ws = bowline({ store })
+    ws.resetSession()
+    read()
+    await time.advance(10)
+    expect(server.link?.received[0]).toMatchObject({ first: 1, next: 1 })
+    expect(server.link?.received[0]?.session).toBeUndefined()
+  })
+
+  test('reauthenticate() waits for it', async () => {
+    const ws = bowline({ store, startClosed: true })
+    ws.reauthenticate()
+    await time.advance(10)
+    expect(server.dialled).toHaveLength(0)
+    read()
+    await time.advance(10)
+    expect(server.link?.received[0]).toMatchObject({ session: kept.session, link: 5 })
   })
 })
