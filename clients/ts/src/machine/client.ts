@@ -34,7 +34,7 @@ export class Client extends Dialer<ClientOptions> {
   readonly #subscriptions = new Subscriptions()
   #inflightMax = 0
   #bytesMax: number | undefined
-  /** A newer link has written `hello`: nothing numbered goes out any more. */
+  /** A newer link has written `hello`: nothing numbered goes out any more, and nothing is asked for. */
   #fenced = false
   /** Requests that wait for an answer: id to the caller's key. */
   readonly #requests = new Map<number, number>()
@@ -177,12 +177,12 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected override timers(): (number | undefined)[] {
-    const { active } = this
+    const writable = this.active && !this.#fenced
     return [
       ...super.timers(),
       this.outbox.expiresAt(),
-      active && !this.#fenced ? this.outbox.pausedUntil : undefined,
-      active && this.#subscriptions.retryAt(),
+      writable ? this.outbox.pausedUntil : undefined,
+      writable ? this.#subscriptions.retryAt() : undefined,
     ]
   }
 
@@ -240,7 +240,8 @@ export class Client extends Dialer<ClientOptions> {
 
   /** Writes what may be written: subscriptions first, since others may wait for their effect. */
   protected override flush(): void {
-    if (!this.active) return
+    // The next `welcome` would not know of what is asked here.
+    if (!this.active || this.#fenced) return
     // Bounded by `subscriptionsMax`: each is asked once.
     for (;;) {
       const asked = this.#subscriptions.ask(this.now, this.#nextId)
@@ -248,7 +249,6 @@ export class Client extends Dialer<ClientOptions> {
       const [channel, position] = asked
       this.#write({ type: 'subscribe', id: this.#nextId++, channel, position })
     }
-    if (this.#fenced) return
     // Bounded by the outbox: each is written once.
     for (;;) {
       const message = this.outbox.write(this.now, this.#inflightMax)
@@ -274,6 +274,7 @@ export class Client extends Dialer<ClientOptions> {
   #welcomed(welcome: Welcome): void {
     if (this.active) {
       this.closeLink(this.active.link, CLOSE_NORMAL)
+      this.#subscriptions.unlink()
       this.#failRequests()
     }
     const pongTimeout = welcome.pong_timeout_ms * 1000

@@ -224,6 +224,7 @@ impl Client {
                 link,
                 code: close::NORMAL,
             });
+            self.subscriptions.unlink();
             self.fail_requests(out);
         }
         self.redial_at = None;
@@ -453,16 +454,17 @@ impl Client {
     /// Writes what may be written: subscriptions first, since others may wait for their effect.
     pub(super) fn flush(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(active) = &self.active else { return };
-        let (link, fenced, inflight_max) = (active.link, active.fenced, active.inflight_max);
+        // The next `welcome` would not know of what is asked here.
+        if active.fenced {
+            return;
+        }
+        let (link, inflight_max) = (active.link, active.inflight_max);
         // Bounded by `subscriptions_max`: each is asked once.
         while let Some((channel, from)) = self.subscriptions.ask(now, self.next_id) {
             let id = Some(Echo::from(self.next_id));
             self.next_id += 1;
             let message = ClientMessage::Subscribe(Subscribe { id, channel, from });
             out.push(Output::Write { link, message });
-        }
-        if fenced {
-            return;
         }
         // Bounded by the outbox: each is written once.
         while let Some(message) = self.outbox.write(now, inflight_max) {

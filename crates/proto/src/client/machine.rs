@@ -51,7 +51,7 @@ pub(super) struct Active {
     pub(super) pong_timeout: Duration,
     pub(super) inflight_max: u64,
     pub(super) probe: Option<Probe>,
-    /// A newer link has written `hello`: nothing numbered goes out here any more.
+    /// A newer link has written `hello`: nothing numbered goes out here any more, and nothing is asked for.
     pub(super) fenced: bool,
 }
 
@@ -162,7 +162,7 @@ impl Client {
             self.authorize_until,
             self.outbox.expires_at(),
             self.outbox.paused_until().filter(|_| writable),
-            self.subscriptions.retry_at().filter(|_| active.is_some()),
+            self.subscriptions.retry_at().filter(|_| writable),
         ]
         .into_iter()
         .flatten()
