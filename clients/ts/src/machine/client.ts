@@ -11,17 +11,18 @@ import type {
   ServerMessage,
   Welcome,
 } from '../codec/messages.ts'
-import { Outbox } from '../outbox/outbox.ts'
+import { isTooBig, Outbox } from '../outbox/outbox.ts'
 import { Subscriptions } from '../subscriptions/subscriptions.ts'
 import type { ClientOptions, Handlers, Input, Of } from './contract.ts'
 import { CLOSE_NORMAL, Dialer } from './dialer.ts'
 
 /** The ceiling of the wait after a refused subscription that may succeed later. */
 const SUBSCRIBE_RETRY_MS = 5000
-/** Errors of the client's own, which the code table does not have. */
+/** Errors that the client finds by itself. */
 const OWN_ERRORS = {
   not_connected: 'There is no connection; ask again when there is one.',
   too_many_requests: 'Too many requests wait for their answer.',
+  message_too_big: 'The data is larger than message_bytes_max.',
   connection_lost: 'The connection was lost before the answer came.',
 }
 
@@ -143,6 +144,9 @@ export class Client extends Dialer<ClientOptions> {
   protected request({ key, request }: Of<Input, 'request'>): void {
     if (!this.active) return this.#fail(key, 'not_connected')
     if (this.#requests.size >= this.options.requestsMax) return this.#fail(key, 'too_many_requests')
+    if ('data' in request && isTooBig(request, this.#bytesMax)) {
+      return this.#fail(key, 'message_too_big')
+    }
     const id = this.#nextId++
     this.#requests.set(id, key)
     const { type, ...fields } = request
@@ -286,6 +290,7 @@ export class Client extends Dialer<ClientOptions> {
     const { resumed, reason = null, acked, connection = '', session } = welcome
     this.emit({ event: 'welcome', resumed, reason, acked, connection, session })
     this.#resumeOutbox(welcome)
+    this.outbox.limit(this.#bytesMax)
     this.session = session
     for (const [channel, { error, ...recovery }] of Object.entries(welcome.subscriptions ?? {})) {
       if (this.#givenUp.has(channel)) this.#writeUnsubscribe(channel)
@@ -330,7 +335,8 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #fail(key: number, code: keyof typeof OWN_ERRORS): void {
-    this.emit({ event: 'answer', key, error: { code, message: OWN_ERRORS[code], retry: true } })
+    const retry = code !== 'message_too_big'
+    this.emit({ event: 'answer', key, error: { code, message: OWN_ERRORS[code], retry } })
   }
 
   #failRequests(): void {

@@ -14,6 +14,11 @@ import type { ClientMessage, ErrorInfo, Payload } from '../codec/messages.ts'
 const RETRY_MS = 250
 /** The ceiling of those waits. */
 const RETRY_MS_MAX = 30_000
+/**
+ * Room for the channel, tag and method of a message, as JSON, in a frame that the server reads: the 4,096
+ * bytes that it has beside the payload, but for the names of the fields and the number.
+ */
+const HEADER_BYTES_MAX = 4096 - 128
 /** Refusals after which the message may still take effect. */
 const UNKNOWN_FATES = ['fate_unknown', 'handler_timeout']
 /** What is resent at once the first time: it says no more than from where. */
@@ -73,6 +78,15 @@ export function payloadBytes(data: Payload): number {
   return typeof data === 'string' ? utf8Length(data) : data.length
 }
 
+/** Whether a server that takes payloads of `bytesMax` would not read the frame of this message. */
+export function isTooBig(
+  { channel, data, tag, method }: Item,
+  bytesMax = Number.POSITIVE_INFINITY,
+): boolean {
+  const header = JSON.stringify([channel, tag, method])
+  return payloadBytes(data) > bytesMax || utf8Length(header) > HEADER_BYTES_MAX
+}
+
 /** The outbox of one client. It tells of each message that leaves it. */
 export class Outbox {
   /** In order of seq, then the unnumbered ones; numbered ones are contiguous up to `next − 1`. */
@@ -107,8 +121,8 @@ export class Outbox {
    * application wants it so. `bytesMax` is what the server takes.
    */
   push(now: number, key: number, item: Item, bytesMax: number | undefined): string | undefined {
+    if (isTooBig(item, bytesMax)) return 'message_too_big'
     const bytes = payloadBytes(item.data)
-    if (bytesMax !== undefined && bytes > bytesMax) return 'message_too_big'
     // The server refuses the whole frame, its number unread: the session could not go on behind it.
     if (isTooDeep(item.data)) return 'too_deep'
     const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
@@ -224,13 +238,10 @@ export class Outbox {
     return jitter(Math.min(RETRY_MS * 2 ** Math.min(this.#refusals, 7), RETRY_MS_MAX) + 1)
   }
 
-  /**
-   * Gives up what was queued at or before `bound`, or everything: what was never written goes, what
-   * was becomes a skip.
-   */
-  clear(reason: string, bound = Number.POSITIVE_INFINITY): void {
+  /** Gives up what is chosen, or everything: what was never written goes, what was becomes a skip. */
+  clear(reason: string, chosen = (_: Entry) => true): void {
     for (const entry of this.entries) {
-      if (entry.queuedAt > bound) break
+      if (!chosen(entry)) continue
       // The skips that take their places must be written on the present link.
       if (entry.item) this.#cursor = 0
       this.#drop(entry, entry.seq === undefined ? 'refused' : 'unknown', reason)
@@ -240,7 +251,16 @@ export class Outbox {
 
   /** Drops what is older than the bound. */
   expire(now: number): void {
-    this.clear('expired', now - this.#config.outboxAgeMaxMs * 1000)
+    const bound = now - this.#config.outboxAgeMaxMs * 1000
+    this.clear('expired', ({ queuedAt }) => queuedAt <= bound)
+  }
+
+  /**
+   * The server takes no larger ones from now on: it would close the link over their frames, and over each
+   * that follows.
+   */
+  limit(bytesMax: number): void {
+    this.clear('message_too_big', ({ bytes }) => bytes > bytesMax)
   }
 
   /**

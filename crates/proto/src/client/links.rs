@@ -235,7 +235,6 @@ impl Client {
         if self.options.attempts_max.is_none() {
             self.attempts_max = welcome.max_reconnect_attempts;
         }
-        self.message_bytes_max = Some(welcome.message_bytes_max);
         let pong_timeout = Duration::from_millis(welcome.pong_timeout_ms);
         self.active = Some(Active {
             link: dialing.link,
@@ -254,6 +253,9 @@ impl Client {
             session: welcome.session.clone(),
         }));
         self.resume_outbox(&welcome, out);
+        self.message_bytes_max = Some(welcome.message_bytes_max);
+        let resolved = self.outbox.limit(welcome.message_bytes_max);
+        report(resolved, out);
         self.session = Some(welcome.session);
         for (channel, outcome) in welcome.subscriptions {
             if dialing.given_up.contains(&channel) {

@@ -10,7 +10,7 @@ use crate::{
     classify::{Evidence, Strategy, Verdict},
     client::{
         contract::{Event, Fate, Hint, Input, Item, Options, Output, Request, State},
-        outbox::{Outbox, Refused, Resolved},
+        outbox::{Outbox, Refused, Resolved, is_too_big},
         subscriptions::Subscriptions,
     },
     close,
@@ -243,9 +243,18 @@ impl Client {
     }
 
     fn request(&mut self, key: u64, request: Request, out: &mut Vec<Output>) {
+        let max = self.message_bytes_max;
         let refusal = match &self.active {
-            None => "not_connected",
-            Some(_) if self.requests.len() >= self.options.requests_max => "too_many_requests",
+            None => own_error("not_connected"),
+            Some(_) if self.requests.len() >= self.options.requests_max => {
+                own_error("too_many_requests")
+            }
+            Some(_)
+                if matches!(&request, Request::Publish { channel, data }
+                    if is_too_big(data.len(), [Some(channel), None, None], max)) =>
+            {
+                ErrorInfo::new(Code::MessageTooBig)
+            }
             Some(active) => {
                 let id = Some(self.next_id.into());
                 let message = match request {
@@ -279,7 +288,7 @@ impl Client {
                 return;
             }
         };
-        let result = Err(own_error(refusal));
+        let result = Err(refusal);
         out.push(Output::Event(Event::Answer { key, result }));
     }
 

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     client::contract::{DropReason, Fate, Item},
     code::Code,
+    codec::FRAME_OVERHEAD_BYTES,
     message::{ClientMessage, ErrorInfo, Publish, Send},
     time::Time,
 };
@@ -20,6 +21,10 @@ use crate::{
 const RETRY_MS: u64 = 250;
 /// The ceiling of those waits.
 const RETRY_MS_MAX: u64 = 30_000;
+
+/// Room for the channel, tag and method of a message, as JSON, in a frame that the server reads: what
+/// it has beside the payload, but for the names of the fields and the number.
+const HEADER_BYTES_MAX: usize = FRAME_OVERHEAD_BYTES - 128;
 
 /// Refusals after which the message may still take effect.
 const UNKNOWN_FATES: [Code; 2] = [Code::FateUnknown, Code::HandlerTimeout];
@@ -52,8 +57,10 @@ pub enum Refused {
     /// A bound of the outbox is reached.
     #[error("the outbox is full")]
     Full,
-    /// The payload is larger than the server's limit.
-    #[error("the message is larger than message_bytes_max")]
+    /// The server would not read its frame.
+    #[error(
+        "the message is larger than message_bytes_max, or what it has beside its data is too large"
+    )]
     TooBig,
 }
 
@@ -127,10 +134,14 @@ impl Outbox {
         item: Item,
         message_bytes_max: Option<u64>,
     ) -> Result<(), Refused> {
-        let bytes = match &item {
-            Item::Publish { data, .. } | Item::Send { data, .. } => data.len(),
+        let (data, beside) = match &item {
+            Item::Publish { channel, data, tag } => {
+                (data, [Some(&**channel), tag.as_deref(), None])
+            }
+            Item::Send { data, method } => (data, [None, None, method.as_deref()]),
         };
-        if message_bytes_max.is_some_and(|max| bytes as u64 > max) {
+        let bytes = data.len();
+        if is_too_big(bytes, beside, message_bytes_max) {
             return Err(Refused::TooBig);
         }
         if self.entries.len() >= self.config.messages_max
@@ -293,12 +304,22 @@ impl Outbox {
     /// Gives up what is too old, or everything: what was never written goes, what was becomes a
     /// skip.
     pub fn clear(&mut self, older_than: Option<Time>, reason: &'static str) -> Vec<Resolved> {
+        self.give_up(reason, |entry| {
+            older_than.is_none_or(|bound| entry.queued_at <= bound)
+        })
+    }
+
+    /// The server takes no larger ones from now on: it would close the link over their frames, and over
+    /// each that follows.
+    pub fn limit(&mut self, message_bytes_max: u64) -> Vec<Resolved> {
+        let reason = Code::MessageTooBig.as_str();
+        self.give_up(reason, |entry| entry.bytes as u64 > message_bytes_max)
+    }
+
+    fn give_up(&mut self, reason: &'static str, chosen: impl Fn(&Entry) -> bool) -> Vec<Resolved> {
         let mut resolved = Vec::new();
         for entry in &mut self.entries {
-            if older_than.is_some_and(|bound| entry.queued_at > bound) {
-                break;
-            }
-            if entry.item.take().is_none() {
+            if !chosen(entry) || entry.item.take().is_none() {
                 continue;
             }
             self.bytes -= entry.bytes;
@@ -381,4 +402,11 @@ impl Outbox {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// Whether the server would not read the frame of a message with so many bytes of payload, and these
+/// strings beside it: channel, tag and method.
+pub(super) fn is_too_big(bytes: usize, beside: [Option<&str>; 3], bytes_max: Option<u64>) -> bool {
+    let header = serde_json::to_vec(&beside).expect("strings serialize");
+    header.len() > HEADER_BYTES_MAX || bytes_max.is_some_and(|max| bytes as u64 > max)
 }
