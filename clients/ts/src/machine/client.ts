@@ -40,8 +40,8 @@ export class Client extends Dialer<ClientOptions> {
   /** Requests that wait for an answer: id to the caller's key. */
   readonly #requests = new Map<number, number>()
   #nextId = 1
-  /** Channels given up after `hello` had asked for them. */
-  readonly #givenUp = new Set<string>()
+  /** Channels given up or subscribed to since `hello`: of these `welcome` does not tell what is wanted. */
+  readonly #changed = new Set<string>()
 
   /** What each message leads to on the link that is used. */
   readonly #takers: Partial<Handlers<ServerMessage>> = {
@@ -108,8 +108,10 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected subscribe({ channel, from }: Of<Input, 'subscribe'>): void {
+    if (this.#subscriptions.removeByServer(channel)) this.#writeUnsubscribe(channel)
     if (this.#subscriptions.size < this.options.subscriptionsMax) {
-      return this.#subscriptions.add(channel, from)
+      if (this.#subscriptions.add(channel, from)) this.#change(channel)
+      return
     }
     const message = 'The limit of subscriptions of one connection is reached.'
     const error = { code: 'too_many_subscriptions', message, retry: false }
@@ -118,7 +120,7 @@ export class Client extends Dialer<ClientOptions> {
 
   protected unsubscribe({ channel }: { channel: string }): void {
     if (!this.#subscriptions.remove(channel)) return
-    if (this.dialing?.helloAt !== undefined) this.#givenUp.add(channel)
+    this.#change(channel)
     this.#writeUnsubscribe(channel)
     this.emit({ event: 'unsubscribed', channel })
   }
@@ -194,7 +196,7 @@ export class Client extends Dialer<ClientOptions> {
     const { dialing } = this
     if (dialing?.link !== link) return
     dialing.helloAt = this.now
-    this.#givenUp.clear()
+    this.#changed.clear()
     if (this.active) this.#fenced = true
     else this.moveTo('handshaking')
     const hello: ClientMessage = {
@@ -270,6 +272,10 @@ export class Client extends Dialer<ClientOptions> {
     this.#write({ type: 'unsubscribe', channel })
   }
 
+  #change(channel: string): void {
+    if (this.dialing?.helloAt !== undefined) this.#changed.add(channel)
+  }
+
   #leaveSession(reason: string): void {
     this.session = undefined
     this.outbox.fresh(this.options.resendUnknown, reason)
@@ -293,7 +299,7 @@ export class Client extends Dialer<ClientOptions> {
     this.outbox.limit(this.#bytesMax)
     this.session = session
     for (const [channel, { error, ...recovery }] of Object.entries(welcome.subscriptions ?? {})) {
-      if (this.#givenUp.has(channel)) this.#writeUnsubscribe(channel)
+      if (this.#changed.has(channel)) this.#writeUnsubscribe(channel)
       else if (error) this.#subscribeFailed(channel, error)
       else this.#begin(channel, undefined, recovery)
     }

@@ -21,6 +21,8 @@ interface Subscription {
   loose: boolean
   /** Paused on a channel without positions: what was published meanwhile is lost. */
   lossy: boolean
+  /** The server began it by itself, where it liked, and nobody has asked for it since. */
+  byServer: boolean
 }
 
 /** How a subscription goes on after an answer. */
@@ -37,17 +39,23 @@ export class Subscriptions {
   /** Whether one may be wanted or refused; saves the search on each input. */
   #restless = false
 
-  /** Adds one to be asked for; one that exists is kept as it is. */
-  add(channel: string, from: From): void {
-    if (this.#all.has(channel)) return
-    const added = { from, cursor: undefined, mark: 0, loose: false, lossy: false }
+  /** Adds one to be asked for; whether it is new: one that exists is kept as it is. */
+  add(channel: string, from: From, byServer = false): boolean {
+    if (this.#all.has(channel)) return false
+    const added = { from, cursor: undefined, mark: 0, loose: false, lossy: false, byServer }
     this.#all.set(channel, this.#want({ ...added, phase: 'wanted' }))
     this.#all = new Map([...this.#all].sort(([a], [b]) => (a < b ? -1 : 1)))
+    return true
   }
 
   /** Forgets one; whether there was one. */
   remove(channel: string): boolean {
     return this.#all.delete(channel)
+  }
+
+  /** Forgets one that the server began by itself; whether there was one. */
+  removeByServer(channel: string): boolean {
+    return this.#all.get(channel)?.byServer === true && this.remove(channel)
   }
 
   /** What `hello` asks for. Those that are live on an older link stay so until `welcome`. */
@@ -87,7 +95,7 @@ export class Subscriptions {
    * An answer came; nothing where it is not the one that is waited for. `id` is none within `welcome` and for what the server added by itself.
    */
   begin(channel: string, id: number | undefined, recovery: Recovery): Begun | undefined {
-    if (id === undefined) this.add(channel, null)
+    if (id === undefined) this.add(channel, null, true)
     const subscription = this.#all.get(channel)
     if (!subscription) return undefined
     const { phase, mark, cursor, lossy } = subscription

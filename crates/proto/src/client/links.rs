@@ -258,7 +258,7 @@ impl Client {
         report(resolved, out);
         self.session = Some(welcome.session);
         for (channel, outcome) in welcome.subscriptions {
-            if dialing.given_up.contains(&channel) {
+            if dialing.changed.contains(&channel) {
                 self.write_unsubscribe(&channel, out);
                 continue;
             }

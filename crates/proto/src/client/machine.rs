@@ -3,7 +3,12 @@
 //! Owns the states and when to dial. What happens on a link is in `links`. Must not know sockets,
 //! clocks or entropy.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     backoff::Backoff,
@@ -37,8 +42,8 @@ pub(super) struct Dialing {
     /// When `hello` was written.
     pub(super) hello_at: Option<Time>,
     pub(super) deadline: Time,
-    /// Channels given up after `hello` had asked for them.
-    pub(super) given_up: Vec<Arc<str>>,
+    /// Channels given up or subscribed to since `hello`: of these `welcome` does not tell what is wanted.
+    pub(super) changed: BTreeSet<Arc<str>>,
 }
 
 /// The link that was welcomed.
@@ -198,7 +203,8 @@ impl Client {
             }
             Input::Subscribe { channel, from } => self.subscribe(channel, from, out),
             Input::Unsubscribe { channel } if self.subscriptions.remove(&channel) => {
-                self.give_up(&channel, out);
+                self.write_unsubscribe(&channel, out);
+                self.changed(channel.clone());
                 out.push(Output::Event(Event::Unsubscribed {
                     channel,
                     code: None,
@@ -220,8 +226,13 @@ impl Client {
     }
 
     fn subscribe(&mut self, channel: Arc<str>, from: From, out: &mut Vec<Output>) {
+        if self.subscriptions.remove_by_server(&channel) {
+            self.write_unsubscribe(&channel, out);
+        }
         if self.subscriptions.len() < self.options.subscriptions_max {
-            self.subscriptions.add(channel, from);
+            if self.subscriptions.add(channel.clone(), from) {
+                self.changed(channel);
+            }
         } else {
             let error = ErrorInfo::new(Code::TooManySubscriptions);
             out.push(Output::Event(Event::SubscribeFailed { channel, error }));
@@ -422,7 +433,7 @@ impl Client {
             link: self.link,
             hello_at: None,
             deadline: now + Duration::from_millis(self.options.connect_timeout_ms),
-            given_up: Vec::new(),
+            changed: BTreeSet::new(),
         });
         let url = self.redial_url.take();
         if self.active.is_none() {
@@ -507,14 +518,13 @@ impl Client {
         }
     }
 
-    fn give_up(&mut self, channel: &Arc<str>, out: &mut Vec<Output>) {
+    fn changed(&mut self, channel: Arc<str>) {
         if let Some(dialing) = &mut self.dialing
             && dialing.hello_at.is_some()
-            && dialing.given_up.len() < self.options.subscriptions_max
+            && dialing.changed.len() < self.options.subscriptions_max
         {
-            dialing.given_up.push(channel.clone());
+            dialing.changed.insert(channel);
         }
-        self.write_unsubscribe(channel, out);
     }
 
     pub(super) fn write_unsubscribe(&self, channel: &Arc<str>, out: &mut Vec<Output>) {

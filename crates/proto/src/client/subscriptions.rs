@@ -3,7 +3,10 @@
 //! Owns the cursors and the decision whether a message is new, known, or proof of a fault (P2, P3).
 //! Must not know links: the machine tells it when one begins.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use crate::{
     message::{GapReason, Message},
@@ -45,6 +48,8 @@ struct Subscription {
     loose: bool,
     /// Paused on a channel without positions: what was published meanwhile is lost.
     lossy: bool,
+    /// The server began it by itself, where it liked, and nobody has asked for it since.
+    by_server: bool,
 }
 
 /// How a subscription goes on after an answer.
@@ -61,20 +66,23 @@ pub struct Begun {
 pub struct Subscriptions(BTreeMap<Arc<str>, Subscription>);
 
 impl Subscriptions {
-    /// Adds one to be asked for; one that exists is kept as it is.
-    pub fn add(&mut self, channel: Arc<str>, from: From) {
-        self.0.entry(channel).or_insert(Subscription {
-            from,
-            cursor: None,
-            phase: Phase::Wanted,
-            loose: false,
-            lossy: false,
-        });
+    /// Adds one to be asked for; whether it is new: one that exists is kept as it is.
+    pub fn add(&mut self, channel: Arc<str>, from: From) -> bool {
+        let Entry::Vacant(vacant) = self.0.entry(channel) else {
+            return false;
+        };
+        vacant.insert(Subscription::new(from, false));
+        true
     }
 
     /// Forgets one; whether there was one.
     pub fn remove(&mut self, channel: &str) -> bool {
         self.0.remove(channel).is_some()
+    }
+
+    /// Forgets one that the server began by itself; whether there was one.
+    pub fn remove_by_server(&mut self, channel: &str) -> bool {
+        self.0.get(channel).is_some_and(|s| s.by_server) && self.remove(channel)
     }
 
     /// What `hello` asks for. Those that are live on an older link stay so until `welcome`.
@@ -120,8 +128,9 @@ impl Subscriptions {
         id: Option<u64>,
         recovery: &Recovery,
     ) -> Option<Begun> {
-        if id.is_none() {
-            self.add(channel.clone(), From::Now);
+        if id.is_none() && !self.0.contains_key(channel) {
+            let added = Subscription::new(From::Now, true);
+            self.0.insert(channel.clone(), added);
         }
         let subscription = self.0.get_mut(channel)?;
         let expected = match (id, subscription.phase) {
@@ -276,6 +285,17 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    const fn new(from: From, by_server: bool) -> Self {
+        Self {
+            from,
+            cursor: None,
+            phase: Phase::Wanted,
+            loose: false,
+            lossy: false,
+            by_server,
+        }
+    }
+
     fn start(&self) -> From {
         self.cursor.map_or(self.from, From::After)
     }
