@@ -20,7 +20,11 @@ use bowline_proto::{
     recovery::From,
 };
 use tokio::{
-    sync::{Notify, broadcast, mpsc, oneshot, watch},
+    sync::{
+        Notify, broadcast,
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
@@ -268,7 +272,7 @@ impl Owner {
                     }
                     let command = LinkCommand::Write(encode_client(&message));
                     let queued = self.links.get(&link).map(|queue| queue.try_send(command));
-                    if let Some(Err(mpsc::error::TrySendError::Full(_))) = queued {
+                    if let Some(Err(TrySendError::Full(_))) = queued {
                         self.links.remove(&link);
                         failed = Some(link);
                     }
@@ -432,8 +436,14 @@ impl Owner {
         let Some(reader) = self.readers.get(channel) else {
             return;
         };
-        // Full only when nobody reads and notices pile up: messages stop before that.
-        let _ = reader.deliveries.try_send(delivery);
+        // Full only when nobody reads and notices pile up: messages stop before that. Where one finds no
+        // room all the same, the stream ends: it must not go on with a hole.
+        if let Err(TrySendError::Full(Delivery::Message(_) | Delivery::Gap { .. })) =
+            reader.deliveries.try_send(delivery)
+        {
+            let channel = channel.clone();
+            return self.feed(Input::Unsubscribe { channel }, faces);
+        }
         if reader.deliveries.capacity() <= NOTICES_MAX && !reader.paused.load(Ordering::Acquire) {
             reader.paused.store(true, Ordering::Release);
             let channel = channel.clone();

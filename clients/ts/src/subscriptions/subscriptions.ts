@@ -118,11 +118,11 @@ export class Subscriptions {
     return { lossy, ahead }
   }
 
-  /** It was refused: for good, or until a time. */
+  /** It was refused: for good, or until a time. One that was paused meanwhile stays so. */
   refuse(channel: string, until: number | undefined): void {
     const subscription = this.#all.get(channel)
     if (until === undefined || !subscription) this.#all.delete(channel)
-    else {
+    else if (subscription.phase !== 'paused') {
       Object.assign(subscription, { phase: 'refused', mark: until })
       this.#restless = true
     }

@@ -161,9 +161,10 @@ impl Subscriptions {
         })
     }
 
-    /// It was refused: for good, or until a time.
+    /// It was refused: for good, or until a time. One that was paused meanwhile stays so.
     pub fn refuse(&mut self, channel: &str, until: Option<Time>) {
         match (self.0.get_mut(channel), until) {
+            (Some(subscription), Some(_)) if subscription.phase == Phase::Paused => {}
             (Some(subscription), Some(until)) => subscription.phase = Phase::Refused(until),
             _ => {
                 self.0.remove(channel);
