@@ -69,7 +69,10 @@ export interface Entry {
   queuedAt: number
   /** The reply of a `send` came before its ack. */
   replied?: boolean
-  /** It was on its way when the server lost track, or is so twice: a refusal says nothing of the other. */
+  /**
+   * It was on its way when the server lost track, in a session that was lost, or is so twice: a refusal
+   * says nothing of the other attempt.
+   */
   doubtful?: boolean
 }
 
@@ -130,7 +133,7 @@ export class Outbox {
       this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax
     // Bounded by the entries: each turn takes one away.
     while (outboxDrops === 'oldest' && bytes <= outboxBytesMax && isFull()) {
-      const index = this.entries.findIndex(({ seq }) => seq === undefined)
+      const index = this.entries.findIndex((entry) => !wasWritten(entry))
       const [entry] = index < 0 ? [] : this.entries.splice(index, 1)
       if (!entry) break
       this.#drop(entry, 'refused', 'outbox_full')
@@ -244,7 +247,7 @@ export class Outbox {
       if (!chosen(entry)) continue
       // The skips that take their places must be written on the present link.
       if (entry.item) this.#cursor = 0
-      this.#drop(entry, entry.seq === undefined ? 'refused' : 'unknown', reason)
+      this.#drop(entry, wasWritten(entry) ? 'unknown' : 'refused', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item || entry.seq !== undefined)
   }
@@ -272,6 +275,7 @@ export class Outbox {
     for (const entry of this.entries) {
       const written = entry.seq !== undefined
       entry.seq = undefined
+      entry.doubtful ||= written
       if (written && !resend) this.#drop(entry, 'unknown', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item)
@@ -299,6 +303,11 @@ export class Outbox {
     const oldest = this.entries.find((entry) => entry.item)
     return oldest && oldest.queuedAt + this.#config.outboxAgeMaxMs * 1000
   }
+}
+
+/** Whether it was ever written. */
+function wasWritten({ seq, doubtful }: Entry): boolean {
+  return seq !== undefined || doubtful === true
 }
 
 function isSkip(entry: Entry | undefined): boolean {

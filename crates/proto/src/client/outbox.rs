@@ -86,8 +86,8 @@ struct Entry {
     queued_at: Time,
     /// The reply of a `send` came before its ack.
     replied: bool,
-    /// It was on its way when the server lost track, or is so twice: a refusal says nothing of the
-    /// other attempt.
+    /// It was on its way when the server lost track, in a session that was lost, or is so twice: a
+    /// refusal says nothing of the other attempt.
     doubtful: bool,
 }
 
@@ -324,7 +324,7 @@ impl Outbox {
             }
             self.bytes -= entry.bytes;
             entry.bytes = 0;
-            let fate = if entry.seq.is_some() {
+            let fate = if entry.seq.is_some() || entry.doubtful {
                 Fate::Unknown
             } else {
                 Fate::Refused
@@ -358,6 +358,7 @@ impl Outbox {
         let mut resolved = self.relink();
         for entry in &mut self.entries {
             let written = entry.seq.take().is_some();
+            entry.doubtful |= written;
             if written && !resend && entry.item.take().is_some() {
                 self.bytes -= entry.bytes;
                 resolved.push(Resolved::Dropped(entry.key, Fate::Unknown, reason.into()));
