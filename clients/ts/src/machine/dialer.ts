@@ -127,7 +127,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (this.active || this.dialing) return
     this.#authFailures = 0
     this.#offline = false
-    this.#start()
+    this.redial()
   }
 
   protected close({ bye }: Of<Input, 'close'>): void {
@@ -146,14 +146,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (this.#authorizeUntil === undefined) return
     this.#authorizeUntil = undefined
     this.bearer = token
-    if (!this.active) this.#dial()
-    else if (token !== undefined) this.refresh?.(this.active.link, token)
+    if (this.state === 'authorizing') this.#dial()
+    // Asked for on a link that is gone, it waits for the next `hello`.
+    else if (this.active && token !== undefined) this.refresh?.(this.active.link, token)
   }
 
   protected token_failed({ retry }: { retry: boolean }): void {
     if (this.#authorizeUntil === undefined) return
     this.#authorizeUntil = undefined
-    if (this.active) return
+    if (this.state !== 'authorizing') return
     if (retry) this.#wait(undefined)
     else this.#rest('blocked')
   }
@@ -192,7 +193,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#hidden = false
     this.#giveUp(link, { kind: 'close', code: 1006, reason: '' })
     // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
-    if (!this.dialing) this.#start()
+    if (!this.dialing) this.redial()
   }
 
   /** A link that can be written to is used at once. A subclass may have to be welcomed before. */
@@ -240,7 +241,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#checkSilence()
     if (this.#isDue(this.#pingAt())) this.probe()
     if (this.#isDue(this.#authorizeUntil)) this.token_failed({ retry: true })
-    if (this.#isDue(this.redialAt)) this.#start()
+    if (this.#isDue(this.redialAt)) this.redial()
   }
 
   protected timers(): (number | undefined)[] {
@@ -304,12 +305,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#rest('blocked')
   }
 
-  /** Dials anew, instead of a dial that is on its way. */
+  /** Dials, or asks for the token that this needs; instead of a dial that is on its way. */
   protected redial(): void {
     const { dialing } = this
-    this.dialing = undefined
+    this.dialing = this.redialAt = undefined
     if (dialing) this.closeLink(dialing.link)
-    this.#start()
+    if (this.options.authorize && this.bearer === undefined && !this.active) {
+      this.authorize()
+      this.moveTo('authorizing')
+    } else this.#dial()
   }
 
   /** Asks the application for a token, once at a time. */
@@ -328,15 +332,6 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     const deadline = this.now + this.health.probeTimeoutUs(active.pongTimeout)
     active.probe = { ts, sentAt: this.now, deadline }
     this.ping(active.link, ts)
-  }
-
-  /** Dials, or asks for the token that this needs. */
-  #start(): void {
-    this.redialAt = undefined
-    if (this.options.authorize && this.bearer === undefined && !this.active) {
-      this.authorize()
-      this.moveTo('authorizing')
-    } else this.#dial()
   }
 
   #dial(): void {
@@ -387,7 +382,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (strategy === 'backoff') return this.#wait(verdict.retry_after_ms)
     if (strategy === 'new_token') {
       this.bearer = undefined
-      if (this.options.authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.#start()
+      if (this.options.authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.redial()
     }
     this.#rest('blocked')
   }

@@ -338,13 +338,14 @@ impl Client {
                     message,
                 });
             }
-            (Some(_), None) => {}
-            (None, _) => self.dial(now, out),
+            (None, _) if self.state == State::Authorizing => self.dial(now, out),
+            // It was asked for on a link that is gone: the next `hello` has it.
+            _ => {}
         }
     }
 
     fn token_failed(&mut self, now: Time, retry: bool, out: &mut Vec<Output>) {
-        if self.authorize_until.take().is_none() || self.active.is_some() {
+        if self.authorize_until.take().is_none() || self.state != State::Authorizing {
             return;
         }
         if retry {
@@ -407,9 +408,15 @@ impl Client {
         report(resolved, out);
     }
 
-    /// Dials, or asks for the token that this needs.
+    /// Dials, or asks for the token that this needs; instead of a dial that is on its way.
     pub(super) fn start(&mut self, now: Time, out: &mut Vec<Output>) {
         self.redial_at = None;
+        if let Some(dialing) = self.dialing.take() {
+            out.push(Output::CloseLink {
+                link: dialing.link,
+                code: close::GOING_AWAY,
+            });
+        }
         if self.options.authorize && self.token.is_none() && self.active.is_none() {
             self.authorize(now, out);
             self.move_to(State::Authorizing, out);
