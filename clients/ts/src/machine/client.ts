@@ -73,7 +73,11 @@ export class Client extends Dialer<ClientOptions> {
       else {
         const channel = this.#subscriptions.asked(Number(id))
         if (channel === undefined) this.#answer(Number(id), { error })
-        else this.#subscribeFailed(channel, error)
+        else if (error.code === 'already_subscribed') {
+          // An `unsubscribe` was not taken, for its rate for example.
+          this.#writeUnsubscribe(channel)
+          this.#subscriptions.refuse(channel, this.#subscribeAgainAt())
+        } else this.#subscribeFailed(channel, error)
       }
     },
     subscribed: ({ type, id, channel, ...recovery }) => {
@@ -325,13 +329,13 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #subscribeFailed(channel: string, error: ErrorInfo): void {
-    let until: number | undefined
-    if (error.retry) {
-      const jitterMs = this.rng.below(SUBSCRIBE_RETRY_MS + 1)
-      until = this.now + ((error.retry_after_ms ?? 0) + jitterMs) * 1000
-    }
+    const until = error.retry ? this.#subscribeAgainAt(error.retry_after_ms) : undefined
     this.#subscriptions.refuse(channel, until)
     this.emit({ event: 'subscribe_failed', channel, error })
+  }
+
+  #subscribeAgainAt(adviceMs = 0): number {
+    return this.now + (adviceMs + this.rng.below(SUBSCRIBE_RETRY_MS + 1)) * 1000
   }
 
   /** Tells what became of a request, once. */

@@ -338,13 +338,16 @@ impl Client {
         error: ErrorInfo,
         out: &mut Vec<Output>,
     ) {
-        let until = error.retry.then(|| {
-            let jitter_ms = self.rng.below(SUBSCRIBE_RETRY_MS + 1);
-            let wait_ms = error.retry_after_ms.unwrap_or(0).saturating_add(jitter_ms);
-            now + Duration::from_millis(wait_ms)
-        });
+        let until = error
+            .retry
+            .then(|| self.subscribe_again_at(now, error.retry_after_ms));
         self.subscriptions.refuse(&channel, until);
         out.push(Output::Event(Event::SubscribeFailed { channel, error }));
+    }
+
+    fn subscribe_again_at(&mut self, now: Time, advice_ms: Option<u64>) -> Time {
+        let jitter_ms = self.rng.below(SUBSCRIBE_RETRY_MS + 1);
+        now + Duration::from_millis(advice_ms.unwrap_or(0).saturating_add(jitter_ms))
     }
 
     fn publication(&mut self, message: Message, out: &mut Vec<Output>) {
@@ -395,7 +398,14 @@ impl Client {
                     let result = Err(error);
                     out.push(Output::Event(Event::Answer { key, result }));
                 } else if let Some(channel) = self.subscriptions.asked(id) {
-                    self.subscribe_failed(now, channel, error, out);
+                    if error.code == Code::AlreadySubscribed.as_str() {
+                        // An `unsubscribe` was not taken, for its rate for example.
+                        self.write_unsubscribe(&channel, out);
+                        let until = self.subscribe_again_at(now, None);
+                        self.subscriptions.refuse(&channel, Some(until));
+                    } else {
+                        self.subscribe_failed(now, channel, error, out);
+                    }
                 }
             }
             None => out.push(Output::Event(Event::Error(error))),
