@@ -57,7 +57,7 @@ export class Client extends Dialer<ClientOptions> {
     },
     acked: ({ seq }) => {
       this.backoff.proved()
-      this.outbox.acked(seq, false)
+      this.outbox.acked(this.now, seq, false)
     },
     ping: ({ ts }) => this.#write({ type: 'pong', ts }),
     reply: ({ seq, id, data }) => {
@@ -314,7 +314,7 @@ export class Client extends Dialer<ClientOptions> {
     const lost = reason ?? (isSame ? undefined : 'session_lost')
     if (lost) return this.outbox.fresh(this.options.resendUnknown, lost)
     this.outbox.relink()
-    if (acked > 0 && !this.options.resendStored) this.outbox.acked(acked, true)
+    if (acked > 0 && !this.options.resendStored) this.outbox.acked(this.now, acked, true)
   }
 
   #begin(channel: string, id: number | undefined, recovery: Recovery): void {

@@ -15,6 +15,11 @@ const RETRY_MS = 250
 /** The ceiling of those waits. */
 const RETRY_MS_MAX = 30_000
 /**
+ * How long the reply of a `send` that was written twice may come after its ack. A server writes the two
+ * close together, and to a duplicate the ack alone.
+ */
+const REPLY_AFTER_ACK_MS = 10_000
+/**
  * Room for the channel, tag and method of a message, as JSON, in a frame that the server reads: the 4,096
  * bytes that it has beside the payload, but for the names of the fields and the number.
  */
@@ -69,6 +74,8 @@ export interface Entry {
   queuedAt: number
   /** The reply of a `send` came before its ack. */
   replied?: boolean
+  /** Written more than once in its session: the server may take it for a duplicate. */
+  rewritten?: boolean
   /**
    * It was on its way when the server lost track, in a session that was lost, or is so twice: a refusal
    * says nothing of the other attempt.
@@ -102,8 +109,8 @@ export class Outbox {
   /** The next entry to write on the present link. */
   #cursor = 0
   #refusals = 0
-  /** Acked sends whose reply may still come over the present link, by seq. */
-  readonly #replies = new Map<number, number>()
+  /** Acked sends whose reply may still come over the present link, by seq: the key, and until when. */
+  readonly #replies = new Map<number, [key: number, until: number]>()
   readonly #config: OutboxConfig
   readonly #tell: (resolved: Resolved) => void
 
@@ -148,8 +155,7 @@ export class Outbox {
   relink(): void {
     this.#cursor = 0
     this.pausedUntil = undefined
-    for (const key of this.#replies.values()) this.#tell({ event: 'reply_lost', key })
-    this.#replies.clear()
+    this.#loseReplies()
   }
 
   /**
@@ -166,6 +172,7 @@ export class Outbox {
       entry = entries[++this.#cursor]
     }
     if (!entry || (entry.item && this.#cursor >= inflightMax)) return undefined
+    entry.rewritten = entry.seq !== undefined
     entry.seq ??= this.next++
     this.#cursor++
     const { item, seq } = entry
@@ -177,7 +184,7 @@ export class Outbox {
   }
 
   /** Everything up to `seq` is stored. `final`: no reply can follow, as after `welcome`. */
-  acked(seq: number, final: boolean): void {
+  acked(now: number, seq: number, final: boolean): void {
     // Bounded by the entries: each turn takes one away.
     for (let entry = this.entries[0]; entry; entry = this.entries[0]) {
       if (entry.seq === undefined || entry.seq > seq) break
@@ -185,28 +192,31 @@ export class Outbox {
       this.#cursor = Math.max(0, this.#cursor - 1)
       this.#refusals = 0
       this.#bytes -= entry.bytes
-      const { key, item, replied } = entry
+      const { key, item, replied, rewritten } = entry
       if (!item) continue
       this.#tell({ event: 'acked', key })
       if (item.channel !== undefined || replied) continue
       if (final) this.#tell({ event: 'reply_lost', key })
-      else this.#awaitReply(entry.seq, key)
+      else {
+        this.#loseReplies(({ size }) => size >= this.#config.outboxMessagesMax)
+        const until = rewritten ? now + REPLY_AFTER_ACK_MS * 1000 : Number.POSITIVE_INFINITY
+        this.#replies.set(entry.seq, [key, until])
+      }
     }
   }
 
-  /** Bounded by `outboxMessagesMax`: the oldest is given up first. */
-  #awaitReply(seq: number, key: number): void {
-    const [oldest] = this.#replies
-    if (oldest && this.#replies.size >= this.#config.outboxMessagesMax) {
-      this.#replies.delete(oldest[0])
-      this.#tell({ event: 'reply_lost', key: oldest[1] })
+  /** Gives up the replies that are chosen, or all. */
+  #loseReplies(chosen = (_: Map<number, unknown>, __: number) => true): void {
+    for (const [seq, [key, until]] of this.#replies) {
+      if (!chosen(this.#replies, until)) continue
+      this.#replies.delete(seq)
+      this.#tell({ event: 'reply_lost', key })
     }
-    this.#replies.set(seq, key)
   }
 
   /** The key of the `send` that a reply answers. */
   replied(seq: number): number | undefined {
-    const key = this.#replies.get(seq)
+    const [key] = this.#replies.get(seq) ?? []
     if (this.#replies.delete(seq)) return key
     const entry = this.entries.find((entry) => entry.seq === seq)
     if (!entry?.item || entry.replied) return undefined
@@ -216,7 +226,7 @@ export class Outbox {
 
   /** The server refused `seq`, and with it discards everything above. `jitter` draws below. */
   refused(now: number, seq: number, error: ErrorInfo, jitter: (bound: number) => number): void {
-    this.acked(seq - 1, false)
+    this.acked(now, seq - 1, false)
     const entry = this.entries[0]
     if (entry?.seq !== seq) return
     // Given up before it was refused: its skip is on its way already.
@@ -252,10 +262,11 @@ export class Outbox {
     this.entries = this.entries.filter((entry) => entry.item || entry.seq !== undefined)
   }
 
-  /** Drops what is older than the bound. */
+  /** Drops what is older than the bound, and waits for no reply any longer than it may take. */
   expire(now: number): void {
     const bound = now - this.#config.outboxAgeMaxMs * 1000
     this.clear('expired', ({ queuedAt }) => queuedAt <= bound)
+    this.#loseReplies((_, until) => until <= now)
   }
 
   /**
@@ -298,10 +309,14 @@ export class Outbox {
     return this.entries[0]?.seq ?? this.next
   }
 
-  /** When the oldest message is too old. */
+  /** When {@link expire} has something to do. */
   expiresAt(): number | undefined {
     const oldest = this.entries.find((entry) => entry.item)
-    return oldest && oldest.queuedAt + this.#config.outboxAgeMaxMs * 1000
+    const { outboxAgeMaxMs } = this.#config
+    return Math.min(
+      oldest ? oldest.queuedAt + outboxAgeMaxMs * 1000 : Number.POSITIVE_INFINITY,
+      ...[...this.#replies.values()].map(([, until]) => until),
+    )
   }
 }
 

@@ -83,7 +83,7 @@ impl Client {
         self.received(now, link);
         match message {
             ServerMessage::Message(message) => self.publication(message, out),
-            ServerMessage::Acked { seq } => self.acked(seq, out),
+            ServerMessage::Acked { seq } => self.acked(now, seq, out),
             ServerMessage::Ping { ts } => {
                 let message = ClientMessage::Pong {
                     ts,
@@ -138,9 +138,9 @@ impl Client {
         }
     }
 
-    fn acked(&mut self, seq: u64, out: &mut Vec<Output>) {
+    fn acked(&mut self, now: Time, seq: u64, out: &mut Vec<Output>) {
         self.backoff.proved();
-        let resolved = self.outbox.acked(seq, false);
+        let resolved = self.outbox.acked(now, seq, false);
         report(resolved, out);
     }
 
@@ -252,7 +252,7 @@ impl Client {
             connection: welcome.connection.clone(),
             session: welcome.session.clone(),
         }));
-        self.resume_outbox(&welcome, out);
+        self.resume_outbox(now, &welcome, out);
         self.message_bytes_max = Some(welcome.message_bytes_max);
         let resolved = self.outbox.limit(welcome.message_bytes_max);
         report(resolved, out);
@@ -269,7 +269,7 @@ impl Client {
         }
     }
 
-    fn resume_outbox(&mut self, welcome: &Welcome, out: &mut Vec<Output>) {
+    fn resume_outbox(&mut self, now: Time, welcome: &Welcome, out: &mut Vec<Output>) {
         let same = self
             .session
             .as_ref()
@@ -287,7 +287,7 @@ impl Client {
             None => {
                 let mut resolved = self.outbox.relink();
                 if welcome.acked > 0 && !self.options.resend_stored {
-                    resolved.extend(self.outbox.acked(welcome.acked, true));
+                    resolved.extend(self.outbox.acked(now, welcome.acked, true));
                 }
                 resolved
             }

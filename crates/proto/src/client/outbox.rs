@@ -22,6 +22,10 @@ const RETRY_MS: u64 = 250;
 /// The ceiling of those waits.
 const RETRY_MS_MAX: u64 = 30_000;
 
+/// How long the reply of a `send` that was written twice may come after its ack. A server writes the two
+/// close together, and to a duplicate the ack alone.
+const REPLY_AFTER_ACK_MS: u64 = 10_000;
+
 /// Room for the channel, tag and method of a message, as JSON, in a frame that the server reads: what
 /// it has beside the payload, but for the names of the fields and the number.
 const HEADER_BYTES_MAX: usize = FRAME_OVERHEAD_BYTES - 128;
@@ -86,6 +90,8 @@ struct Entry {
     queued_at: Time,
     /// The reply of a `send` came before its ack.
     replied: bool,
+    /// Written more than once in its session: the server may take it for a duplicate.
+    rewritten: bool,
     /// It was on its way when the server lost track, in a session that was lost, or is so twice: a
     /// refusal says nothing of the other attempt.
     doubtful: bool,
@@ -103,9 +109,9 @@ pub struct Outbox {
     cursor: usize,
     paused_until: Option<Time>,
     refusals: u32,
-    /// Acked sends whose reply may still come over the present link, by seq. Bounded by
-    /// `messages_max`: the oldest is given up first.
-    replies: BTreeMap<u64, u64>,
+    /// Acked sends whose reply may still come over the present link, by seq: the key, and until when.
+    /// Bounded by `messages_max`: the oldest is given up first.
+    replies: BTreeMap<u64, (u64, Option<Time>)>,
 }
 
 impl Outbox {
@@ -157,6 +163,7 @@ impl Outbox {
             seq: None,
             queued_at: now,
             replied: false,
+            rewritten: false,
             doubtful: false,
         });
         Ok(())
@@ -168,7 +175,7 @@ impl Outbox {
         self.paused_until = None;
         std::mem::take(&mut self.replies)
             .into_values()
-            .map(Resolved::ReplyLost)
+            .map(|(key, _)| Resolved::ReplyLost(key))
             .collect()
     }
 
@@ -193,6 +200,7 @@ impl Outbox {
         if entry.item.is_some() && written >= inflight_max {
             return None;
         }
+        entry.rewritten = entry.seq.is_some();
         let seq = *entry.seq.get_or_insert_with(|| {
             self.next += 1;
             self.next - 1
@@ -217,7 +225,7 @@ impl Outbox {
     }
 
     /// Everything up to `seq` is stored. `final_word`: no reply can follow, as after `welcome`.
-    pub fn acked(&mut self, seq: u64, final_word: bool) -> Vec<Resolved> {
+    pub fn acked(&mut self, now: Time, seq: u64, final_word: bool) -> Vec<Resolved> {
         let mut resolved = Vec::new();
         while let Some(number) = self.entries.front().and_then(|entry| entry.seq)
             && number <= seq
@@ -234,11 +242,13 @@ impl Outbox {
                     continue;
                 }
                 if self.replies.len() >= self.config.messages_max
-                    && let Some((_, lost)) = self.replies.pop_first()
+                    && let Some((_, (lost, _))) = self.replies.pop_first()
                 {
                     resolved.push(Resolved::ReplyLost(lost));
                 }
-                self.replies.insert(number, entry.key);
+                let patience = Duration::from_millis(REPLY_AFTER_ACK_MS);
+                let until = entry.rewritten.then(|| now + patience);
+                self.replies.insert(number, (entry.key, until));
             }
         }
         resolved
@@ -246,7 +256,8 @@ impl Outbox {
 
     /// The key of the `send` that a reply answers.
     pub fn replied(&mut self, seq: u64) -> Option<u64> {
-        self.replies.remove(&seq).or_else(|| {
+        let waiting = self.replies.remove(&seq).map(|(key, _)| key);
+        waiting.or_else(|| {
             let mut entries = self.entries.iter_mut();
             let entry = entries.find(|entry| entry.seq == Some(seq))?;
             let first = entry.item.is_some() && !std::mem::replace(&mut entry.replied, true);
@@ -263,7 +274,7 @@ impl Outbox {
         error: &ErrorInfo,
         jitter: impl FnOnce(u64) -> u64,
     ) -> Vec<Resolved> {
-        let mut resolved = self.acked(seq.saturating_sub(1), false);
+        let mut resolved = self.acked(now, seq.saturating_sub(1), false);
         if self.entries.front().and_then(|entry| entry.seq) != Some(seq) {
             return resolved;
         }
@@ -340,16 +351,22 @@ impl Outbox {
         resolved
     }
 
-    /// Drops what is older than the bound.
+    /// Drops what is older than the bound, and waits for no reply any longer than it may take.
     pub fn expire(&mut self, now: Time) -> Vec<Resolved> {
-        match self.expires_at() {
+        let mut resolved = match self.oldest_expires_at() {
             Some(at) if at <= now => {
                 let age = Duration::from_millis(self.config.age_max_ms);
                 let bound = Time::from_micros(now.as_micros() - age.as_micros() as u64);
                 self.clear(Some(bound), "expired")
             }
             _ => Vec::new(),
-        }
+        };
+        self.replies.retain(|_, (key, until)| {
+            let is_lost = until.is_some_and(|until| until <= now);
+            resolved.extend(is_lost.then_some(Resolved::ReplyLost(*key)));
+            !is_lost
+        });
+        resolved
     }
 
     /// The session's numbers are void: what was never written moves to the new one, numbered from
@@ -388,8 +405,13 @@ impl Outbox {
         self.paused_until
     }
 
-    /// When the oldest message is too old.
+    /// When [`expire`](Self::expire) has something to do.
     pub fn expires_at(&self) -> Option<Time> {
+        let replies = self.replies.values().filter_map(|(_, until)| *until).min();
+        self.oldest_expires_at().into_iter().chain(replies).min()
+    }
+
+    fn oldest_expires_at(&self) -> Option<Time> {
         let oldest = self.entries.iter().find(|entry| entry.item.is_some())?;
         Some(oldest.queued_at + Duration::from_millis(self.config.age_max_ms))
     }
