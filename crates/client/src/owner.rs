@@ -25,7 +25,7 @@ use tokio::{
         mpsc::{self, error::TrySendError},
         oneshot, watch,
     },
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -98,6 +98,8 @@ pub(crate) struct Owner {
     started: Instant,
     links: BTreeMap<u64, mpsc::Sender<LinkCommand>>,
     tasks: JoinSet<()>,
+    /// The question for a token; one that hangs ends with the next.
+    asking: Option<AbortHandle>,
     readers: HashMap<Arc<str>, Reader>,
     /// By key; bounded by the machine's outbox and its replies.
     waiters: HashMap<u64, Waiter>,
@@ -135,6 +137,7 @@ impl Owner {
             started: Instant::now(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
+            asking: None,
             readers: HashMap::new(),
             waiters: HashMap::new(),
             requests: HashMap::new(),
@@ -301,7 +304,7 @@ impl Owner {
         let (Some(source), inputs) = (self.token.clone(), faces.inputs.clone()) else {
             return;
         };
-        self.tasks.spawn(async move {
+        let asking = self.tasks.spawn(async move {
             let input = match source().await {
                 Ok(token) => Input::Token(Some(token)),
                 Err(error) => Input::TokenFailed { retry: error.retry },
@@ -309,6 +312,9 @@ impl Owner {
             // Fails only when the client has ended.
             let _ = inputs.send(input).await;
         });
+        if let Some(hanging) = self.asking.replace(asking) {
+            hanging.abort();
+        }
     }
 
     fn dial(&mut self, link: u64, url: Option<Box<str>>, faces: &Faces) {
