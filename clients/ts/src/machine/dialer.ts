@@ -132,11 +132,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   protected close({ bye }: Of<Input, 'close'>): void {
     if (bye && this.active) this.bye?.(this.active.link)
-    for (const link of [this.dialing, this.active]) {
-      if (link) this.closeLink(link.link, CLOSE_NORMAL)
-    }
-    this.dialing = this.active = undefined
-    this.unlink?.()
+    this.#dropLinks()
     this.ended?.()
     this.#authorizeUntil = undefined
     this.#rest('closed')
@@ -227,7 +223,11 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.emit({ event: 'link_closed', link, evidence, verdict })
     const replaced =
       verdict.code === 'replaced' || (evidence.kind === 'close' && evidence.code === 4409)
-    if (replaced && link === this.link) this.replaced()
+    if (replaced && link === this.link) {
+      // An older link may still be open.
+      this.#dropLinks()
+      this.replaced()
+    }
     // A newer link of ours took over and died before its welcome.
     else if (replaced) this.#recover({ class: 'network', confidence: 'guess' })
     else this.#recover(verdict)
@@ -342,6 +342,14 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.redialUrl = undefined
     if (!this.active) this.moveTo('connecting')
     this.output({ type: 'dial', link, url })
+  }
+
+  #dropLinks(): void {
+    for (const link of [this.dialing, this.active]) {
+      if (link) this.closeLink(link.link, CLOSE_NORMAL)
+    }
+    this.dialing = this.active = undefined
+    this.unlink?.()
   }
 
   #giveUp(link: number, evidence: Evidence): void {

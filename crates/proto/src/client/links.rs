@@ -208,6 +208,8 @@ impl Client {
 
     /// Another client took over: this one must never take it back, or both would do so for ever.
     fn replaced(&mut self, out: &mut Vec<Output>) {
+        // An older link may still be open.
+        self.drop_links(out);
         self.session = None;
         let resolved = self
             .outbox

@@ -505,7 +505,7 @@ impl Client {
         self.move_to(State::Blocked, out);
     }
 
-    fn drop_links(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn drop_links(&mut self, out: &mut Vec<Output>) {
         let dialing = self.dialing.take().map(|dialing| dialing.link);
         let active = self.active.take().map(|active| active.link);
         for link in [dialing, active].into_iter().flatten() {
