@@ -4,6 +4,7 @@
  * Owns the answers to what happens on links. When to dial is the dialer's decision.
  */
 
+import { ADVICE_MS_MAX } from '../backoff/backoff.ts'
 import type {
   ClientMessage,
   ErrorInfo,
@@ -94,9 +95,10 @@ export class Client extends Dialer<ClientOptions> {
       }
     },
     reconnect: ({ reason, after_ms, url }) => {
-      if (reason === 'restart') this.restartOverMs = after_ms
+      const afterMs = Math.min(after_ms, ADVICE_MS_MAX)
+      if (reason === 'restart') this.restartOverMs = afterMs
       else {
-        this.redialAt = this.now + after_ms * 1000
+        this.redialAt = this.now + afterMs * 1000
         this.redialUrl = url
       }
     },

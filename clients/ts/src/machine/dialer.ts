@@ -416,7 +416,9 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   }
 
   #sleep(): void {
-    this.redialAt = this.now + (DORMANT_MS + this.rng.below(DORMANT_MS + 1)) * 1000
+    const at = this.now + (DORMANT_MS + this.rng.below(DORMANT_MS + 1)) * 1000
+    // The server may have asked for more.
+    this.redialAt = Math.max(this.redialAt ?? at, at)
     this.moveTo('dormant')
   }
 

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    backoff::ADVICE_MS_MAX,
     classify::{Evidence, classify},
     client::{
         contract::{Event, Output, State},
@@ -151,6 +152,7 @@ impl Client {
         reason: ReconnectReason,
         url: Option<Box<str>>,
     ) {
+        let after_ms = after_ms.min(ADVICE_MS_MAX);
         match reason {
             ReconnectReason::Restart => self.restart_over_ms = Some(after_ms),
             ReconnectReason::Drain | ReconnectReason::Rebalance => {

@@ -496,7 +496,9 @@ impl Client {
 
     fn sleep(&mut self, now: Time, out: &mut Vec<Output>) {
         let delay_ms = DORMANT_MS + self.rng.below(DORMANT_MS + 1);
-        self.redial_at = Some(now + Duration::from_millis(delay_ms));
+        let at = now + Duration::from_millis(delay_ms);
+        // The server may have asked for more.
+        self.redial_at = Some(self.redial_at.map_or(at, |advised| advised.max(at)));
         self.move_to(State::Dormant, out);
     }
 
