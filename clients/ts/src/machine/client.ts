@@ -49,10 +49,12 @@ export class Client extends Dialer<ClientOptions> {
     message: ({ type, ...publication }) => {
       const judgement = this.#subscriptions.judge(publication)
       if (judgement === 'deliver') this.emit({ event: 'message', ...publication })
-      else if (judgement === 'fault') {
-        // Asked for anew by the flush that ends every input.
-        this.#writeUnsubscribe(publication.channel)
-        const message = `Offsets of ${publication.channel} were left out.`
+      else if (judgement !== 'ignore') {
+        const { channel } = publication
+        // Asked for anew by the flush that ends every input, but not over and over.
+        this.#writeUnsubscribe(channel)
+        if (judgement === 'faults') this.#subscriptions.refuse(channel, this.#subscribeAgainAt())
+        const message = `Offsets of ${channel} were left out.`
         this.emit({ event: 'error', error: { code: 'offset_jump', message, retry: true } })
       }
     },

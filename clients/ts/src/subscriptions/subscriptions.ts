@@ -21,6 +21,8 @@ interface Subscription {
   loose: boolean
   /** Paused on a channel without positions: what was published meanwhile is lost. */
   lossy: boolean
+  /** Offsets were left out, and nothing was delivered since. */
+  faulty: boolean
   /** The server began it by itself, where it liked, and nobody has asked for it since. */
   byServer: boolean
 }
@@ -42,8 +44,9 @@ export class Subscriptions {
   /** Adds one to be asked for; whether it is new: one that exists is kept as it is. */
   add(channel: string, from: From, byServer = false): boolean {
     if (this.#all.has(channel)) return false
-    const added = { from, cursor: undefined, mark: 0, loose: false, lossy: false, byServer }
-    this.#all.set(channel, this.#want({ ...added, phase: 'wanted' }))
+    const flags = { loose: false, lossy: false, faulty: false, byServer }
+    const added = this.#want({ from, cursor: undefined, phase: 'wanted', mark: 0, ...flags })
+    this.#all.set(channel, added)
     this.#all = new Map([...this.#all].sort(([a], [b]) => (a < b ? -1 : 1)))
     return true
   }
@@ -136,15 +139,20 @@ export class Subscriptions {
     return undefined
   }
 
-  /** Judges a message and moves the cursor. */
-  judge(message: Publication): 'deliver' | 'ignore' | 'fault' {
+  /** Judges a message and moves the cursor. `faults`: again, and nothing was delivered in between. */
+  judge(message: Publication): 'deliver' | 'ignore' | 'fault' | 'faults' {
     const subscription = this.#all.get(message.channel)
     if (subscription?.phase !== 'live') return 'ignore'
     const judgement = judgeOffset(message.position, subscription)
     if (judgement === 'deliver') {
       if (message.position && subscription.cursor) subscription.loose = false
       subscription.cursor = message.position ?? subscription.cursor
-    } else if (judgement === 'fault') this.#want(subscription)
+      subscription.faulty = false
+    } else if (judgement === 'fault') {
+      this.#want(subscription)
+      if (subscription.faulty) return 'faults'
+      subscription.faulty = true
+    }
     return judgement
   }
 

@@ -83,7 +83,7 @@ impl Client {
         let probe = active.probe;
         self.received(now, link);
         match message {
-            ServerMessage::Message(message) => self.publication(message, out),
+            ServerMessage::Message(message) => self.publication(now, message, out),
             ServerMessage::Acked { seq } => self.acked(now, seq, out),
             ServerMessage::Ping { ts } => {
                 let message = ClientMessage::Pong {
@@ -354,13 +354,17 @@ impl Client {
         now + Duration::from_millis(advice_ms.unwrap_or(0).saturating_add(jitter_ms))
     }
 
-    fn publication(&mut self, message: Message, out: &mut Vec<Output>) {
+    fn publication(&mut self, now: Time, message: Message, out: &mut Vec<Output>) {
         match self.subscriptions.judge(&message) {
             Judgement::Deliver => out.push(Output::Event(Event::Message(message))),
             Judgement::Ignore => {}
-            Judgement::Fault => {
-                // Asked for anew by the flush that ends every input.
+            Judgement::Fault { again } => {
+                // Asked for anew by the flush that ends every input, but not over and over.
                 self.write_unsubscribe(&message.channel, out);
+                if again {
+                    let until = self.subscribe_again_at(now, None);
+                    self.subscriptions.refuse(&message.channel, Some(until));
+                }
                 out.push(Output::Event(Event::Error(ErrorInfo {
                     code: "offset_jump".into(),
                     message: format!("Offsets of {} were left out.", message.channel).into(),

@@ -23,7 +23,10 @@ pub enum Judgement {
     /// Already seen, or nobody waits for it.
     Ignore,
     /// Offsets were left out: nothing may be delivered before the subscription was asked for anew.
-    Fault,
+    Fault {
+        /// So they were the last time, and nothing was delivered since.
+        again: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ struct Subscription {
     loose: bool,
     /// Paused on a channel without positions: what was published meanwhile is lost.
     lossy: bool,
+    /// Offsets were left out, and nothing was delivered since.
+    faulty: bool,
     /// The server began it by itself, where it liked, and nobody has asked for it since.
     by_server: bool,
 }
@@ -190,28 +195,36 @@ impl Subscriptions {
         }
         let (Some(position), Some(cursor)) = (message.position, subscription.cursor) else {
             subscription.cursor = message.position.or(subscription.cursor);
+            subscription.faulty = false;
             return Judgement::Deliver;
+        };
+        let fault = Judgement::Fault {
+            again: subscription.faulty,
         };
         let judgement = if position.epoch != cursor.epoch {
             // The position of an absent channel carries the engine's epoch; its first publication
             // brings the channel's own.
             match (cursor.offset, position.offset) {
                 (0, 1) => Judgement::Deliver,
-                _ => Judgement::Fault,
+                _ => fault,
             }
         } else if position.offset <= cursor.offset {
             Judgement::Ignore
         } else if position.offset == cursor.offset + 1 || subscription.loose {
             Judgement::Deliver
         } else {
-            Judgement::Fault
+            fault
         };
         match judgement {
             Judgement::Deliver => {
                 subscription.cursor = Some(position);
                 subscription.loose = false;
+                subscription.faulty = false;
             }
-            Judgement::Fault => subscription.phase = Phase::Wanted,
+            Judgement::Fault { .. } => {
+                subscription.phase = Phase::Wanted;
+                subscription.faulty = true;
+            }
             Judgement::Ignore => {}
         }
         judgement
@@ -293,6 +306,7 @@ impl Subscription {
             phase: Phase::Wanted,
             loose: false,
             lossy: false,
+            faulty: false,
             by_server,
         }
     }
