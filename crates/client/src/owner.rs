@@ -20,8 +20,12 @@ use bowline_proto::{
     recovery::From,
 };
 use tokio::{
-    sync::{Notify, broadcast, mpsc, oneshot, watch},
-    task::JoinSet,
+    sync::{
+        Notify, broadcast,
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
+    task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -94,6 +98,8 @@ pub(crate) struct Owner {
     started: Instant,
     links: BTreeMap<u64, mpsc::Sender<LinkCommand>>,
     tasks: JoinSet<()>,
+    /// The question for a token; one that hangs ends with the next.
+    asking: Option<AbortHandle>,
     readers: HashMap<Arc<str>, Reader>,
     /// By key; bounded by the machine's outbox and its replies.
     waiters: HashMap<u64, Waiter>,
@@ -131,6 +137,7 @@ impl Owner {
             started: Instant::now(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
+            asking: None,
             readers: HashMap::new(),
             waiters: HashMap::new(),
             requests: HashMap::new(),
@@ -268,7 +275,7 @@ impl Owner {
                     }
                     let command = LinkCommand::Write(encode_client(&message));
                     let queued = self.links.get(&link).map(|queue| queue.try_send(command));
-                    if let Some(Err(mpsc::error::TrySendError::Full(_))) = queued {
+                    if let Some(Err(TrySendError::Full(_))) = queued {
                         self.links.remove(&link);
                         failed = Some(link);
                     }
@@ -297,7 +304,7 @@ impl Owner {
         let (Some(source), inputs) = (self.token.clone(), faces.inputs.clone()) else {
             return;
         };
-        self.tasks.spawn(async move {
+        let asking = self.tasks.spawn(async move {
             let input = match source().await {
                 Ok(token) => Input::Token(Some(token)),
                 Err(error) => Input::TokenFailed { retry: error.retry },
@@ -305,6 +312,9 @@ impl Owner {
             // Fails only when the client has ended.
             let _ = inputs.send(input).await;
         });
+        if let Some(hanging) = self.asking.replace(asking) {
+            hanging.abort();
+        }
     }
 
     fn dial(&mut self, link: u64, url: Option<Box<str>>, faces: &Faces) {
@@ -432,8 +442,14 @@ impl Owner {
         let Some(reader) = self.readers.get(channel) else {
             return;
         };
-        // Full only when nobody reads and notices pile up: messages stop before that.
-        let _ = reader.deliveries.try_send(delivery);
+        // Full only when nobody reads and notices pile up: messages stop before that. Where one finds no
+        // room all the same, the stream ends: it must not go on with a hole.
+        if let Err(TrySendError::Full(Delivery::Message(_) | Delivery::Gap { .. })) =
+            reader.deliveries.try_send(delivery)
+        {
+            let channel = channel.clone();
+            return self.feed(Input::Unsubscribe { channel }, faces);
+        }
         if reader.deliveries.capacity() <= NOTICES_MAX && !reader.paused.load(Ordering::Acquire) {
             reader.paused.store(true, Ordering::Release);
             let channel = channel.clone();

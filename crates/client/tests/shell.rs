@@ -1,6 +1,6 @@
 //! The client over real sockets, against a server that the test plays itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bowline_client::{
     Ack, BackoffConfig, Builder, Client, Delivery, Fate, From, PublishError, State, json,
@@ -15,6 +15,7 @@ use bowline_ws::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -454,4 +455,34 @@ async fn advice_to_connect_elsewhere_is_followed_to_a_host_that_the_application_
         assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("secret"));
         drop(client);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_source_that_hangs_is_asked_once_at_a_time() {
+    let alive = Arc::new(());
+    let (asked, mut asks) = mpsc::channel(16);
+    let guard = alive.clone();
+    let client = Client::builder("ws://127.0.0.1:9/ws")
+        .token_source(move || {
+            let guard = guard.clone();
+            // The test lives as long as the client.
+            let _ = asked.try_send(());
+            async move {
+                let _guard = guard;
+                std::future::pending().await
+            }
+        })
+        .connect()
+        .expect("a valid URL");
+    for _ in 0..5 {
+        asks.recv().await.expect("asked again");
+    }
+    // What is aborted ends when its task is looked at.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        Arc::strong_count(&alive),
+        3,
+        "this one, the source and one question"
+    );
+    drop(client);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{rng::Rng, time::Time};
 
 /// The longest advice that is obeyed: a mistaken server must not silence a client for days.
-const ADVICE_MS_MAX: u64 = 10 * 60 * 1_000;
+pub(crate) const ADVICE_MS_MAX: u64 = 10 * 60 * 1_000;
 /// The most that a dial is put off after a hint. Hints are local to a device or its network, so that
 /// no server meets all its clients at once; and somebody is looking.
 const HINTED_MS_MAX: u64 = 100;

@@ -8,7 +8,7 @@
 import type { Rng } from './rng.ts'
 
 /** The longest advice that is obeyed: a mistaken server must not silence a client for days. */
-const ADVICE_MS_MAX = 10 * 60 * 1000
+export const ADVICE_MS_MAX = 10 * 60 * 1000
 /**
  * The most that a dial is put off after a hint. Hints are local to a device or its network, so that
  * no server meets all its clients at once; and somebody is looking.

@@ -4,6 +4,7 @@
  * Owns the answers to what happens on links. When to dial is the dialer's decision.
  */
 
+import { ADVICE_MS_MAX } from '../backoff/backoff.ts'
 import type {
   ClientMessage,
   ErrorInfo,
@@ -11,17 +12,18 @@ import type {
   ServerMessage,
   Welcome,
 } from '../codec/messages.ts'
-import { Outbox } from '../outbox/outbox.ts'
+import { isTooBig, Outbox } from '../outbox/outbox.ts'
 import { Subscriptions } from '../subscriptions/subscriptions.ts'
 import type { ClientOptions, Handlers, Input, Of } from './contract.ts'
 import { CLOSE_NORMAL, Dialer } from './dialer.ts'
 
 /** The ceiling of the wait after a refused subscription that may succeed later. */
 const SUBSCRIBE_RETRY_MS = 5000
-/** Errors of the client's own, which the code table does not have. */
+/** Errors that the client finds by itself. */
 const OWN_ERRORS = {
   not_connected: 'There is no connection; ask again when there is one.',
   too_many_requests: 'Too many requests wait for their answer.',
+  message_too_big: 'The data is larger than message_bytes_max.',
   connection_lost: 'The connection was lost before the answer came.',
 }
 
@@ -34,29 +36,31 @@ export class Client extends Dialer<ClientOptions> {
   readonly #subscriptions = new Subscriptions()
   #inflightMax = 0
   #bytesMax: number | undefined
-  /** A newer link has written `hello`: nothing numbered goes out any more. */
+  /** A newer link has written `hello`: nothing numbered goes out any more, and nothing is asked for. */
   #fenced = false
   /** Requests that wait for an answer: id to the caller's key. */
   readonly #requests = new Map<number, number>()
   #nextId = 1
-  /** Channels given up after `hello` had asked for them. */
-  readonly #givenUp = new Set<string>()
+  /** Channels given up or subscribed to since `hello`: of these `welcome` does not tell what is wanted. */
+  readonly #changed = new Set<string>()
 
   /** What each message leads to on the link that is used. */
   readonly #takers: Partial<Handlers<ServerMessage>> = {
     message: ({ type, ...publication }) => {
       const judgement = this.#subscriptions.judge(publication)
       if (judgement === 'deliver') this.emit({ event: 'message', ...publication })
-      else if (judgement === 'fault') {
-        // Asked for anew by the flush that ends every input.
-        this.#writeUnsubscribe(publication.channel)
-        const message = `Offsets of ${publication.channel} were left out.`
+      else if (judgement !== 'ignore') {
+        const { channel } = publication
+        // Asked for anew by the flush that ends every input, but not over and over.
+        this.#writeUnsubscribe(channel)
+        if (judgement === 'faults') this.#subscriptions.refuse(channel, this.#subscribeAgainAt())
+        const message = `Offsets of ${channel} were left out.`
         this.emit({ event: 'error', error: { code: 'offset_jump', message, retry: true } })
       }
     },
     acked: ({ seq }) => {
       this.backoff.proved()
-      this.outbox.acked(seq, false)
+      this.outbox.acked(this.now, seq, false)
     },
     ping: ({ ts }) => this.#write({ type: 'pong', ts }),
     reply: ({ seq, id, data }) => {
@@ -72,7 +76,11 @@ export class Client extends Dialer<ClientOptions> {
       else {
         const channel = this.#subscriptions.asked(Number(id))
         if (channel === undefined) this.#answer(Number(id), { error })
-        else this.#subscribeFailed(channel, error)
+        else if (error.code === 'already_subscribed') {
+          // An `unsubscribe` was not taken, for its rate for example.
+          this.#writeUnsubscribe(channel)
+          this.#subscriptions.refuse(channel, this.#subscribeAgainAt())
+        } else this.#subscribeFailed(channel, error)
       }
     },
     subscribed: ({ type, id, channel, ...recovery }) => {
@@ -89,9 +97,10 @@ export class Client extends Dialer<ClientOptions> {
       }
     },
     reconnect: ({ reason, after_ms, url }) => {
-      if (reason === 'restart') this.restartOverMs = after_ms
+      const afterMs = Math.min(after_ms, ADVICE_MS_MAX)
+      if (reason === 'restart') this.restartOverMs = afterMs
       else {
-        this.redialAt = this.now + after_ms * 1000
+        this.redialAt = this.now + afterMs * 1000
         this.redialUrl = url
       }
     },
@@ -107,8 +116,10 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected subscribe({ channel, from }: Of<Input, 'subscribe'>): void {
+    if (this.#subscriptions.removeByServer(channel)) this.#writeUnsubscribe(channel)
     if (this.#subscriptions.size < this.options.subscriptionsMax) {
-      return this.#subscriptions.add(channel, from)
+      if (this.#subscriptions.add(channel, from)) this.#change(channel)
+      return
     }
     const message = 'The limit of subscriptions of one connection is reached.'
     const error = { code: 'too_many_subscriptions', message, retry: false }
@@ -117,7 +128,7 @@ export class Client extends Dialer<ClientOptions> {
 
   protected unsubscribe({ channel }: { channel: string }): void {
     if (!this.#subscriptions.remove(channel)) return
-    if (this.dialing?.helloAt !== undefined) this.#givenUp.add(channel)
+    this.#change(channel)
     this.#writeUnsubscribe(channel)
     this.emit({ event: 'unsubscribed', channel })
   }
@@ -143,6 +154,9 @@ export class Client extends Dialer<ClientOptions> {
   protected request({ key, request }: Of<Input, 'request'>): void {
     if (!this.active) return this.#fail(key, 'not_connected')
     if (this.#requests.size >= this.options.requestsMax) return this.#fail(key, 'too_many_requests')
+    if ('data' in request && isTooBig(request, this.#bytesMax)) {
+      return this.#fail(key, 'message_too_big')
+    }
     const id = this.#nextId++
     this.#requests.set(id, key)
     const { type, ...fields } = request
@@ -177,12 +191,12 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected override timers(): (number | undefined)[] {
-    const { active } = this
+    const writable = this.active && !this.#fenced
     return [
       ...super.timers(),
       this.outbox.expiresAt(),
-      active && !this.#fenced ? this.outbox.pausedUntil : undefined,
-      active && this.#subscriptions.retryAt(),
+      writable ? this.outbox.pausedUntil : undefined,
+      writable ? this.#subscriptions.retryAt() : undefined,
     ]
   }
 
@@ -190,7 +204,7 @@ export class Client extends Dialer<ClientOptions> {
     const { dialing } = this
     if (dialing?.link !== link) return
     dialing.helloAt = this.now
-    this.#givenUp.clear()
+    this.#changed.clear()
     if (this.active) this.#fenced = true
     else this.moveTo('handshaking')
     const hello: ClientMessage = {
@@ -240,7 +254,8 @@ export class Client extends Dialer<ClientOptions> {
 
   /** Writes what may be written: subscriptions first, since others may wait for their effect. */
   protected override flush(): void {
-    if (!this.active) return
+    // The next `welcome` would not know of what is asked here.
+    if (!this.active || this.#fenced) return
     // Bounded by `subscriptionsMax`: each is asked once.
     for (;;) {
       const asked = this.#subscriptions.ask(this.now, this.#nextId)
@@ -248,7 +263,6 @@ export class Client extends Dialer<ClientOptions> {
       const [channel, position] = asked
       this.#write({ type: 'subscribe', id: this.#nextId++, channel, position })
     }
-    if (this.#fenced) return
     // Bounded by the outbox: each is written once.
     for (;;) {
       const message = this.outbox.write(this.now, this.#inflightMax)
@@ -266,6 +280,10 @@ export class Client extends Dialer<ClientOptions> {
     this.#write({ type: 'unsubscribe', channel })
   }
 
+  #change(channel: string): void {
+    if (this.dialing?.helloAt !== undefined) this.#changed.add(channel)
+  }
+
   #leaveSession(reason: string): void {
     this.session = undefined
     this.outbox.fresh(this.options.resendUnknown, reason)
@@ -274,6 +292,7 @@ export class Client extends Dialer<ClientOptions> {
   #welcomed(welcome: Welcome): void {
     if (this.active) {
       this.closeLink(this.active.link, CLOSE_NORMAL)
+      this.#subscriptions.unlink()
       this.#failRequests()
     }
     const pongTimeout = welcome.pong_timeout_ms * 1000
@@ -285,9 +304,10 @@ export class Client extends Dialer<ClientOptions> {
     const { resumed, reason = null, acked, connection = '', session } = welcome
     this.emit({ event: 'welcome', resumed, reason, acked, connection, session })
     this.#resumeOutbox(welcome)
+    this.outbox.limit(this.#bytesMax)
     this.session = session
     for (const [channel, { error, ...recovery }] of Object.entries(welcome.subscriptions ?? {})) {
-      if (this.#givenUp.has(channel)) this.#writeUnsubscribe(channel)
+      if (this.#changed.has(channel)) this.#writeUnsubscribe(channel)
       else if (error) this.#subscribeFailed(channel, error)
       else this.#begin(channel, undefined, recovery)
     }
@@ -298,7 +318,7 @@ export class Client extends Dialer<ClientOptions> {
     const lost = reason ?? (isSame ? undefined : 'session_lost')
     if (lost) return this.outbox.fresh(this.options.resendUnknown, lost)
     this.outbox.relink()
-    if (acked > 0 && !this.options.resendStored) this.outbox.acked(acked, true)
+    if (acked > 0 && !this.options.resendStored) this.outbox.acked(this.now, acked, true)
   }
 
   #begin(channel: string, id: number | undefined, recovery: Recovery): void {
@@ -313,13 +333,13 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #subscribeFailed(channel: string, error: ErrorInfo): void {
-    let until: number | undefined
-    if (error.retry) {
-      const jitterMs = this.rng.below(SUBSCRIBE_RETRY_MS + 1)
-      until = this.now + ((error.retry_after_ms ?? 0) + jitterMs) * 1000
-    }
+    const until = error.retry ? this.#subscribeAgainAt(error.retry_after_ms) : undefined
     this.#subscriptions.refuse(channel, until)
     this.emit({ event: 'subscribe_failed', channel, error })
+  }
+
+  #subscribeAgainAt(adviceMs = 0): number {
+    return this.now + (adviceMs + this.rng.below(SUBSCRIBE_RETRY_MS + 1)) * 1000
   }
 
   /** Tells what became of a request, once. */
@@ -329,7 +349,8 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #fail(key: number, code: keyof typeof OWN_ERRORS): void {
-    this.emit({ event: 'answer', key, error: { code, message: OWN_ERRORS[code], retry: true } })
+    const retry = code !== 'message_too_big'
+    this.emit({ event: 'answer', key, error: { code, message: OWN_ERRORS[code], retry } })
   }
 
   #failRequests(): void {

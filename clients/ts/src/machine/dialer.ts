@@ -127,16 +127,12 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (this.active || this.dialing) return
     this.#authFailures = 0
     this.#offline = false
-    this.#start()
+    this.redial()
   }
 
   protected close({ bye }: Of<Input, 'close'>): void {
     if (bye && this.active) this.bye?.(this.active.link)
-    for (const link of [this.dialing, this.active]) {
-      if (link) this.closeLink(link.link, CLOSE_NORMAL)
-    }
-    this.dialing = this.active = undefined
-    this.unlink?.()
+    this.#dropLinks()
     this.ended?.()
     this.#authorizeUntil = undefined
     this.#rest('closed')
@@ -146,14 +142,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (this.#authorizeUntil === undefined) return
     this.#authorizeUntil = undefined
     this.bearer = token
-    if (!this.active) this.#dial()
-    else if (token !== undefined) this.refresh?.(this.active.link, token)
+    if (this.state === 'authorizing') this.#dial()
+    // Asked for on a link that is gone, it waits for the next `hello`.
+    else if (this.active && token !== undefined) this.refresh?.(this.active.link, token)
   }
 
   protected token_failed({ retry }: { retry: boolean }): void {
     if (this.#authorizeUntil === undefined) return
     this.#authorizeUntil = undefined
-    if (this.active) return
+    if (this.state !== 'authorizing') return
     if (retry) this.#wait(undefined)
     else this.#rest('blocked')
   }
@@ -192,7 +189,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#hidden = false
     this.#giveUp(link, { kind: 'close', code: 1006, reason: '' })
     // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
-    if (!this.dialing) this.#start()
+    if (!this.dialing) this.redial()
   }
 
   /** A link that can be written to is used at once. A subclass may have to be welcomed before. */
@@ -226,7 +223,11 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.emit({ event: 'link_closed', link, evidence, verdict })
     const replaced =
       verdict.code === 'replaced' || (evidence.kind === 'close' && evidence.code === 4409)
-    if (replaced && link === this.link) this.replaced()
+    if (replaced && link === this.link) {
+      // An older link may still be open.
+      this.#dropLinks()
+      this.replaced()
+    }
     // A newer link of ours took over and died before its welcome.
     else if (replaced) this.#recover({ class: 'network', confidence: 'guess' })
     else this.#recover(verdict)
@@ -240,7 +241,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#checkSilence()
     if (this.#isDue(this.#pingAt())) this.probe()
     if (this.#isDue(this.#authorizeUntil)) this.token_failed({ retry: true })
-    if (this.#isDue(this.redialAt)) this.#start()
+    if (this.#isDue(this.redialAt)) this.redial()
   }
 
   protected timers(): (number | undefined)[] {
@@ -304,12 +305,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#rest('blocked')
   }
 
-  /** Dials anew, instead of a dial that is on its way. */
+  /** Dials, or asks for the token that this needs; instead of a dial that is on its way. */
   protected redial(): void {
     const { dialing } = this
-    this.dialing = undefined
+    this.dialing = this.redialAt = undefined
     if (dialing) this.closeLink(dialing.link)
-    this.#start()
+    if (this.options.authorize && this.bearer === undefined && !this.active) {
+      this.authorize()
+      this.moveTo('authorizing')
+    } else this.#dial()
   }
 
   /** Asks the application for a token, once at a time. */
@@ -330,15 +334,6 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.ping(active.link, ts)
   }
 
-  /** Dials, or asks for the token that this needs. */
-  #start(): void {
-    this.redialAt = undefined
-    if (this.options.authorize && this.bearer === undefined && !this.active) {
-      this.authorize()
-      this.moveTo('authorizing')
-    } else this.#dial()
-  }
-
   #dial(): void {
     const link = ++this.link
     const deadline = this.now + this.options.connectTimeoutMs * 1000
@@ -347,6 +342,14 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.redialUrl = undefined
     if (!this.active) this.moveTo('connecting')
     this.output({ type: 'dial', link, url })
+  }
+
+  #dropLinks(): void {
+    for (const link of [this.dialing, this.active]) {
+      if (link) this.closeLink(link.link, CLOSE_NORMAL)
+    }
+    this.dialing = this.active = undefined
+    this.unlink?.()
   }
 
   #giveUp(link: number, evidence: Evidence): void {
@@ -387,7 +390,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (strategy === 'backoff') return this.#wait(verdict.retry_after_ms)
     if (strategy === 'new_token') {
       this.bearer = undefined
-      if (this.options.authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.#start()
+      if (this.options.authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.redial()
     }
     this.#rest('blocked')
   }
@@ -413,7 +416,9 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   }
 
   #sleep(): void {
-    this.redialAt = this.now + (DORMANT_MS + this.rng.below(DORMANT_MS + 1)) * 1000
+    const at = this.now + (DORMANT_MS + this.rng.below(DORMANT_MS + 1)) * 1000
+    // The server may have asked for more.
+    this.redialAt = Math.max(this.redialAt ?? at, at)
     this.moveTo('dormant')
   }
 

@@ -14,6 +14,16 @@ import type { ClientMessage, ErrorInfo, Payload } from '../codec/messages.ts'
 const RETRY_MS = 250
 /** The ceiling of those waits. */
 const RETRY_MS_MAX = 30_000
+/**
+ * How long the reply of a `send` that was written twice may come after its ack. A server writes the two
+ * close together, and to a duplicate the ack alone.
+ */
+const REPLY_AFTER_ACK_MS = 10_000
+/**
+ * Room for the channel, tag and method of a message, as JSON, in a frame that the server reads: the 4,096
+ * bytes that it has beside the payload, but for the names of the fields and the number.
+ */
+const HEADER_BYTES_MAX = 4096 - 128
 /** Refusals after which the message may still take effect. */
 const UNKNOWN_FATES = ['fate_unknown', 'handler_timeout']
 /** What is resent at once the first time: it says no more than from where. */
@@ -64,13 +74,27 @@ export interface Entry {
   queuedAt: number
   /** The reply of a `send` came before its ack. */
   replied?: boolean
-  /** It was on its way when the server lost track, or is so twice: a refusal says nothing of the other. */
+  /** Written more than once in its session: the server may take it for a duplicate. */
+  rewritten?: boolean
+  /**
+   * It was on its way when the server lost track, in a session that was lost, or is so twice: a refusal
+   * says nothing of the other attempt.
+   */
   doubtful?: boolean
 }
 
 /** How many bytes of payload a message has. */
 export function payloadBytes(data: Payload): number {
   return typeof data === 'string' ? utf8Length(data) : data.length
+}
+
+/** Whether a server that takes payloads of `bytesMax` would not read the frame of this message. */
+export function isTooBig(
+  { channel, data, tag, method }: Item,
+  bytesMax = Number.POSITIVE_INFINITY,
+): boolean {
+  const header = JSON.stringify([channel, tag, method])
+  return payloadBytes(data) > bytesMax || utf8Length(header) > HEADER_BYTES_MAX
 }
 
 /** The outbox of one client. It tells of each message that leaves it. */
@@ -85,8 +109,8 @@ export class Outbox {
   /** The next entry to write on the present link. */
   #cursor = 0
   #refusals = 0
-  /** Acked sends whose reply may still come over the present link, by seq. */
-  readonly #replies = new Map<number, number>()
+  /** Acked sends whose reply may still come over the present link, by seq: the key, and until when. */
+  readonly #replies = new Map<number, [key: number, until: number]>()
   readonly #config: OutboxConfig
   readonly #tell: (resolved: Resolved) => void
 
@@ -107,8 +131,8 @@ export class Outbox {
    * application wants it so. `bytesMax` is what the server takes.
    */
   push(now: number, key: number, item: Item, bytesMax: number | undefined): string | undefined {
+    if (isTooBig(item, bytesMax)) return 'message_too_big'
     const bytes = payloadBytes(item.data)
-    if (bytesMax !== undefined && bytes > bytesMax) return 'message_too_big'
     // The server refuses the whole frame, its number unread: the session could not go on behind it.
     if (isTooDeep(item.data)) return 'too_deep'
     const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
@@ -116,7 +140,7 @@ export class Outbox {
       this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax
     // Bounded by the entries: each turn takes one away.
     while (outboxDrops === 'oldest' && bytes <= outboxBytesMax && isFull()) {
-      const index = this.entries.findIndex(({ seq }) => seq === undefined)
+      const index = this.entries.findIndex((entry) => !wasWritten(entry))
       const [entry] = index < 0 ? [] : this.entries.splice(index, 1)
       if (!entry) break
       this.#drop(entry, 'refused', 'outbox_full')
@@ -131,8 +155,7 @@ export class Outbox {
   relink(): void {
     this.#cursor = 0
     this.pausedUntil = undefined
-    for (const key of this.#replies.values()) this.#tell({ event: 'reply_lost', key })
-    this.#replies.clear()
+    this.#loseReplies()
   }
 
   /**
@@ -149,6 +172,7 @@ export class Outbox {
       entry = entries[++this.#cursor]
     }
     if (!entry || (entry.item && this.#cursor >= inflightMax)) return undefined
+    entry.rewritten = entry.seq !== undefined
     entry.seq ??= this.next++
     this.#cursor++
     const { item, seq } = entry
@@ -160,7 +184,7 @@ export class Outbox {
   }
 
   /** Everything up to `seq` is stored. `final`: no reply can follow, as after `welcome`. */
-  acked(seq: number, final: boolean): void {
+  acked(now: number, seq: number, final: boolean): void {
     // Bounded by the entries: each turn takes one away.
     for (let entry = this.entries[0]; entry; entry = this.entries[0]) {
       if (entry.seq === undefined || entry.seq > seq) break
@@ -168,28 +192,31 @@ export class Outbox {
       this.#cursor = Math.max(0, this.#cursor - 1)
       this.#refusals = 0
       this.#bytes -= entry.bytes
-      const { key, item, replied } = entry
+      const { key, item, replied, rewritten } = entry
       if (!item) continue
       this.#tell({ event: 'acked', key })
       if (item.channel !== undefined || replied) continue
       if (final) this.#tell({ event: 'reply_lost', key })
-      else this.#awaitReply(entry.seq, key)
+      else {
+        this.#loseReplies(({ size }) => size >= this.#config.outboxMessagesMax)
+        const until = rewritten ? now + REPLY_AFTER_ACK_MS * 1000 : Number.POSITIVE_INFINITY
+        this.#replies.set(entry.seq, [key, until])
+      }
     }
   }
 
-  /** Bounded by `outboxMessagesMax`: the oldest is given up first. */
-  #awaitReply(seq: number, key: number): void {
-    const [oldest] = this.#replies
-    if (oldest && this.#replies.size >= this.#config.outboxMessagesMax) {
-      this.#replies.delete(oldest[0])
-      this.#tell({ event: 'reply_lost', key: oldest[1] })
+  /** Gives up the replies that are chosen, or all. */
+  #loseReplies(chosen = (_: Map<number, unknown>, __: number) => true): void {
+    for (const [seq, [key, until]] of this.#replies) {
+      if (!chosen(this.#replies, until)) continue
+      this.#replies.delete(seq)
+      this.#tell({ event: 'reply_lost', key })
     }
-    this.#replies.set(seq, key)
   }
 
   /** The key of the `send` that a reply answers. */
   replied(seq: number): number | undefined {
-    const key = this.#replies.get(seq)
+    const [key] = this.#replies.get(seq) ?? []
     if (this.#replies.delete(seq)) return key
     const entry = this.entries.find((entry) => entry.seq === seq)
     if (!entry?.item || entry.replied) return undefined
@@ -199,7 +226,7 @@ export class Outbox {
 
   /** The server refused `seq`, and with it discards everything above. `jitter` draws below. */
   refused(now: number, seq: number, error: ErrorInfo, jitter: (bound: number) => number): void {
-    this.acked(seq - 1, false)
+    this.acked(now, seq - 1, false)
     const entry = this.entries[0]
     if (entry?.seq !== seq) return
     // Given up before it was refused: its skip is on its way already.
@@ -224,23 +251,30 @@ export class Outbox {
     return jitter(Math.min(RETRY_MS * 2 ** Math.min(this.#refusals, 7), RETRY_MS_MAX) + 1)
   }
 
-  /**
-   * Gives up what was queued at or before `bound`, or everything: what was never written goes, what
-   * was becomes a skip.
-   */
-  clear(reason: string, bound = Number.POSITIVE_INFINITY): void {
+  /** Gives up what is chosen, or everything: what was never written goes, what was becomes a skip. */
+  clear(reason: string, chosen = (_: Entry) => true): void {
     for (const entry of this.entries) {
-      if (entry.queuedAt > bound) break
+      if (!chosen(entry)) continue
       // The skips that take their places must be written on the present link.
       if (entry.item) this.#cursor = 0
-      this.#drop(entry, entry.seq === undefined ? 'refused' : 'unknown', reason)
+      this.#drop(entry, wasWritten(entry) ? 'unknown' : 'refused', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item || entry.seq !== undefined)
   }
 
-  /** Drops what is older than the bound. */
+  /** Drops what is older than the bound, and waits for no reply any longer than it may take. */
   expire(now: number): void {
-    this.clear('expired', now - this.#config.outboxAgeMaxMs * 1000)
+    const bound = now - this.#config.outboxAgeMaxMs * 1000
+    this.clear('expired', ({ queuedAt }) => queuedAt <= bound)
+    this.#loseReplies((_, until) => until <= now)
+  }
+
+  /**
+   * The server takes no larger ones from now on: it would close the link over their frames, and over each
+   * that follows.
+   */
+  limit(bytesMax: number): void {
+    this.clear('message_too_big', ({ bytes }) => bytes > bytesMax)
   }
 
   /**
@@ -252,6 +286,7 @@ export class Outbox {
     for (const entry of this.entries) {
       const written = entry.seq !== undefined
       entry.seq = undefined
+      entry.doubtful ||= written
       if (written && !resend) this.#drop(entry, 'unknown', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item)
@@ -274,11 +309,20 @@ export class Outbox {
     return this.entries[0]?.seq ?? this.next
   }
 
-  /** When the oldest message is too old. */
+  /** When {@link expire} has something to do. */
   expiresAt(): number | undefined {
     const oldest = this.entries.find((entry) => entry.item)
-    return oldest && oldest.queuedAt + this.#config.outboxAgeMaxMs * 1000
+    const { outboxAgeMaxMs } = this.#config
+    return Math.min(
+      oldest ? oldest.queuedAt + outboxAgeMaxMs * 1000 : Number.POSITIVE_INFINITY,
+      ...[...this.#replies.values()].map(([, until]) => until),
+    )
   }
+}
+
+/** Whether it was ever written. */
+function wasWritten({ seq, doubtful }: Entry): boolean {
+  return seq !== undefined || doubtful === true
 }
 
 function isSkip(entry: Entry | undefined): boolean {

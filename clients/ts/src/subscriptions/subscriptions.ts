@@ -21,6 +21,10 @@ interface Subscription {
   loose: boolean
   /** Paused on a channel without positions: what was published meanwhile is lost. */
   lossy: boolean
+  /** Offsets were left out, and nothing was delivered since. */
+  faulty: boolean
+  /** The server began it by itself, where it liked, and nobody has asked for it since. */
+  byServer: boolean
 }
 
 /** How a subscription goes on after an answer. */
@@ -37,17 +41,24 @@ export class Subscriptions {
   /** Whether one may be wanted or refused; saves the search on each input. */
   #restless = false
 
-  /** Adds one to be asked for; one that exists is kept as it is. */
-  add(channel: string, from: From): void {
-    if (this.#all.has(channel)) return
-    const added = { from, cursor: undefined, mark: 0, loose: false, lossy: false }
-    this.#all.set(channel, this.#want({ ...added, phase: 'wanted' }))
+  /** Adds one to be asked for; whether it is new: one that exists is kept as it is. */
+  add(channel: string, from: From, byServer = false): boolean {
+    if (this.#all.has(channel)) return false
+    const flags = { loose: false, lossy: false, faulty: false, byServer }
+    const added = this.#want({ from, cursor: undefined, phase: 'wanted', mark: 0, ...flags })
+    this.#all.set(channel, added)
     this.#all = new Map([...this.#all].sort(([a], [b]) => (a < b ? -1 : 1)))
+    return true
   }
 
   /** Forgets one; whether there was one. */
   remove(channel: string): boolean {
     return this.#all.delete(channel)
+  }
+
+  /** Forgets one that the server began by itself; whether there was one. */
+  removeByServer(channel: string): boolean {
+    return this.#all.get(channel)?.byServer === true && this.remove(channel)
   }
 
   /** What `hello` asks for. Those that are live on an older link stay so until `welcome`. */
@@ -87,7 +98,7 @@ export class Subscriptions {
    * An answer came; nothing where it is not the one that is waited for. `id` is none within `welcome` and for what the server added by itself.
    */
   begin(channel: string, id: number | undefined, recovery: Recovery): Begun | undefined {
-    if (id === undefined) this.add(channel, null)
+    if (id === undefined) this.add(channel, null, true)
     const subscription = this.#all.get(channel)
     if (!subscription) return undefined
     const { phase, mark, cursor, lossy } = subscription
@@ -110,11 +121,11 @@ export class Subscriptions {
     return { lossy, ahead }
   }
 
-  /** It was refused: for good, or until a time. */
+  /** It was refused: for good, or until a time. One that was paused meanwhile stays so. */
   refuse(channel: string, until: number | undefined): void {
     const subscription = this.#all.get(channel)
     if (until === undefined || !subscription) this.#all.delete(channel)
-    else {
+    else if (subscription.phase !== 'paused') {
       Object.assign(subscription, { phase: 'refused', mark: until })
       this.#restless = true
     }
@@ -128,15 +139,20 @@ export class Subscriptions {
     return undefined
   }
 
-  /** Judges a message and moves the cursor. */
-  judge(message: Publication): 'deliver' | 'ignore' | 'fault' {
+  /** Judges a message and moves the cursor. `faults`: again, and nothing was delivered in between. */
+  judge(message: Publication): 'deliver' | 'ignore' | 'fault' | 'faults' {
     const subscription = this.#all.get(message.channel)
     if (subscription?.phase !== 'live') return 'ignore'
     const judgement = judgeOffset(message.position, subscription)
     if (judgement === 'deliver') {
       if (message.position && subscription.cursor) subscription.loose = false
       subscription.cursor = message.position ?? subscription.cursor
-    } else if (judgement === 'fault') this.#want(subscription)
+      subscription.faulty = false
+    } else if (judgement === 'fault') {
+      this.#want(subscription)
+      if (subscription.faulty) return 'faults'
+      subscription.faulty = true
+    }
     return judgement
   }
 

@@ -41,6 +41,10 @@ function inputOf(told: Json): Input {
   if (type === 'publish' || type === 'send') {
     return { type: 'queue', key, item: { channel, data: JSON.stringify(data), method } }
   }
+  if (type === 'volatile') {
+    const request = { type: 'publish' as const, channel, data: JSON.stringify(data) }
+    return { type: 'request', key, request }
+  }
   if (type === 'history') return { type: 'request', key, request: { type, channel } }
   if (type === 'message') {
     const [message] = decode(JSON.stringify(told.message)) as ServerMessage[]

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    backoff::ADVICE_MS_MAX,
     classify::{Evidence, classify},
     client::{
         contract::{Event, Output, State},
@@ -82,8 +83,8 @@ impl Client {
         let probe = active.probe;
         self.received(now, link);
         match message {
-            ServerMessage::Message(message) => self.publication(message, out),
-            ServerMessage::Acked { seq } => self.acked(seq, out),
+            ServerMessage::Message(message) => self.publication(now, message, out),
+            ServerMessage::Acked { seq } => self.acked(now, seq, out),
             ServerMessage::Ping { ts } => {
                 let message = ClientMessage::Pong {
                     ts,
@@ -138,9 +139,9 @@ impl Client {
         }
     }
 
-    fn acked(&mut self, seq: u64, out: &mut Vec<Output>) {
+    fn acked(&mut self, now: Time, seq: u64, out: &mut Vec<Output>) {
         self.backoff.proved();
-        let resolved = self.outbox.acked(seq, false);
+        let resolved = self.outbox.acked(now, seq, false);
         report(resolved, out);
     }
 
@@ -151,6 +152,7 @@ impl Client {
         reason: ReconnectReason,
         url: Option<Box<str>>,
     ) {
+        let after_ms = after_ms.min(ADVICE_MS_MAX);
         match reason {
             ReconnectReason::Restart => self.restart_over_ms = Some(after_ms),
             ReconnectReason::Drain | ReconnectReason::Rebalance => {
@@ -208,6 +210,8 @@ impl Client {
 
     /// Another client took over: this one must never take it back, or both would do so for ever.
     fn replaced(&mut self, out: &mut Vec<Output>) {
+        // An older link may still be open.
+        self.drop_links(out);
         self.session = None;
         let resolved = self
             .outbox
@@ -224,6 +228,7 @@ impl Client {
                 link,
                 code: close::NORMAL,
             });
+            self.subscriptions.unlink();
             self.fail_requests(out);
         }
         self.redial_at = None;
@@ -234,7 +239,6 @@ impl Client {
         if self.options.attempts_max.is_none() {
             self.attempts_max = welcome.max_reconnect_attempts;
         }
-        self.message_bytes_max = Some(welcome.message_bytes_max);
         let pong_timeout = Duration::from_millis(welcome.pong_timeout_ms);
         self.active = Some(Active {
             link: dialing.link,
@@ -252,10 +256,13 @@ impl Client {
             connection: welcome.connection.clone(),
             session: welcome.session.clone(),
         }));
-        self.resume_outbox(&welcome, out);
+        self.resume_outbox(now, &welcome, out);
+        self.message_bytes_max = Some(welcome.message_bytes_max);
+        let resolved = self.outbox.limit(welcome.message_bytes_max);
+        report(resolved, out);
         self.session = Some(welcome.session);
         for (channel, outcome) in welcome.subscriptions {
-            if dialing.given_up.contains(&channel) {
+            if dialing.changed.contains(&channel) {
                 self.write_unsubscribe(&channel, out);
                 continue;
             }
@@ -266,7 +273,7 @@ impl Client {
         }
     }
 
-    fn resume_outbox(&mut self, welcome: &Welcome, out: &mut Vec<Output>) {
+    fn resume_outbox(&mut self, now: Time, welcome: &Welcome, out: &mut Vec<Output>) {
         let same = self
             .session
             .as_ref()
@@ -284,7 +291,7 @@ impl Client {
             None => {
                 let mut resolved = self.outbox.relink();
                 if welcome.acked > 0 && !self.options.resend_stored {
-                    resolved.extend(self.outbox.acked(welcome.acked, true));
+                    resolved.extend(self.outbox.acked(now, welcome.acked, true));
                 }
                 resolved
             }
@@ -335,22 +342,29 @@ impl Client {
         error: ErrorInfo,
         out: &mut Vec<Output>,
     ) {
-        let until = error.retry.then(|| {
-            let jitter_ms = self.rng.below(SUBSCRIBE_RETRY_MS + 1);
-            let wait_ms = error.retry_after_ms.unwrap_or(0).saturating_add(jitter_ms);
-            now + Duration::from_millis(wait_ms)
-        });
+        let until = error
+            .retry
+            .then(|| self.subscribe_again_at(now, error.retry_after_ms));
         self.subscriptions.refuse(&channel, until);
         out.push(Output::Event(Event::SubscribeFailed { channel, error }));
     }
 
-    fn publication(&mut self, message: Message, out: &mut Vec<Output>) {
+    fn subscribe_again_at(&mut self, now: Time, advice_ms: Option<u64>) -> Time {
+        let jitter_ms = self.rng.below(SUBSCRIBE_RETRY_MS + 1);
+        now + Duration::from_millis(advice_ms.unwrap_or(0).saturating_add(jitter_ms))
+    }
+
+    fn publication(&mut self, now: Time, message: Message, out: &mut Vec<Output>) {
         match self.subscriptions.judge(&message) {
             Judgement::Deliver => out.push(Output::Event(Event::Message(message))),
             Judgement::Ignore => {}
-            Judgement::Fault => {
-                // Asked for anew by the flush that ends every input.
+            Judgement::Fault { again } => {
+                // Asked for anew by the flush that ends every input, but not over and over.
                 self.write_unsubscribe(&message.channel, out);
+                if again {
+                    let until = self.subscribe_again_at(now, None);
+                    self.subscriptions.refuse(&message.channel, Some(until));
+                }
                 out.push(Output::Event(Event::Error(ErrorInfo {
                     code: "offset_jump".into(),
                     message: format!("Offsets of {} were left out.", message.channel).into(),
@@ -392,7 +406,14 @@ impl Client {
                     let result = Err(error);
                     out.push(Output::Event(Event::Answer { key, result }));
                 } else if let Some(channel) = self.subscriptions.asked(id) {
-                    self.subscribe_failed(now, channel, error, out);
+                    if error.code == Code::AlreadySubscribed.as_str() {
+                        // An `unsubscribe` was not taken, for its rate for example.
+                        self.write_unsubscribe(&channel, out);
+                        let until = self.subscribe_again_at(now, None);
+                        self.subscriptions.refuse(&channel, Some(until));
+                    } else {
+                        self.subscribe_failed(now, channel, error, out);
+                    }
                 }
             }
             None => out.push(Output::Event(Event::Error(error))),
@@ -453,16 +474,17 @@ impl Client {
     /// Writes what may be written: subscriptions first, since others may wait for their effect.
     pub(super) fn flush(&mut self, now: Time, out: &mut Vec<Output>) {
         let Some(active) = &self.active else { return };
-        let (link, fenced, inflight_max) = (active.link, active.fenced, active.inflight_max);
+        // The next `welcome` would not know of what is asked here.
+        if active.fenced {
+            return;
+        }
+        let (link, inflight_max) = (active.link, active.inflight_max);
         // Bounded by `subscriptions_max`: each is asked once.
         while let Some((channel, from)) = self.subscriptions.ask(now, self.next_id) {
             let id = Some(Echo::from(self.next_id));
             self.next_id += 1;
             let message = ClientMessage::Subscribe(Subscribe { id, channel, from });
             out.push(Output::Write { link, message });
-        }
-        if fenced {
-            return;
         }
         // Bounded by the outbox: each is written once.
         while let Some(message) = self.outbox.write(now, inflight_max) {

@@ -3,14 +3,19 @@
 //! Owns the states and when to dial. What happens on a link is in `links`. Must not know sockets,
 //! clocks or entropy.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     backoff::Backoff,
     classify::{Evidence, Strategy, Verdict},
     client::{
         contract::{Event, Fate, Hint, Input, Item, Options, Output, Request, State},
-        outbox::{Outbox, Refused, Resolved},
+        outbox::{Outbox, Refused, Resolved, is_too_big},
         subscriptions::Subscriptions,
     },
     close,
@@ -37,8 +42,8 @@ pub(super) struct Dialing {
     /// When `hello` was written.
     pub(super) hello_at: Option<Time>,
     pub(super) deadline: Time,
-    /// Channels given up after `hello` had asked for them.
-    pub(super) given_up: Vec<Arc<str>>,
+    /// Channels given up or subscribed to since `hello`: of these `welcome` does not tell what is wanted.
+    pub(super) changed: BTreeSet<Arc<str>>,
 }
 
 /// The link that was welcomed.
@@ -51,7 +56,7 @@ pub(super) struct Active {
     pub(super) pong_timeout: Duration,
     pub(super) inflight_max: u64,
     pub(super) probe: Option<Probe>,
-    /// A newer link has written `hello`: nothing numbered goes out here any more.
+    /// A newer link has written `hello`: nothing numbered goes out here any more, and nothing is asked for.
     pub(super) fenced: bool,
 }
 
@@ -162,7 +167,7 @@ impl Client {
             self.authorize_until,
             self.outbox.expires_at(),
             self.outbox.paused_until().filter(|_| writable),
-            self.subscriptions.retry_at().filter(|_| active.is_some()),
+            self.subscriptions.retry_at().filter(|_| writable),
         ]
         .into_iter()
         .flatten()
@@ -198,7 +203,8 @@ impl Client {
             }
             Input::Subscribe { channel, from } => self.subscribe(channel, from, out),
             Input::Unsubscribe { channel } if self.subscriptions.remove(&channel) => {
-                self.give_up(&channel, out);
+                self.write_unsubscribe(&channel, out);
+                self.changed(channel.clone());
                 out.push(Output::Event(Event::Unsubscribed {
                     channel,
                     code: None,
@@ -220,8 +226,13 @@ impl Client {
     }
 
     fn subscribe(&mut self, channel: Arc<str>, from: From, out: &mut Vec<Output>) {
+        if self.subscriptions.remove_by_server(&channel) {
+            self.write_unsubscribe(&channel, out);
+        }
         if self.subscriptions.len() < self.options.subscriptions_max {
-            self.subscriptions.add(channel, from);
+            if self.subscriptions.add(channel.clone(), from) {
+                self.changed(channel);
+            }
         } else {
             let error = ErrorInfo::new(Code::TooManySubscriptions);
             out.push(Output::Event(Event::SubscribeFailed { channel, error }));
@@ -243,9 +254,18 @@ impl Client {
     }
 
     fn request(&mut self, key: u64, request: Request, out: &mut Vec<Output>) {
+        let max = self.message_bytes_max;
         let refusal = match &self.active {
-            None => "not_connected",
-            Some(_) if self.requests.len() >= self.options.requests_max => "too_many_requests",
+            None => own_error("not_connected"),
+            Some(_) if self.requests.len() >= self.options.requests_max => {
+                own_error("too_many_requests")
+            }
+            Some(_)
+                if matches!(&request, Request::Publish { channel, data }
+                    if is_too_big(data.len(), [Some(channel), None, None], max)) =>
+            {
+                ErrorInfo::new(Code::MessageTooBig)
+            }
             Some(active) => {
                 let id = Some(self.next_id.into());
                 let message = match request {
@@ -279,7 +299,7 @@ impl Client {
                 return;
             }
         };
-        let result = Err(own_error(refusal));
+        let result = Err(refusal);
         out.push(Output::Event(Event::Answer { key, result }));
     }
 
@@ -318,13 +338,14 @@ impl Client {
                     message,
                 });
             }
-            (Some(_), None) => {}
-            (None, _) => self.dial(now, out),
+            (None, _) if self.state == State::Authorizing => self.dial(now, out),
+            // It was asked for on a link that is gone: the next `hello` has it.
+            _ => {}
         }
     }
 
     fn token_failed(&mut self, now: Time, retry: bool, out: &mut Vec<Output>) {
-        if self.authorize_until.take().is_none() || self.active.is_some() {
+        if self.authorize_until.take().is_none() || self.state != State::Authorizing {
             return;
         }
         if retry {
@@ -387,9 +408,15 @@ impl Client {
         report(resolved, out);
     }
 
-    /// Dials, or asks for the token that this needs.
+    /// Dials, or asks for the token that this needs; instead of a dial that is on its way.
     pub(super) fn start(&mut self, now: Time, out: &mut Vec<Output>) {
         self.redial_at = None;
+        if let Some(dialing) = self.dialing.take() {
+            out.push(Output::CloseLink {
+                link: dialing.link,
+                code: close::GOING_AWAY,
+            });
+        }
         if self.options.authorize && self.token.is_none() && self.active.is_none() {
             self.authorize(now, out);
             self.move_to(State::Authorizing, out);
@@ -413,7 +440,7 @@ impl Client {
             link: self.link,
             hello_at: None,
             deadline: now + Duration::from_millis(self.options.connect_timeout_ms),
-            given_up: Vec::new(),
+            changed: BTreeSet::new(),
         });
         let url = self.redial_url.take();
         if self.active.is_none() {
@@ -469,7 +496,9 @@ impl Client {
 
     fn sleep(&mut self, now: Time, out: &mut Vec<Output>) {
         let delay_ms = DORMANT_MS + self.rng.below(DORMANT_MS + 1);
-        self.redial_at = Some(now + Duration::from_millis(delay_ms));
+        let at = now + Duration::from_millis(delay_ms);
+        // The server may have asked for more.
+        self.redial_at = Some(self.redial_at.map_or(at, |advised| advised.max(at)));
         self.move_to(State::Dormant, out);
     }
 
@@ -478,7 +507,7 @@ impl Client {
         self.move_to(State::Blocked, out);
     }
 
-    fn drop_links(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn drop_links(&mut self, out: &mut Vec<Output>) {
         let dialing = self.dialing.take().map(|dialing| dialing.link);
         let active = self.active.take().map(|active| active.link);
         for link in [dialing, active].into_iter().flatten() {
@@ -498,14 +527,13 @@ impl Client {
         }
     }
 
-    fn give_up(&mut self, channel: &Arc<str>, out: &mut Vec<Output>) {
+    fn changed(&mut self, channel: Arc<str>) {
         if let Some(dialing) = &mut self.dialing
             && dialing.hello_at.is_some()
-            && dialing.given_up.len() < self.options.subscriptions_max
+            && dialing.changed.len() < self.options.subscriptions_max
         {
-            dialing.given_up.push(channel.clone());
+            dialing.changed.insert(channel);
         }
-        self.write_unsubscribe(channel, out);
     }
 
     pub(super) fn write_unsubscribe(&self, channel: &Arc<str>, out: &mut Vec<Output>) {

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     client::contract::{DropReason, Fate, Item},
     code::Code,
+    codec::FRAME_OVERHEAD_BYTES,
     message::{ClientMessage, ErrorInfo, Publish, Send},
     time::Time,
 };
@@ -20,6 +21,14 @@ use crate::{
 const RETRY_MS: u64 = 250;
 /// The ceiling of those waits.
 const RETRY_MS_MAX: u64 = 30_000;
+
+/// How long the reply of a `send` that was written twice may come after its ack. A server writes the two
+/// close together, and to a duplicate the ack alone.
+const REPLY_AFTER_ACK_MS: u64 = 10_000;
+
+/// Room for the channel, tag and method of a message, as JSON, in a frame that the server reads: what
+/// it has beside the payload, but for the names of the fields and the number.
+const HEADER_BYTES_MAX: usize = FRAME_OVERHEAD_BYTES - 128;
 
 /// Refusals after which the message may still take effect.
 const UNKNOWN_FATES: [Code; 2] = [Code::FateUnknown, Code::HandlerTimeout];
@@ -52,8 +61,10 @@ pub enum Refused {
     /// A bound of the outbox is reached.
     #[error("the outbox is full")]
     Full,
-    /// The payload is larger than the server's limit.
-    #[error("the message is larger than message_bytes_max")]
+    /// The server would not read its frame.
+    #[error(
+        "the message is larger than message_bytes_max, or what it has beside its data is too large"
+    )]
     TooBig,
 }
 
@@ -79,8 +90,10 @@ struct Entry {
     queued_at: Time,
     /// The reply of a `send` came before its ack.
     replied: bool,
-    /// It was on its way when the server lost track, or is so twice: a refusal says nothing of the
-    /// other attempt.
+    /// Written more than once in its session: the server may take it for a duplicate.
+    rewritten: bool,
+    /// It was on its way when the server lost track, in a session that was lost, or is so twice: a
+    /// refusal says nothing of the other attempt.
     doubtful: bool,
 }
 
@@ -96,9 +109,9 @@ pub struct Outbox {
     cursor: usize,
     paused_until: Option<Time>,
     refusals: u32,
-    /// Acked sends whose reply may still come over the present link, by seq. Bounded by
-    /// `messages_max`: the oldest is given up first.
-    replies: BTreeMap<u64, u64>,
+    /// Acked sends whose reply may still come over the present link, by seq: the key, and until when.
+    /// Bounded by `messages_max`: the oldest is given up first.
+    replies: BTreeMap<u64, (u64, Option<Time>)>,
 }
 
 impl Outbox {
@@ -127,10 +140,14 @@ impl Outbox {
         item: Item,
         message_bytes_max: Option<u64>,
     ) -> Result<(), Refused> {
-        let bytes = match &item {
-            Item::Publish { data, .. } | Item::Send { data, .. } => data.len(),
+        let (data, beside) = match &item {
+            Item::Publish { channel, data, tag } => {
+                (data, [Some(&**channel), tag.as_deref(), None])
+            }
+            Item::Send { data, method } => (data, [None, None, method.as_deref()]),
         };
-        if message_bytes_max.is_some_and(|max| bytes as u64 > max) {
+        let bytes = data.len();
+        if is_too_big(bytes, beside, message_bytes_max) {
             return Err(Refused::TooBig);
         }
         if self.entries.len() >= self.config.messages_max
@@ -146,6 +163,7 @@ impl Outbox {
             seq: None,
             queued_at: now,
             replied: false,
+            rewritten: false,
             doubtful: false,
         });
         Ok(())
@@ -157,7 +175,7 @@ impl Outbox {
         self.paused_until = None;
         std::mem::take(&mut self.replies)
             .into_values()
-            .map(Resolved::ReplyLost)
+            .map(|(key, _)| Resolved::ReplyLost(key))
             .collect()
     }
 
@@ -182,6 +200,7 @@ impl Outbox {
         if entry.item.is_some() && written >= inflight_max {
             return None;
         }
+        entry.rewritten = entry.seq.is_some();
         let seq = *entry.seq.get_or_insert_with(|| {
             self.next += 1;
             self.next - 1
@@ -206,7 +225,7 @@ impl Outbox {
     }
 
     /// Everything up to `seq` is stored. `final_word`: no reply can follow, as after `welcome`.
-    pub fn acked(&mut self, seq: u64, final_word: bool) -> Vec<Resolved> {
+    pub fn acked(&mut self, now: Time, seq: u64, final_word: bool) -> Vec<Resolved> {
         let mut resolved = Vec::new();
         while let Some(number) = self.entries.front().and_then(|entry| entry.seq)
             && number <= seq
@@ -223,11 +242,13 @@ impl Outbox {
                     continue;
                 }
                 if self.replies.len() >= self.config.messages_max
-                    && let Some((_, lost)) = self.replies.pop_first()
+                    && let Some((_, (lost, _))) = self.replies.pop_first()
                 {
                     resolved.push(Resolved::ReplyLost(lost));
                 }
-                self.replies.insert(number, entry.key);
+                let patience = Duration::from_millis(REPLY_AFTER_ACK_MS);
+                let until = entry.rewritten.then(|| now + patience);
+                self.replies.insert(number, (entry.key, until));
             }
         }
         resolved
@@ -235,7 +256,8 @@ impl Outbox {
 
     /// The key of the `send` that a reply answers.
     pub fn replied(&mut self, seq: u64) -> Option<u64> {
-        self.replies.remove(&seq).or_else(|| {
+        let waiting = self.replies.remove(&seq).map(|(key, _)| key);
+        waiting.or_else(|| {
             let mut entries = self.entries.iter_mut();
             let entry = entries.find(|entry| entry.seq == Some(seq))?;
             let first = entry.item.is_some() && !std::mem::replace(&mut entry.replied, true);
@@ -252,7 +274,7 @@ impl Outbox {
         error: &ErrorInfo,
         jitter: impl FnOnce(u64) -> u64,
     ) -> Vec<Resolved> {
-        let mut resolved = self.acked(seq.saturating_sub(1), false);
+        let mut resolved = self.acked(now, seq.saturating_sub(1), false);
         if self.entries.front().and_then(|entry| entry.seq) != Some(seq) {
             return resolved;
         }
@@ -293,17 +315,27 @@ impl Outbox {
     /// Gives up what is too old, or everything: what was never written goes, what was becomes a
     /// skip.
     pub fn clear(&mut self, older_than: Option<Time>, reason: &'static str) -> Vec<Resolved> {
+        self.give_up(reason, |entry| {
+            older_than.is_none_or(|bound| entry.queued_at <= bound)
+        })
+    }
+
+    /// The server takes no larger ones from now on: it would close the link over their frames, and over
+    /// each that follows.
+    pub fn limit(&mut self, message_bytes_max: u64) -> Vec<Resolved> {
+        let reason = Code::MessageTooBig.as_str();
+        self.give_up(reason, |entry| entry.bytes as u64 > message_bytes_max)
+    }
+
+    fn give_up(&mut self, reason: &'static str, chosen: impl Fn(&Entry) -> bool) -> Vec<Resolved> {
         let mut resolved = Vec::new();
         for entry in &mut self.entries {
-            if older_than.is_some_and(|bound| entry.queued_at > bound) {
-                break;
-            }
-            if entry.item.take().is_none() {
+            if !chosen(entry) || entry.item.take().is_none() {
                 continue;
             }
             self.bytes -= entry.bytes;
             entry.bytes = 0;
-            let fate = if entry.seq.is_some() {
+            let fate = if entry.seq.is_some() || entry.doubtful {
                 Fate::Unknown
             } else {
                 Fate::Refused
@@ -319,16 +351,22 @@ impl Outbox {
         resolved
     }
 
-    /// Drops what is older than the bound.
+    /// Drops what is older than the bound, and waits for no reply any longer than it may take.
     pub fn expire(&mut self, now: Time) -> Vec<Resolved> {
-        match self.expires_at() {
+        let mut resolved = match self.oldest_expires_at() {
             Some(at) if at <= now => {
                 let age = Duration::from_millis(self.config.age_max_ms);
                 let bound = Time::from_micros(now.as_micros() - age.as_micros() as u64);
                 self.clear(Some(bound), "expired")
             }
             _ => Vec::new(),
-        }
+        };
+        self.replies.retain(|_, (key, until)| {
+            let is_lost = until.is_some_and(|until| until <= now);
+            resolved.extend(is_lost.then_some(Resolved::ReplyLost(*key)));
+            !is_lost
+        });
+        resolved
     }
 
     /// The session's numbers are void: what was never written moves to the new one, numbered from
@@ -337,6 +375,7 @@ impl Outbox {
         let mut resolved = self.relink();
         for entry in &mut self.entries {
             let written = entry.seq.take().is_some();
+            entry.doubtful |= written;
             if written && !resend && entry.item.take().is_some() {
                 self.bytes -= entry.bytes;
                 resolved.push(Resolved::Dropped(entry.key, Fate::Unknown, reason.into()));
@@ -366,8 +405,13 @@ impl Outbox {
         self.paused_until
     }
 
-    /// When the oldest message is too old.
+    /// When [`expire`](Self::expire) has something to do.
     pub fn expires_at(&self) -> Option<Time> {
+        let replies = self.replies.values().filter_map(|(_, until)| *until).min();
+        self.oldest_expires_at().into_iter().chain(replies).min()
+    }
+
+    fn oldest_expires_at(&self) -> Option<Time> {
         let oldest = self.entries.iter().find(|entry| entry.item.is_some())?;
         Some(oldest.queued_at + Duration::from_millis(self.config.age_max_ms))
     }
@@ -381,4 +425,11 @@ impl Outbox {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// Whether the server would not read the frame of a message with so many bytes of payload, and these
+/// strings beside it: channel, tag and method.
+pub(super) fn is_too_big(bytes: usize, beside: [Option<&str>; 3], bytes_max: Option<u64>) -> bool {
+    let header = serde_json::to_vec(&beside).expect("strings serialize");
+    header.len() > HEADER_BYTES_MAX || bytes_max.is_some_and(|max| bytes as u64 > max)
 }

@@ -3,7 +3,10 @@
 //! Owns the cursors and the decision whether a message is new, known, or proof of a fault (P2, P3).
 //! Must not know links: the machine tells it when one begins.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use crate::{
     message::{GapReason, Message},
@@ -20,7 +23,10 @@ pub enum Judgement {
     /// Already seen, or nobody waits for it.
     Ignore,
     /// Offsets were left out: nothing may be delivered before the subscription was asked for anew.
-    Fault,
+    Fault {
+        /// So they were the last time, and nothing was delivered since.
+        again: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,10 @@ struct Subscription {
     loose: bool,
     /// Paused on a channel without positions: what was published meanwhile is lost.
     lossy: bool,
+    /// Offsets were left out, and nothing was delivered since.
+    faulty: bool,
+    /// The server began it by itself, where it liked, and nobody has asked for it since.
+    by_server: bool,
 }
 
 /// How a subscription goes on after an answer.
@@ -61,20 +71,23 @@ pub struct Begun {
 pub struct Subscriptions(BTreeMap<Arc<str>, Subscription>);
 
 impl Subscriptions {
-    /// Adds one to be asked for; one that exists is kept as it is.
-    pub fn add(&mut self, channel: Arc<str>, from: From) {
-        self.0.entry(channel).or_insert(Subscription {
-            from,
-            cursor: None,
-            phase: Phase::Wanted,
-            loose: false,
-            lossy: false,
-        });
+    /// Adds one to be asked for; whether it is new: one that exists is kept as it is.
+    pub fn add(&mut self, channel: Arc<str>, from: From) -> bool {
+        let Entry::Vacant(vacant) = self.0.entry(channel) else {
+            return false;
+        };
+        vacant.insert(Subscription::new(from, false));
+        true
     }
 
     /// Forgets one; whether there was one.
     pub fn remove(&mut self, channel: &str) -> bool {
         self.0.remove(channel).is_some()
+    }
+
+    /// Forgets one that the server began by itself; whether there was one.
+    pub fn remove_by_server(&mut self, channel: &str) -> bool {
+        self.0.get(channel).is_some_and(|s| s.by_server) && self.remove(channel)
     }
 
     /// What `hello` asks for. Those that are live on an older link stay so until `welcome`.
@@ -120,8 +133,9 @@ impl Subscriptions {
         id: Option<u64>,
         recovery: &Recovery,
     ) -> Option<Begun> {
-        if id.is_none() {
-            self.add(channel.clone(), From::Now);
+        if id.is_none() && !self.0.contains_key(channel) {
+            let added = Subscription::new(From::Now, true);
+            self.0.insert(channel.clone(), added);
         }
         let subscription = self.0.get_mut(channel)?;
         let expected = match (id, subscription.phase) {
@@ -152,9 +166,10 @@ impl Subscriptions {
         })
     }
 
-    /// It was refused: for good, or until a time.
+    /// It was refused: for good, or until a time. One that was paused meanwhile stays so.
     pub fn refuse(&mut self, channel: &str, until: Option<Time>) {
         match (self.0.get_mut(channel), until) {
+            (Some(subscription), Some(_)) if subscription.phase == Phase::Paused => {}
             (Some(subscription), Some(until)) => subscription.phase = Phase::Refused(until),
             _ => {
                 self.0.remove(channel);
@@ -180,28 +195,36 @@ impl Subscriptions {
         }
         let (Some(position), Some(cursor)) = (message.position, subscription.cursor) else {
             subscription.cursor = message.position.or(subscription.cursor);
+            subscription.faulty = false;
             return Judgement::Deliver;
+        };
+        let fault = Judgement::Fault {
+            again: subscription.faulty,
         };
         let judgement = if position.epoch != cursor.epoch {
             // The position of an absent channel carries the engine's epoch; its first publication
             // brings the channel's own.
             match (cursor.offset, position.offset) {
                 (0, 1) => Judgement::Deliver,
-                _ => Judgement::Fault,
+                _ => fault,
             }
         } else if position.offset <= cursor.offset {
             Judgement::Ignore
         } else if position.offset == cursor.offset + 1 || subscription.loose {
             Judgement::Deliver
         } else {
-            Judgement::Fault
+            fault
         };
         match judgement {
             Judgement::Deliver => {
                 subscription.cursor = Some(position);
                 subscription.loose = false;
+                subscription.faulty = false;
             }
-            Judgement::Fault => subscription.phase = Phase::Wanted,
+            Judgement::Fault { .. } => {
+                subscription.phase = Phase::Wanted;
+                subscription.faulty = true;
+            }
             Judgement::Ignore => {}
         }
         judgement
@@ -276,6 +299,18 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    const fn new(from: From, by_server: bool) -> Self {
+        Self {
+            from,
+            cursor: None,
+            phase: Phase::Wanted,
+            loose: false,
+            lossy: false,
+            faulty: false,
+            by_server,
+        }
+    }
+
     fn start(&self) -> From {
         self.cursor.map_or(self.from, From::After)
     }

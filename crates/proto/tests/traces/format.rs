@@ -84,6 +84,13 @@ pub(crate) fn input(value: &Value) -> Input {
                 request,
             }
         }
+        "volatile" => {
+            let (channel, data) = (channel(), data(&value["data"]));
+            Input::Request {
+                key: key(),
+                request: Request::Publish { channel, data },
+            }
+        }
         "clear_outbox" => Input::ClearOutbox,
         "close" => Input::Close {
             bye: value["bye"].as_bool().expect("a bool"),
