@@ -262,26 +262,42 @@ impl Link {
 
     /// Waits until nothing runs that it or those before it in its session have accepted, and lets
     /// nothing more begin.
-    pub(crate) async fn fence(self: &Arc<Self>) {
-        let mut link = self.clone();
-        loop {
-            if let Ok(last) = link.work.acquire().await {
-                link.work.close();
-                drop(last);
-            }
-            let Some(before) = lock(&link.inner).before.clone() else {
-                return;
-            };
-            link = before;
+    pub(crate) async fn fence(&self) {
+        self.seal().await;
+        let mut before = lock(&self.inner).before.clone();
+        while let Some(link) = before {
+            link.seal().await;
+            before = lock(&link.inner).before.clone();
         }
     }
 
-    /// Takes the session over from a link, which it fences. Who takes it over from this one
-    /// meanwhile waits for both.
-    pub(crate) async fn take_over_from(&self, before: Arc<Self>) {
-        lock(&self.inner).before = Some(before.clone());
-        before.fence().await;
-        lock(&self.inner).before = None;
+    /// The same for this link alone.
+    async fn seal(&self) {
+        if let Ok(last) = self.work.acquire().await {
+            self.work.close();
+            drop(last);
+        }
+    }
+
+    /// Sets whose session it holds now: who takes it over from this one meanwhile waits for that one
+    /// as well.
+    pub(crate) fn follow(&self, before: Option<Arc<Self>>) {
+        let ended = std::mem::replace(&mut lock(&self.inner).before, before);
+        // Outside the lock, since it may be the last that knows it.
+        drop(ended);
+    }
+
+    /// Fences the link whose session it holds, and those before it.
+    pub(crate) async fn fence_before(&self) {
+        loop {
+            let Some(link) = lock(&self.inner).before.clone() else {
+                return;
+            };
+            link.seal().await;
+            // Only one that is waited for is kept, so that a row of them never grows long.
+            let before = lock(&link.inner).before.clone();
+            self.follow(before);
+        }
     }
 
     /// Delivers what the tail has for this link; true if its task must be woken.

@@ -116,7 +116,10 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected subscribe({ channel, from }: Of<Input, 'subscribe'>): void {
-    if (this.#subscriptions.removeByServer(channel)) this.#writeUnsubscribe(channel)
+    const begun = this.#subscriptions.removeByServer(channel)
+    if (begun) this.#writeUnsubscribe(channel)
+    // Somebody may have read it until there.
+    from ??= begun?.cursor ?? null
     if (this.#subscriptions.size < this.options.subscriptionsMax) {
       if (this.#subscriptions.add(channel, from)) this.#change(channel)
       return

@@ -12,7 +12,7 @@ import type { Event } from '../machine/contract.ts'
 import type { Entry } from '../outbox/outbox.ts'
 import { payloadBytes } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
-import type { Store, StoredChange, StoredMessage } from './store.ts'
+import type { Store, StoredChange, StoredClient, StoredMessage } from './store.ts'
 
 /** How long positions and acks may wait to be saved: their loss only repeats work. */
 const LAZY_MS = 100
@@ -110,20 +110,25 @@ export class Keeper {
     const kept = await this.#store.load().catch(() => undefined)
     // What is kept is the next one's.
     if (this.#over) return this.#store.release()
-    if (kept) {
-      const { outbox } = this.#client
-      this.#client.session = kept.session
-      this.#client.link = kept.link
-      outbox.restore(
-        kept.next,
-        kept.messages.map((message) => this.#entry(message)),
-      )
-      for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
-      for (const [channel, position] of Object.entries(kept.positions)) {
-        this.#positions.set(channel, position)
-      }
+    try {
+      if (kept) this.#take(kept)
+    } finally {
+      this.#catchUp()
     }
-    this.#catchUp()
+  }
+
+  #take(kept: StoredClient): void {
+    const { outbox } = this.#client
+    this.#client.session = kept.session
+    this.#client.link = kept.link
+    outbox.restore(
+      kept.next,
+      kept.messages.map((message) => this.#entry(message)),
+    )
+    for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
+    for (const [channel, position] of Object.entries(kept.positions)) {
+      this.#positions.set(channel, position)
+    }
   }
 
   #catchUp(): void {

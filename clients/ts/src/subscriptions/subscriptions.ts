@@ -56,9 +56,12 @@ export class Subscriptions {
     return this.#all.delete(channel)
   }
 
-  /** Forgets one that the server began by itself; whether there was one. */
-  removeByServer(channel: string): boolean {
-    return this.#all.get(channel)?.byServer === true && this.remove(channel)
+  /** Forgets one that the server began by itself; that one, if there was one. */
+  removeByServer(channel: string): Subscription | undefined {
+    const begun = this.#all.get(channel)
+    if (!begun?.byServer) return
+    this.remove(channel)
+    return begun
   }
 
   /** What `hello` asks for. Those that are live on an older link stay so until `welcome`. */

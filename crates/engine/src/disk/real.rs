@@ -135,8 +135,9 @@ fn make(folder: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Res
             continue;
         };
         match sync(above) {
-            // Who made the folder for this process need not let it look at the one above.
-            Err(error) if !is_new && is_withheld(&error) => {}
+            // Who made the folder for this process need not let it look at the one above, nor be on a
+            // file system that syncs names.
+            Err(error) if !is_new && (is_withheld(&error) || is_unknown(&error)) => {}
             synced => synced?,
         }
     }
@@ -148,6 +149,14 @@ fn is_withheld(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Whether the file system has no such call.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
     )
 }
 

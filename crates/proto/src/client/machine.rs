@@ -225,9 +225,13 @@ impl Client {
         }
     }
 
-    fn subscribe(&mut self, channel: Arc<str>, from: From, out: &mut Vec<Output>) {
-        if self.subscriptions.remove_by_server(&channel) {
+    fn subscribe(&mut self, channel: Arc<str>, mut from: From, out: &mut Vec<Output>) {
+        if let Some(cursor) = self.subscriptions.remove_by_server(&channel) {
             self.write_unsubscribe(&channel, out);
+            // Somebody may have read it until there.
+            if let (From::Now, Some(cursor)) = (from, cursor) {
+                from = From::After(cursor);
+            }
         }
         if self.subscriptions.len() < self.options.subscriptions_max {
             if self.subscriptions.add(channel.clone(), from) {

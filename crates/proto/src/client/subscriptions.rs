@@ -85,9 +85,11 @@ impl Subscriptions {
         self.0.remove(channel).is_some()
     }
 
-    /// Forgets one that the server began by itself; whether there was one.
-    pub fn remove_by_server(&mut self, channel: &str) -> bool {
-        self.0.get(channel).is_some_and(|s| s.by_server) && self.remove(channel)
+    /// Forgets one that the server began by itself; how far it had come, if there was one.
+    pub fn remove_by_server(&mut self, channel: &str) -> Option<Option<Position>> {
+        let cursor = self.0.get(channel).filter(|s| s.by_server)?.cursor;
+        self.remove(channel);
+        Some(cursor)
     }
 
     /// What `hello` asks for. Those that are live on an older link stay so until `welcome`.

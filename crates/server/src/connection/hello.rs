@@ -150,23 +150,25 @@ async fn open_session(
         return Err(End::code(Code::Malformed));
     }
     let key = session_key(identity.user.as_deref(), session);
-    let claim = lock(&node.sessions).claim(key, hello.link, link.id);
-    if claim == Claim::Refused {
-        return Err(End::code(Code::Replaced));
-    }
+    let taken_over = {
+        let mut sessions = lock(&node.sessions);
+        match sessions.claim(key, hello.link, link.id) {
+            Claim::Refused => return Err(End::code(Code::Replaced)),
+            Claim::Free => false,
+            Claim::TakesOver(old) => {
+                let old = node.link(old);
+                old.iter().for_each(|old| old.end(Ending::Replaced));
+                // Before the next claim, which is to wait for both.
+                link.follow(old);
+                count(&node.counters.takeovers, 1);
+                true
+            }
+        }
+    };
     // Before anything is waited for: whatever ends this connection then gives the claim back.
     link.hold(key);
-    let taken_over = if let Claim::TakesOver(old) = claim {
-        if let Some(old) = node.link(old) {
-            old.end(Ending::Replaced);
-            // What it has accepted is finished first, and nothing more begins: R is final.
-            link.take_over_from(old).await;
-        }
-        count(&node.counters.takeovers, 1);
-        true
-    } else {
-        false
-    };
+    // What was accepted there is finished first, and nothing more begins: R is final.
+    link.fence_before().await;
     let record = node
         .engine
         .session(key)
