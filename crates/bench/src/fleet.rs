@@ -16,9 +16,9 @@ use crate::{
     free_address,
     histogram::Histogram,
     http::Publisher,
+    next_source,
     process::{Process, open_files_max},
     server::{Scratch, ServerCommand},
-    source,
     stream::Dialect,
     who::Who,
 };
@@ -66,7 +66,6 @@ pub(crate) struct Fleet {
     bytes: usize,
     who: Who,
     dialect: Dialect,
-    next_source: usize,
 }
 
 impl Fleet {
@@ -84,7 +83,6 @@ impl Fleet {
             bytes,
             who,
             dialect: who.dialect()?,
-            next_source: 0,
         })
     }
 
@@ -98,11 +96,10 @@ impl Fleet {
             let arguments = [
                 "clients".to_owned(),
                 format!("--addr={}", self.address),
-                format!("--source={}", source(self.next_source)),
+                format!("--source={}", next_source()),
                 format!("--count={share}"),
                 format!("--who={}", self.who.argument()),
             ];
-            self.next_source += 1;
             self.clients.push(Clients::start(&arguments)?);
         }
         for clients in &mut self.clients[first..] {

@@ -26,6 +26,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -155,11 +156,15 @@ fn run(command: Command) -> io::Result<()> {
     }
 }
 
-/// The loopback address from which the nth process of clients dials, so that each has a range of
-/// ports of its own.
-fn source(index: usize) -> Ipv4Addr {
-    let index = u16::try_from(index + 2).expect("a run has far fewer than 65,000 processes");
-    let [high, low] = index.to_be_bytes();
+/// The loopback address from which the next process of clients dials, so that each has a range of
+/// ports of its own: those of a sample, or a run, just before are still in TIME_WAIT.
+fn next_source() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(2);
+    let run = std::process::id() % 600 * 100;
+    let index = u16::try_from(run + NEXT.fetch_add(1, Ordering::Relaxed));
+    let [high, low] = index
+        .expect("a run has far fewer than 5,000 processes")
+        .to_be_bytes();
     Ipv4Addr::new(127, 0, high, low)
 }
 
