@@ -79,6 +79,17 @@ fn held(calls: &Arc<watch::Sender<u32>>, gate: &Arc<Semaphore>) -> impl MessageH
     }
 }
 
+/// The first link of session `s`, whose message the application works on.
+async fn busy(address: &str, calls: &watch::Sender<u32>, send: &serde_json::Value) -> Client {
+    let (mut client, _) = Client::bowline(address, hello("s", 1, json!({}))).await;
+    client.send(send).await;
+    let mut seen = calls.subscribe();
+    soon("the first call", seen.wait_for(|calls| *calls == 1))
+        .await
+        .expect("it counts");
+    client
+}
+
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(4), future)
         .await
@@ -225,13 +236,8 @@ async fn a_send_is_handed_over_once_although_its_link_is_replaced() {
     let calls = Arc::new(watch::Sender::new(0));
     let gate = Arc::new(Semaphore::new(0));
     let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
-    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
     let send = json!({"type": "send", "seq": 1, "data": 1});
-    old.send(&send).await;
-    let mut seen = calls.subscribe();
-    soon("the first call", seen.wait_for(|calls| *calls == 1))
-        .await
-        .expect("it counts");
+    let mut old = busy(&address, &calls, &send).await;
     let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
     let mut greeting = hello("s", 2, json!({}));
     (greeting["first"], greeting["next"]) = (json!(1), json!(2));
@@ -255,13 +261,8 @@ async fn a_send_is_handed_over_once_although_its_link_is_replaced_again_and_agai
     let calls = Arc::new(watch::Sender::new(0));
     let gate = Arc::new(Semaphore::new(0));
     let (server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
-    let (mut first, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
     let send = json!({"type": "send", "seq": 1, "data": 1});
-    first.send(&send).await;
-    let mut seen = calls.subscribe();
-    soon("the first call", seen.wait_for(|calls| *calls == 1))
-        .await
-        .expect("it counts");
+    let mut first = busy(&address, &calls, &send).await;
     let mut later = Vec::new();
     for link in 2..20 {
         let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
@@ -299,14 +300,8 @@ async fn a_handshake_that_ends_while_it_takes_a_session_over_gives_it_back() {
     };
     let builder = Server::builder().config(config);
     let (_server, address) = start(builder.on_message(held(&calls, &gate))).await;
-    let (mut first, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
-    first
-        .send(&json!({"type": "send", "seq": 1, "data": 1}))
-        .await;
-    let mut seen = calls.subscribe();
-    soon("the first call", seen.wait_for(|calls| *calls == 1))
-        .await
-        .expect("it counts");
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    let first = busy(&address, &calls, &send).await;
     let mut late = Client::dial(&address, "/ws", &["bowline.v1"]).await;
     late.send(&hello("s", 9, json!({}))).await;
     assert_eq!(soon("4408", late.closed()).await.0, 4408);
