@@ -173,10 +173,9 @@ fn a_panic_under_the_lock_is_answered_not_passed_on() {
     assert!(matches!(engine.health(), EngineHealth::Refusing(_)));
 }
 
-/// A segment behind one that keeps everything is rewritten, and what came of it is rewritten again.
-#[test]
-fn a_rewritten_segment_can_be_rewritten_again_wherever_it_stands() {
-    let config = EngineConfig {
+/// Channels `few:*` keep 3 messages.
+fn few() -> EngineConfig {
+    EngineConfig {
         policies: vec![ChannelPolicy {
             pattern: "few:*".to_owned(),
             history: Some(Retention {
@@ -185,7 +184,13 @@ fn a_rewritten_segment_can_be_rewritten_again_wherever_it_stands() {
             }),
         }],
         ..EngineConfig::default()
-    };
+    }
+}
+
+/// A segment behind one that keeps everything is rewritten, and what came of it is rewritten again.
+#[test]
+fn a_rewritten_segment_can_be_rewritten_again_wherever_it_stands() {
+    let config = few();
     let engine = Memory::open(config).expect("the settings are sound");
     let text: &str = "x".repeat(16 * 1_024).leak();
     let per_segment = SEGMENT_BYTES as usize / text.len();

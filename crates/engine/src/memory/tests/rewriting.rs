@@ -10,15 +10,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// One of `few:*` keeps 3 messages, and is forgotten after two days without any.
 fn open(disk: &SimDisk, clock: &ManualClock, log: LogConfig) -> Result<Inline, OpenError> {
     let config = EngineConfig {
-        policies: vec![ChannelPolicy {
-            pattern: "few:*".to_owned(),
-            history: Some(Retention {
-                messages: 3,
-                ..Retention::default()
-            }),
-        }],
         channel_forget_after: DAY,
-        ..EngineConfig::default()
+        ..few()
     };
     let log = LogConfig {
         segment_bytes: 4_096,
