@@ -4,6 +4,7 @@
 //! clients in Rust and TypeScript are shells around the same behaviour.
 
 mod contract;
+mod dialing;
 mod links;
 mod machine;
 mod outbox;

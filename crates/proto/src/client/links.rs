@@ -1,6 +1,6 @@
 //! What happens on the client's links: handshake, messages, probes, loss.
 //!
-//! Owns the answers to link events. When to dial is `machine`'s decision.
+//! Owns the answers to link events. When to dial is `dialing`'s decision.
 
 use std::{sync::Arc, time::Duration};
 

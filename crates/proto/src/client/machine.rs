@@ -1,7 +1,7 @@
-//! The client's state machine: commands, hints and timers.
+//! The client's state machine: commands and timers.
 //!
-//! Owns the states and when to dial. What happens on a link is in `links`. Must not know sockets,
-//! clocks or entropy.
+//! Owns the states. When to dial is in `dialing`, what happens on a link in `links`. Must not know
+//! sockets, clocks or entropy.
 
 use std::{
     borrow::Cow,
@@ -12,9 +12,9 @@ use std::{
 
 use crate::{
     backoff::Backoff,
-    classify::{Evidence, Strategy, Verdict},
+    classify::Evidence,
     client::{
-        contract::{Event, Fate, Hint, Input, Item, Options, Output, Request, State},
+        contract::{Event, Fate, Input, Item, Options, Output, Request, State},
         outbox::{Outbox, Refused, Resolved, is_too_big},
         subscriptions::Subscriptions,
     },
@@ -27,13 +27,8 @@ use crate::{
     time::Time,
 };
 
-/// A dormant client dials once per 60–120 s: often enough to come back by itself, too seldom to
-/// burden a server that is down.
-const DORMANT_MS: u64 = 60_000;
 /// The attempts until dormant before a `welcome` has named a number.
 const ATTEMPTS_MAX: u64 = 10;
-/// Auth failures in a row, each after a new token, until the application must act.
-const AUTH_FAILURES_MAX: u32 = 2;
 
 /// A link that is not yet welcomed.
 #[derive(Debug)]
@@ -95,9 +90,9 @@ pub struct Client {
     pub(super) redial_at: Option<Time>,
     pub(super) redial_url: Option<Box<str>>,
     pub(super) restart_over_ms: Option<u64>,
-    authorize_until: Option<Time>,
-    hidden: bool,
-    offline: bool,
+    pub(super) authorize_until: Option<Time>,
+    pub(super) hidden: bool,
+    pub(super) offline: bool,
     state: State,
     level: Level,
 }
@@ -326,70 +321,6 @@ impl Client {
         self.move_to(State::Closed, out);
     }
 
-    fn token(&mut self, now: Time, token: Option<Box<str>>, out: &mut Vec<Output>) {
-        if self.authorize_until.take().is_none() {
-            return;
-        }
-        self.token = token;
-        match (&self.active, &self.token) {
-            (Some(active), Some(token)) => {
-                let message = ClientMessage::Refresh {
-                    id: None,
-                    token: token.clone(),
-                };
-                out.push(Output::Write {
-                    link: active.link,
-                    message,
-                });
-            }
-            (None, _) if self.state == State::Authorizing => self.dial(now, out),
-            // It was asked for on a link that is gone: the next `hello` has it.
-            _ => {}
-        }
-    }
-
-    fn token_failed(&mut self, now: Time, retry: bool, out: &mut Vec<Output>) {
-        if self.authorize_until.take().is_none() || self.state != State::Authorizing {
-            return;
-        }
-        if retry {
-            self.wait(now, None, out);
-        } else {
-            self.block(out);
-        }
-    }
-
-    fn hint(&mut self, now: Time, hint: Hint, out: &mut Vec<Output>) {
-        match hint {
-            Hint::Hidden => self.hidden = true,
-            Hint::Visible => self.hidden = false,
-            Hint::Offline => self.offline = true,
-            // Only these two say that there is a network; the others say that it is worth a look.
-            Hint::Online | Hint::NetworkChange => self.offline = false,
-            Hint::Wake => {}
-        }
-        if let Some(active) = &self.active {
-            if hint != Hint::Hidden && active.probe.is_none() {
-                self.probe(now, out);
-            }
-            return;
-        }
-        match (hint, self.state) {
-            (Hint::Offline, State::Waiting | State::Dormant) => {
-                self.redial_at = None;
-                self.move_to(State::Offline, out);
-            }
-            (Hint::Hidden, State::Waiting) => self.sleep(now, out),
-            (Hint::Hidden | Hint::Offline, _) => {}
-            (_, State::Waiting | State::Dormant | State::Offline) if !self.offline => {
-                let soon = now + self.backoff.hinted(&mut self.rng);
-                self.redial_at = Some(self.redial_at.map_or(soon, |at| at.min(soon)));
-                self.move_to(State::Waiting, out);
-            }
-            _ => {}
-        }
-    }
-
     fn timeout(&mut self, now: Time, out: &mut Vec<Output>) {
         if let Some(dialing) = &self.dialing
             && dialing.deadline <= now
@@ -410,105 +341,6 @@ impl Client {
         }
         let resolved = self.outbox.expire(now);
         report(resolved, out);
-    }
-
-    /// Dials, or asks for the token that this needs; instead of a dial that is on its way.
-    pub(super) fn start(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.redial_at = None;
-        if let Some(dialing) = self.dialing.take() {
-            out.push(Output::CloseLink {
-                link: dialing.link,
-                code: close::GOING_AWAY,
-            });
-        }
-        if self.options.authorize && self.token.is_none() && self.active.is_none() {
-            self.authorize(now, out);
-            self.move_to(State::Authorizing, out);
-        } else {
-            self.dial(now, out);
-        }
-    }
-
-    /// Asks the application for a token, once at a time.
-    pub(super) fn authorize(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.authorize_until.is_none() {
-            let patience = Duration::from_millis(self.options.authorize_timeout_ms);
-            self.authorize_until = Some(now + patience);
-            out.push(Output::Authorize);
-        }
-    }
-
-    fn dial(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.link += 1;
-        self.dialing = Some(Dialing {
-            link: self.link,
-            hello_at: None,
-            deadline: now + Duration::from_millis(self.options.connect_timeout_ms),
-            changed: BTreeSet::new(),
-        });
-        let url = self.redial_url.take();
-        if self.active.is_none() {
-            self.move_to(State::Connecting, out);
-        }
-        out.push(Output::Dial {
-            link: self.link,
-            url,
-        });
-    }
-
-    /// Decides what follows on a failure, once no link is left or a replacement failed.
-    pub(super) fn recover(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
-        if self.dialing.is_some() {
-            return;
-        }
-        match verdict.strategy() {
-            _ if self.active.is_some() => self.wait(now, verdict.retry_after_ms, out),
-            Strategy::Backoff => self.wait(now, verdict.retry_after_ms, out),
-            Strategy::NewToken => {
-                self.token = None;
-                self.auth_failures += 1;
-                if self.options.authorize && self.auth_failures < AUTH_FAILURES_MAX {
-                    self.start(now, out);
-                } else {
-                    self.block(out);
-                }
-            }
-            Strategy::Block => self.block(out),
-        }
-    }
-
-    /// Waits for the next attempt: a backoff, the spread of a restart, the network, or for long.
-    fn wait(&mut self, now: Time, advice_ms: Option<u64>, out: &mut Vec<Output>) {
-        let delay = match self.restart_over_ms.take() {
-            // An announced restart is no failure.
-            Some(over_ms) => Duration::from_millis(self.rng.below(over_ms.saturating_add(1))),
-            None => self.backoff.failed(now, advice_ms, &mut self.rng),
-        };
-        self.redial_at = Some(now + delay);
-        if self.active.is_some() {
-            return;
-        }
-        if self.offline {
-            self.redial_at = None;
-            self.move_to(State::Offline, out);
-        } else if self.hidden || u64::from(self.backoff.failures()) > self.attempts_max {
-            self.sleep(now, out);
-        } else {
-            self.move_to(State::Waiting, out);
-        }
-    }
-
-    fn sleep(&mut self, now: Time, out: &mut Vec<Output>) {
-        let delay_ms = DORMANT_MS + self.rng.below(DORMANT_MS + 1);
-        let at = now + Duration::from_millis(delay_ms);
-        // The server may have asked for more.
-        self.redial_at = Some(self.redial_at.map_or(at, |advised| advised.max(at)));
-        self.move_to(State::Dormant, out);
-    }
-
-    pub(super) fn block(&mut self, out: &mut Vec<Output>) {
-        self.redial_at = None;
-        self.move_to(State::Blocked, out);
     }
 
     pub(super) fn drop_links(&mut self, out: &mut Vec<Output>) {
