@@ -99,8 +99,10 @@ export class Channels implements SubscriptionHost {
 
   /** A channel is handled as far as its slowest reader has come. */
   handled({ channel }: Subscription): void {
-    const readers = [...(this.#all.get(channel)?.readers ?? [])]
-    const slowest = readers.sort((a, b) => a.done - b.done)[0]
+    let slowest: Subscription | undefined
+    for (const reader of this.#all.get(channel)?.readers ?? []) {
+      if (!slowest || reader.done < slowest.done) slowest = reader
+    }
     if (slowest?.position) this.#host.handled(channel, slowest.position)
   }
 
