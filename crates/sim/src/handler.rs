@@ -13,7 +13,7 @@ use bowline_engine::BoxFuture;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use crate::{rng::Rng, wire::lock};
+use crate::{rng::Rng, store::Faults, wire::lock};
 
 /// What the application has taken, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub(crate) struct Handled {
     pub(crate) data: Bytes,
     /// Which of the server's processes called.
     pub(crate) process: u64,
+    /// The process may not know that it was taken before: the log did not say that its number is
+    /// stored.
+    pub(crate) untold: bool,
 }
 
 /// The application.
@@ -30,17 +33,17 @@ pub(crate) struct Handled {
 pub(crate) struct Application {
     pub(crate) handled: Arc<Mutex<Vec<Handled>>>,
     process: u64,
-    rng: Option<Arc<Mutex<Rng>>>,
+    running: Option<(Arc<Mutex<Rng>>, Arc<Faults>)>,
 }
 
 impl Application {
     /// The same for the next process of the server.
-    pub(crate) fn begin(&self, rng: Rng) -> Arc<Self> {
+    pub(crate) fn begin(&self, rng: Rng, faults: Arc<Faults>) -> Arc<Self> {
         let mut seed = rng;
         Arc::new(Self {
             handled: self.handled.clone(),
             process: seed.next(),
-            rng: Some(Arc::new(Mutex::new(seed))),
+            running: Some((Arc::new(Mutex::new(seed)), faults)),
         })
     }
 
@@ -51,9 +54,9 @@ impl Application {
     ) -> BoxFuture<'static, Result<Reply, Rejection>> {
         let key = incoming.idempotency_key().unwrap_or_default();
         let is_known = lock(&self.handled).iter().any(|one| one.key == key);
+        let (rng, faults) = self.running.clone().expect("it has begun");
         let (choice, wait_ms) = {
-            let rng = self.rng.as_ref().expect("it has begun");
-            let mut rng = lock(rng);
+            let mut rng = lock(&rng);
             let choice = rng.below(100);
             // What was taken once is taken again: the answer may have been lost.
             (if is_known { 99 } else { choice }, rng.below(6))
@@ -72,10 +75,12 @@ impl Application {
             let Payload::Data(data) = &incoming.payload else {
                 return Err(Rejection::new("no plain clients here"));
             };
+            let number = incoming.session.zip(incoming.seq);
             lock(&self.handled).push(Handled {
                 key,
                 data: data.bytes().clone(),
                 process: self.process,
+                untold: number.is_some_and(|(session, seq)| faults.is_untold(session, seq)),
             });
             Ok(Reply::Data(data.clone()))
         })

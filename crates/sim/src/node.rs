@@ -115,7 +115,7 @@ impl Node {
             boot.plan.engine_ms,
             boot.plan.lost_hints_permille,
         );
-        let application = boot.application.begin(boot.rng.fork(3));
+        let application = boot.application.begin(boot.rng.fork(3), faults.clone());
         let server = Server::builder()
             .config(boot.plan.server.clone())
             .engine(Arc::new(Store::new(log.clone(), faults.clone())))

@@ -5,6 +5,7 @@
 //! [`Engine`](bowline_engine::Engine). Must not decide what is stored.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use bowline_engine::{
     Append, AppendError, Appended, BoxFuture, Engine, EngineHealth, EngineStats, Inline, Listener,
-    Page, PageLimit, ReadError, SessionKey,
+    Page, PageLimit, Producer, ReadError, SessionKey,
 };
 use bowline_proto::{
     Publication,
@@ -40,6 +41,8 @@ pub(crate) struct Faults {
     wait_ms: u64,
     lost_hints_permille: u64,
     healed: AtomicBool,
+    /// Numbers of which the server was not told that they are stored.
+    untold: Mutex<BTreeSet<(SessionKey, u64)>>,
     /// Answers, reads and hints that went wrong.
     pub(crate) count: AtomicU64,
 }
@@ -51,6 +54,7 @@ impl Faults {
             wait_ms,
             lost_hints_permille,
             healed: AtomicBool::new(false),
+            untold: Mutex::default(),
             count: AtomicU64::new(0),
         })
     }
@@ -58,6 +62,11 @@ impl Faults {
     /// Nothing goes wrong from now on.
     pub(crate) fn heal(&self) {
         self.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server may not know that this number is stored.
+    pub(crate) fn is_untold(&self, session: SessionKey, seq: u64) -> bool {
+        lock(&self.untold).contains(&(session, seq))
     }
 
     fn happens(&self, permille: u64) -> bool {
@@ -100,14 +109,19 @@ impl Engine for Store {
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
         let count = batch.len();
         let (log, faults) = (self.log.clone(), self.faults.clone());
+        let producers: Vec<_> = batch.iter().map(|append| append.producer).collect();
         let (answer, answered) = oneshot::channel();
         // A task of its own: whoever gives the answer up undoes nothing.
         tokio::spawn(async move {
             faults.wait().await;
             let outcomes = log.append(batch).await;
             faults.wait().await;
-            if !faults.happens(LOST_ANSWERS_PERMILLE) {
-                let _ = answer.send(outcomes);
+            let stored: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
+            let told = !faults.happens(LOST_ANSWERS_PERMILLE) && answer.send(outcomes).is_ok();
+            for (producer, stored) in producers.into_iter().zip(stored) {
+                if let (Some(Producer { session, seq }), false) = (producer, told && stored) {
+                    lock(&faults.untold).insert((session, seq));
+                }
             }
         });
         Box::pin(async move {

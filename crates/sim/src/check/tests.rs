@@ -131,6 +131,12 @@ fn bounds_and_upstream_are_judged() {
         sent.next().expect("something was sent").ends.clear();
     };
     finds(unended, "upstream", &clean);
+    let again = |account: &mut Account| {
+        let taken = account.handled.iter().find(|one| !one.untold);
+        let taken = taken.expect("something was handled").clone();
+        account.handled.push(taken);
+    };
+    finds(again, "upstream", &clean);
     let forgotten = |account: &mut Account| {
         let mut acked = account.published.iter_mut();
         let acked = acked.find(|one| one.end == Some(Ended::Acked));

@@ -1,6 +1,7 @@
 //! Upstream once: each message of a client ends once, and took effect as it was told, in the order of its
 //! session: what was on its way when a client lost its session may take effect after what the client
-//! sends in the next one, and its fate is unknown.
+//! sends in the next one, and its fate is unknown. One process of the server hands nothing to the
+//! application twice, unless the log did not tell it that the number is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,13 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
     for (index, one) in account.handled.iter().enumerate() {
         let known = handled.entry(&one.data).or_insert((index, BTreeSet::new()));
         known.1.insert(&one.key);
+    }
+    let mut taken = BTreeSet::new();
+    for one in &account.handled {
+        if !taken.insert((one.process, &one.key)) && !one.untold {
+            let text = format!("{:?} was handed over twice by one process", one.data);
+            found.push(Violation::new("upstream", text));
+        }
     }
     for (number, life) in account.lives.iter().enumerate() {
         let mut sessions: BTreeMap<Option<&str>, Last> = BTreeMap::new();

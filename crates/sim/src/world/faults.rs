@@ -175,9 +175,6 @@ impl World {
         let Some(channel) = wanted.get(index).cloned() else {
             return false;
         };
-        if channel.starts_with("user:") {
-            return false;
-        }
         let pause = self.rng.percent(40);
         let back_ms = self.rng.within(1, 1_500);
         if pause {
