@@ -141,7 +141,8 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected resume({ channel }: { channel: string }): void {
-    this.#subscriptions.resume(channel)
+    // A `welcome` that is on its way knows nothing of its cursor: `hello` was without it.
+    if (this.#subscriptions.resume(channel)) this.#change(channel)
   }
 
   protected queue({ key, item }: Of<Input, 'queue'>): void {

@@ -182,10 +182,12 @@ export class Subscriptions {
     return phase === 'live' || (phase === 'asked' && mark > 0)
   }
 
-  /** Wants a paused one again. */
-  resume(channel: string): void {
+  /** Wants a paused one again; whether it was paused. */
+  resume(channel: string): boolean {
     const subscription = this.#all.get(channel)
-    if (subscription?.phase === 'paused') this.#want(subscription)
+    if (subscription?.phase !== 'paused') return false
+    this.#want(subscription)
+    return true
   }
 
   /** When a refused one may be asked for again. */

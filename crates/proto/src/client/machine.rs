@@ -208,7 +208,10 @@ impl Client {
             Input::Pause { channel } if self.subscriptions.pause(&channel) => {
                 self.write_unsubscribe(&channel, out);
             }
-            Input::Resume { channel } => self.subscriptions.resume(&channel),
+            // A `welcome` that is on its way knows nothing of its cursor: `hello` was without it.
+            Input::Resume { channel } if self.subscriptions.resume(&channel) => {
+                self.changed(channel);
+            }
             Input::Queue { key, item } => self.queue(now, key, item, out),
             Input::Request { key, request } => self.request(key, request, out),
             Input::ClearOutbox => {

@@ -264,13 +264,12 @@ impl Subscriptions {
         told
     }
 
-    /// Wants a paused one again.
-    pub fn resume(&mut self, channel: &str) {
-        if let Some(subscription) = self.0.get_mut(channel)
-            && subscription.phase == Phase::Paused
-        {
-            subscription.phase = Phase::Wanted;
-        }
+    /// Wants a paused one again; whether it was paused.
+    pub fn resume(&mut self, channel: &str) -> bool {
+        let paused = self.0.get_mut(channel).filter(|s| s.phase == Phase::Paused);
+        paused
+            .map(|subscription| subscription.phase = Phase::Wanted)
+            .is_some()
     }
 
     /// When a refused one may be asked for again.
