@@ -3,7 +3,6 @@
 //! Owns the reading of single headers. Must not know limits, nor who may come in.
 
 use axum::http::{HeaderName, header};
-
 use bowline_proto::Code;
 
 use crate::accept::{only_text, text};
