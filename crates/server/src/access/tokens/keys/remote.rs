@@ -21,9 +21,10 @@ pub struct JwksSource {
     pub url: String,
     /// Authorities (PEM) by which its certificate is believed besides the system's.
     pub authorities: Vec<u8>,
-    /// Keys are fetched anew once they are so old (default 10 minutes), meanwhile the old ones are
-    /// believed; not where they are twice as old: then the fetch is waited for. So a key that was taken
-    /// out is not believed for longer. Where the fetch fails, the old ones stay and it is tried again.
+    /// Keys are fetched anew once they are so old (default 10 minutes) and a token comes, meanwhile the
+    /// old ones are believed; not where they are twice as old: then the fetch is waited for. So a key
+    /// that was taken out is believed for up to twice as long. Where the fetch fails, or
+    /// [`refetch_interval`](Self::refetch_interval) puts it off, the old ones stay and it is tried again.
     pub max_age: Duration,
     /// The shortest time between two fetches (default 30 s): a flood of tokens with made-up key
     /// names costs the issuer no more.
