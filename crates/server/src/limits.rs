@@ -407,18 +407,17 @@ impl Pass {
     /// Gives the place with its address and its user back; what never proved anything was a failed
     /// attempt.
     pub(crate) fn release(&self) {
-        self.limits.leave(&mut lock(&self.place));
+        let place = &mut lock(&self.place);
+        self.limits.leave(place, &mut lock(&self.limits.inner));
     }
 }
 
 impl Limits {
-    fn leave(&self, place: &mut Place) {
+    fn leave(&self, place: &mut Place, inner: &mut Inner) {
         let stage = std::mem::replace(&mut place.stage, Stage::Released);
         if matches!(stage, Stage::Released) {
             return;
         }
-        let now = self.clock.now();
-        let mut inner = lock(&self.inner);
         if !std::mem::replace(&mut place.welcomed, true) {
             inner.handshakes -= 1;
         }
@@ -436,7 +435,7 @@ impl Limits {
         match stage {
             Stage::Pending(_) => {
                 address.pending -= 1;
-                address.attempted(&self.config, now);
+                address.attempted(&self.config, self.clock.now());
             }
             Stage::Refused => address.leaving -= 1,
             Stage::Anonymous => address.anonymous -= 1,
@@ -449,8 +448,9 @@ impl Limits {
 impl Drop for Pass {
     fn drop(&mut self) {
         let place = &mut lock(&self.place);
-        self.limits.leave(place);
-        lock(&self.limits.inner).open -= usize::from(place.counted);
+        let inner = &mut lock(&self.limits.inner);
+        self.limits.leave(place, inner);
+        inner.open -= usize::from(place.counted);
     }
 }
 
