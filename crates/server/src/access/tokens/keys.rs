@@ -175,11 +175,7 @@ impl KeySet {
         &self,
         kid: Option<&str>,
     ) -> Result<(TokenAlgorithm, Arc<DecodingKey>), Code> {
-        if self.is_overdue() {
-            self.look_again().await;
-        } else {
-            self.keep_fresh();
-        }
+        self.keep_fresh().await;
         if let Some(found) = self.choose(kid) {
             return Ok(found);
         }

@@ -77,10 +77,10 @@ impl Remote {
         lock(&self.state).fetched.is_some()
     }
 
-    /// Whether the keys are older than this.
-    fn is_older(&self, than: Duration) -> bool {
+    /// How old the keys are; none where there are none yet.
+    fn age(&self) -> Option<Duration> {
         let fetched = lock(&self.state).fetched;
-        fetched.is_none_or(|fetched| fetched.elapsed() >= than)
+        fetched.map(|fetched| fetched.elapsed())
     }
 
     /// Notes that a fetch begins; false where it is too early for one.
@@ -97,19 +97,18 @@ impl Remote {
 }
 
 impl KeySet {
-    /// Whether the keys are too old to be believed without asking.
-    pub(super) fn is_overdue(&self) -> bool {
-        let remote = self.remote.as_ref();
-        remote.is_some_and(|remote| remote.is_older(remote.max_age.saturating_mul(2)))
-    }
-
-    /// Fetches the keys again in the background where they are old.
-    pub(super) fn keep_fresh(&self) {
-        let stale = |remote: &&Arc<Remote>| remote.is_older(remote.max_age);
-        let Some(remote) = self.remote.as_ref().filter(stale) else {
+    /// Fetches the keys again where they are old: in the background, unless they are too old to be
+    /// believed without asking, or there are none yet.
+    pub(super) async fn keep_fresh(&self) {
+        let Some(remote) = &self.remote else {
             return;
         };
-        if let Ok(turn) = remote.turn.clone().try_lock_owned()
+        let believed_for = remote.max_age.saturating_mul(2);
+        let Some(age) = remote.age().filter(|age| *age < believed_for) else {
+            return self.look_again().await;
+        };
+        if age >= remote.max_age
+            && let Ok(turn) = remote.turn.clone().try_lock_owned()
             && remote.begin()
         {
             drop(self.fetch(turn));
