@@ -264,11 +264,7 @@ impl Link {
     /// nothing more begin.
     pub(crate) async fn fence(&self) {
         self.seal().await;
-        let mut before = lock(&self.inner).before.clone();
-        while let Some(link) = before {
-            link.seal().await;
-            before = lock(&link.inner).before.clone();
-        }
+        self.fence_before().await;
     }
 
     /// The same for this link alone.
