@@ -2,7 +2,11 @@
 //!
 //! Owns the socket, the bytes that wait for it, and the cursors of its subscriptions, behind one
 //! lock. The hub delivers through it from the broadcasting task; the connection's own task reads
-//! the socket, flushes and catches up. Nothing here waits.
+//! the socket, flushes and catches up. Nothing here waits. What runs for it is in `work`, what
+//! statistics see of it in `inspection`.
+
+mod inspection;
+mod work;
 
 use std::{
     io,
@@ -38,6 +42,8 @@ use crate::{
     stats::{Counters, RecentErrors},
     sync::{AtomicBool, Mutex, lock},
 };
+pub(crate) use inspection::Inspection;
+use inspection::LinkCounts;
 
 /// One connection, as the rest of the server sees it.
 #[derive(Debug)]
@@ -91,42 +97,6 @@ struct Inner {
     /// The close frame is queued: nothing follows it.
     closed: bool,
     counts: LinkCounts,
-}
-
-/// What a link counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LinkCounts {
-    /// Messages received.
-    pub(crate) messages_in: u64,
-    /// Messages queued.
-    pub(crate) messages_out: u64,
-    /// Bytes received.
-    pub(crate) bytes_in: u64,
-    /// Bytes that the socket took.
-    pub(crate) bytes_out: u64,
-    /// Live subscriptions that fell back to the log.
-    catchups_started: u32,
-    /// Those that went live again.
-    catchups_finished: u32,
-}
-
-/// What statistics show of a link at one moment.
-#[derive(Debug)]
-pub(crate) struct Inspection {
-    pub(crate) session: Option<SessionKey>,
-    pub(crate) user: Option<Arc<str>>,
-    pub(crate) client: Option<Arc<ClientInfo>>,
-    /// When bytes last came.
-    pub(crate) last_seen: Time,
-    /// The answer to a ping is late.
-    pub(crate) late: bool,
-    /// The smoothed round trip and its jitter.
-    pub(crate) latency: Option<(Duration, Duration)>,
-    pub(crate) counts: LinkCounts,
-    pub(crate) queue_bytes: usize,
-    pub(crate) errors: Option<Box<RecentErrors>>,
-    pub(crate) subscriptions: Vec<(Arc<Channel>, Subscription)>,
-    pub(crate) subscription_count: usize,
 }
 
 /// Why others end a connection.
@@ -251,49 +221,6 @@ impl Link {
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         let inner = lock(&self.inner);
         inner.identity.as_ref()?.user.clone()
-    }
-
-    /// Begins an append or a handler call; none where one runs, or a newer link has the session.
-    pub(crate) fn begin_work(self: &Arc<Self>) -> Option<Work> {
-        let permit = self.work.try_acquire().ok()?;
-        permit.forget();
-        Some(Work(self.clone()))
-    }
-
-    /// Waits until nothing runs that it or those before it in its session have accepted, and lets
-    /// nothing more begin.
-    pub(crate) async fn fence(&self) {
-        self.seal().await;
-        self.fence_before().await;
-    }
-
-    /// The same for this link alone.
-    async fn seal(&self) {
-        if let Ok(last) = self.work.acquire().await {
-            self.work.close();
-            drop(last);
-        }
-    }
-
-    /// Sets whose session it holds now: who takes it over from this one meanwhile waits for that one
-    /// as well.
-    pub(crate) fn follow(&self, before: Option<Arc<Self>>) {
-        let ended = std::mem::replace(&mut lock(&self.inner).before, before);
-        // Outside the lock, since it may be the last that knows it.
-        drop(ended);
-    }
-
-    /// Fences the link whose session it holds, and those before it.
-    pub(crate) async fn fence_before(&self) {
-        loop {
-            let Some(link) = lock(&self.inner).before.clone() else {
-                return;
-            };
-            link.seal().await;
-            // Only one that is waited for is kept, so that a row of them never grows long.
-            let before = lock(&link.inner).before.clone();
-            self.follow(before);
-        }
     }
 
     /// Delivers what the tail has for this link; true if its task must be woken.
@@ -595,37 +522,6 @@ impl Link {
         inner.heart.poll(now, interval, timeout)
     }
 
-    /// What it has counted so far.
-    pub(crate) fn counts(&self) -> LinkCounts {
-        lock(&self.inner).counts
-    }
-
-    /// What statistics show of it, with at most so many of its subscriptions.
-    pub(crate) fn inspect(&self, now: Time, subscriptions_max: usize) -> Inspection {
-        let mut guard = lock(&self.inner);
-        let inner = &mut *guard;
-        let channels = inner.subscriptions.channels().take(subscriptions_max);
-        let channels: Vec<_> = channels.map(|Handle(channel)| channel.clone()).collect();
-        let subscriptions = channels.into_iter().filter_map(|channel| {
-            let cursor = inner.subscriptions.cursor(&**channel.name())?;
-            Some((channel, cursor))
-        });
-        let subscriptions = subscriptions.collect();
-        Inspection {
-            session: inner.session,
-            user: inner.identity.as_ref().and_then(|who| who.user.clone()),
-            client: inner.client.clone(),
-            last_seen: inner.heart.last_received(),
-            late: inner.heart.is_late(now),
-            latency: inner.heart.latency(),
-            counts: inner.counts,
-            queue_bytes: inner.outbox.bytes(),
-            errors: inner.errors.clone(),
-            subscriptions,
-            subscription_count: inner.subscriptions.len(),
-        }
-    }
-
     /// An error of the socket, once it has one.
     pub(crate) fn is_broken(&self) -> bool {
         lock(&self.inner).broken
@@ -639,20 +535,6 @@ impl Link {
             self.wake();
         }
         outcome
-    }
-}
-
-impl LinkCounts {
-    /// All of them: messages in and out, bytes in and out, catch-ups started and finished.
-    pub(crate) fn list(self) -> [u64; 6] {
-        [
-            self.messages_in,
-            self.messages_out,
-            self.bytes_in,
-            self.bytes_out,
-            self.catchups_started.into(),
-            self.catchups_finished.into(),
-        ]
     }
 }
 
@@ -716,15 +598,5 @@ impl Inner {
             (false, true, _) | (false, false, None) => self.stuck_since = Some(now),
             (false, false, Some(_)) => {}
         }
-    }
-}
-
-/// An append or a handler call of a link on its way; it is over when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Work(Arc<Link>);
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.0.work.add_permits(1);
     }
 }
