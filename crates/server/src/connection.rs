@@ -133,6 +133,9 @@ pub(crate) async fn serve(opening: Opening) {
     let run = poll_fn(|cx| connection.poll(cx, timer.as_mut()));
     let served = match AssertUnwindSafe(run).catch_unwind().await {
         Ok(end) => {
+            // What is still served is polled no more: a `bye` that waits for the link's work would keep
+            // its place before those who wait now.
+            drop(connection.service);
             let close = Box::pin(connection.reading.close(end));
             AssertUnwindSafe(close).catch_unwind().await
         }

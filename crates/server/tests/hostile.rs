@@ -65,7 +65,6 @@ fn entry(channel: &str, data: String) -> Append {
     }
 }
 
-/// Every behaviour here takes milliseconds.
 /// An application that counts its calls, and answers each once the gate lets it.
 fn held(calls: &Arc<watch::Sender<u32>>, gate: &Arc<Semaphore>) -> impl MessageHandler {
     let (calls, gate) = (calls.clone(), gate.clone());
@@ -90,6 +89,7 @@ async fn busy(address: &str, calls: &watch::Sender<u32>, send: &serde_json::Valu
     client
 }
 
+/// Every behaviour here takes milliseconds.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(4), future)
         .await
@@ -287,6 +287,29 @@ async fn a_send_is_handed_over_once_although_its_link_is_replaced_again_and_agai
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_session_whose_link_said_bye_amid_work_can_be_taken_over() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    let mut old = busy(&address, &calls, &send).await;
+    let both = format!(
+        "{}\n{}",
+        json!({"type": "ping", "ts": 1}),
+        json!({"type": "bye"})
+    );
+    let frame = encode_message(MessageKind::Text, both.as_bytes(), Some([0; 4]));
+    old.socket.write_all(&frame).await.expect("it is written");
+    assert_eq!(soon("pong", old.next()).await["type"], "pong");
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    new.send(&hello("s", 2, json!({}))).await;
+    assert_eq!(soon("4409", old.closed()).await.0, 4409);
+    gate.add_permits(1);
+    let welcome = soon("welcome", new.next()).await;
+    assert_eq!(welcome["acked"], 1, "{welcome}");
 }
 
 #[tokio::test]
