@@ -29,7 +29,7 @@ macro_rules! counters {
 
 counters! {
     seeds, clients, publications, faults, delivered, links, cuts, half_open, one_way, delays,
-    late_hellos, client_freezes, server_freezes, slow_readers, hints, reloads, clones,
+    late_hellos, client_freezes, server_freezes, slow_readers, hints, reloads, goodbyes, clones,
     cleared_outboxes, unsubscribes, expired_tokens, revoked_grants, bursts, crashes, torn_writes,
     drains, older_disks, clock_jumps, full_disks, broken_syncs, store_faults, acked, handled,
     refused, unknown, recovered, gaps, takeovers, catchups_started, catchups_finished,

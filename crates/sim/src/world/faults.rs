@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bowline_engine::SimPlan;
-use bowline_proto::client::{Hint, Input};
+use bowline_proto::{
+    Position,
+    client::{Hint, Input},
+};
 
 use super::{Event, World};
 use crate::{observed::Ended, plan::Fault, wire::lock};
@@ -14,10 +17,7 @@ const CLONES_MAX: u64 = 4;
 const OLDER_DISKS_MAX: u64 = 2;
 
 /// What a client process has saved: session and highest link, channels and cursors.
-type Saved = (
-    (Box<str>, u64),
-    Vec<(Arc<str>, Option<bowline_proto::Position>)>,
-);
+type Saved = ((Box<str>, u64), Vec<(Arc<str>, Option<Position>)>);
 
 impl World {
     pub(super) fn on_fault(&mut self) {
@@ -55,6 +55,7 @@ impl World {
             | Fault::SlowReader
             | Fault::Hint
             | Fault::Reload
+            | Fault::Goodbye
             | Fault::Clone
             | Fault::ClearOutbox
             | Fault::Unsubscribe => {
@@ -157,7 +158,17 @@ impl World {
                 self.feed(client, Input::Hint(hint));
                 self.counters.hints += 1;
             }
-            Fault::Reload => return self.reload(client),
+            Fault::Reload => {
+                let (saved, channels) = self.saved(client);
+                self.begin_anew(client, Some(saved), &channels);
+                self.counters.reloads += 1;
+            }
+            Fault::Goodbye => {
+                let (_, channels) = self.saved(client);
+                self.feed(client, Input::Close { bye: true });
+                self.begin_anew(client, None, &channels);
+                self.counters.goodbyes += 1;
+            }
             Fault::Clone => return self.clone_session(client),
             Fault::ClearOutbox => {
                 self.feed(client, Input::ClearOutbox);
@@ -204,8 +215,14 @@ impl World {
         }
     }
 
-    /// The process ends, and another begins with what it has saved: session, link, cursors.
-    fn reload(&mut self, client: usize) -> bool {
+    /// The process ends, and another begins with what it has saved: cursors, and session and link
+    /// where it goes on with them.
+    fn begin_anew(
+        &mut self,
+        client: usize,
+        session: Option<(Box<str>, u64)>,
+        channels: &[(Arc<str>, Option<Position>)],
+    ) {
         let life = self.actors[client].life;
         let ids: Vec<u64> = self.actors[client].links.values().copied().collect();
         for id in ids {
@@ -217,11 +234,10 @@ impl World {
                 sent.ends.push(Ended::Unknown);
             }
         }
-        let (saved, channels) = self.saved(client);
         let user = self.actors[client].user;
         let slow_until = self.actors[client].slow_until;
         let shared_session = self.actors[client].shared_session.clone();
-        let next = self.begin(user, Some(saved), &channels);
+        let next = self.begin(user, session, channels);
         let mut actor = self.actors.pop().expect("it has just begun");
         actor.slow_until = slow_until;
         actor.shared_session = shared_session;
@@ -234,8 +250,6 @@ impl World {
             }
         }
         self.actors[client] = actor;
-        self.counters.reloads += 1;
-        true
     }
 
     /// A second process with the same session, as of a duplicated browser tab.
