@@ -44,6 +44,7 @@ use crate::{
 };
 pub(crate) use inspection::Inspection;
 use inspection::LinkCounts;
+pub(crate) use work::Work;
 
 /// One connection, as the rest of the server sees it.
 #[derive(Debug)]
@@ -166,7 +167,7 @@ impl Link {
             }),
             task: AtomicWaker::new(),
             woken: AtomicBool::new(false),
-            work: Semaphore::new(1),
+            work: work::places(),
         }
     }
 

@@ -29,10 +29,17 @@ use crate::{
     handler::MessageHandler,
     hub::Hub,
     limits::Limits,
-    link::Link,
+    link::{Link, Work},
     stats::Counters,
     sync::{Mutex, lock},
 };
+
+/// What came of one entry of a batch.
+type Outcome = Result<Appended, AppendError>;
+
+fn unknown(count: usize) -> Vec<Outcome> {
+    vec![Err(AppendError::FateUnknown); count]
+}
 
 /// One server process's shared parts.
 pub(crate) struct Node {
@@ -173,14 +180,40 @@ impl Node {
     }
 
     /// Hands a batch to the engine, for at most `publish_timeout`: then its fate is not known.
-    pub(crate) async fn append(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
-        let (count, begun) = (batch.len(), Instant::now());
-        let answer = timeout(self.config.publish_timeout, self.engine.append(batch)).await;
-        self.counters.appends.since(begun);
-        answer.unwrap_or_else(|_| {
-            tracing::warn!("the engine did not answer within publish_timeout");
-            vec![Err(AppendError::FateUnknown); count]
+    pub(crate) async fn append(&self, batch: Vec<Append>) -> Vec<Outcome> {
+        let count = batch.len();
+        let answer = self.in_time(self.engine.append(batch)).await;
+        answer.unwrap_or_else(|| unknown(count))
+    }
+
+    /// The same for a link, whose work is over when the engine has answered, in time or not: until then
+    /// the numbers that are stored for its session are not final.
+    pub(crate) async fn append_for(
+        self: &Arc<Self>,
+        work: Work,
+        batch: Vec<Append>,
+    ) -> Vec<Outcome> {
+        let (node, count) = (self.clone(), batch.len());
+        let mut appending = Box::pin(async move {
+            let outcomes = node.engine.append(batch).await;
+            drop(work);
+            outcomes
+        });
+        let answer = self.in_time(&mut appending).await;
+        answer.unwrap_or_else(|| {
+            tokio::spawn(appending);
+            unknown(count)
         })
+    }
+
+    async fn in_time<T>(&self, appending: impl Future<Output = T>) -> Option<T> {
+        let begun = Instant::now();
+        let answer = timeout(self.config.publish_timeout, appending).await.ok();
+        self.counters.appends.since(begun);
+        if answer.is_none() {
+            tracing::warn!("the engine did not answer within publish_timeout");
+        }
+        answer
     }
 
     /// Lets no new connection in from now on, and answers those that are there.

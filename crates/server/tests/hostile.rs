@@ -6,7 +6,9 @@ use bowline::{
     AccessControl, Code, Config, Credentials, Data, Identity, Incoming, MessageHandler, Operation,
     Payload, Rejection, Reply, Role, Server,
 };
-use bowline_engine::{Append, BoxFuture, Effect, Engine, EngineConfig, Memory};
+use bowline_engine::{
+    Append, AppendError, Appended, BoxFuture, Effect, Engine, EngineConfig, Memory,
+};
 use bowline_ws::{MessageKind, encode_message};
 use serde_json::json;
 use tokio::{
@@ -16,7 +18,7 @@ use tokio::{
 };
 
 use client::{Client, hello, start};
-use gated::Gated;
+use gated::{Gated, delegate};
 
 #[path = "support/client.rs"]
 mod client;
@@ -310,6 +312,58 @@ async fn a_session_whose_link_said_bye_amid_work_can_be_taken_over() {
     gate.add_permits(1);
     let welcome = soon("welcome", new.next()).await;
     assert_eq!(welcome["acked"], 1, "{welcome}");
+}
+
+/// An engine that stores only once it may, although nobody waits for it any more.
+struct Late {
+    log: Arc<Memory>,
+    open: watch::Sender<bool>,
+}
+
+impl Engine for Late {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        let (log, mut open) = (self.log.clone(), self.open.subscribe());
+        let count = batch.len();
+        let appending = tokio::spawn(async move {
+            let _ = open.wait_for(|open| *open).await;
+            log.append(batch).await
+        });
+        Box::pin(async move {
+            let lost = |_| vec![Err(AppendError::FateUnknown); count];
+            appending.await.unwrap_or_else(lost)
+        })
+    }
+
+    delegate!(log: channel read session end_session listen clock stats health);
+}
+
+#[tokio::test]
+async fn a_session_is_taken_over_once_what_took_too_long_is_stored() {
+    let config = Config {
+        publish_timeout: Duration::from_millis(20),
+        ..Config::default()
+    };
+    let engine = Arc::new(Late {
+        log: Arc::new(Memory::open(EngineConfig::default()).expect("it opens")),
+        open: watch::Sender::new(false),
+    });
+    let builder = Server::builder().config(config).engine(engine.clone());
+    let (_server, address) = start(builder).await;
+    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    old.send(&json!({"type": "publish", "seq": 1, "channel": "c", "data": 1}))
+        .await;
+    while soon("an error", old.next()).await["code"] != "fate_unknown" {}
+    drop(old);
+    // Another process, which does not know the number that it has used.
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    let mut greeting = hello("s", 2, json!({}));
+    (greeting["first"], greeting["next"]) = (json!(1), json!(1));
+    new.send(&greeting).await;
+    // Another session comes and goes in the time that this one has to be welcomed too early.
+    drop(Client::bowline(&address, hello("t", 1, json!({}))).await);
+    engine.open.send_replace(true);
+    let welcome = soon("welcome", new.next()).await;
+    assert_eq!(welcome["reason"], "client_rewound", "{welcome}");
 }
 
 #[tokio::test]

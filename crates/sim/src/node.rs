@@ -110,11 +110,7 @@ impl Node {
             Box::new(move || Some(entropy.next())),
         )?);
         log.listen(Arc::new(Ear(boot.truth.clone())));
-        let faults = Faults::new(
-            boot.rng.fork(2),
-            boot.plan.engine_ms,
-            boot.plan.lost_hints_permille,
-        );
+        let faults = Faults::new(boot.rng.fork(2), boot.plan);
         let application = boot.application.begin(boot.rng.fork(3), faults.clone());
         let server = Server::builder()
             .config(boot.plan.server.clone())

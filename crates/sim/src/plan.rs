@@ -59,7 +59,8 @@ faults! {
     Hint "hint" 6,
     /// A client's process begins anew from what it had saved.
     Reload "reload" 4,
-    /// A client ends its session, and its next process begins another.
+    /// A client says its last and ends its session; its next process begins another, or does not know
+    /// that it has ended.
     Goodbye "goodbye" 3,
     /// A second client uses the session of another.
     Clone "clone" 3,

@@ -21,9 +21,12 @@ use bowline_proto::{
     Publication,
     recovery::{ChannelState, EngineClock},
 };
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
-use crate::{rng::Rng, wire::lock};
+use crate::{plan::Plan, rng::Rng, wire::lock};
 
 /// Answers that get lost, and reads that fail, in thousandths.
 const LOST_ANSWERS_PERMILLE: u64 = 5;
@@ -40,6 +43,8 @@ pub(crate) struct Faults {
     rng: Mutex<Rng>,
     wait_ms: u64,
     lost_hints_permille: u64,
+    /// How long the server waits for the answer to an append.
+    patience: Duration,
     healed: AtomicBool,
     /// Numbers of which the server was not told that they are stored.
     untold: Mutex<BTreeSet<(SessionKey, u64)>>,
@@ -48,11 +53,12 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(rng: Rng, wait_ms: u64, lost_hints_permille: u64) -> Arc<Self> {
+    pub(crate) fn new(rng: Rng, plan: &Plan) -> Arc<Self> {
         Arc::new(Self {
             rng: Mutex::new(rng),
-            wait_ms,
-            lost_hints_permille,
+            wait_ms: plan.engine_ms,
+            lost_hints_permille: plan.lost_hints_permille,
+            patience: plan.server.publish_timeout,
             healed: AtomicBool::new(false),
             untold: Mutex::default(),
             count: AtomicU64::new(0),
@@ -110,6 +116,7 @@ impl Engine for Store {
         let count = batch.len();
         let (log, faults) = (self.log.clone(), self.faults.clone());
         let producers: Vec<_> = batch.iter().map(|append| append.producer).collect();
+        let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
         // A task of its own: whoever gives the answer up undoes nothing.
         tokio::spawn(async move {
@@ -117,7 +124,9 @@ impl Engine for Store {
             let outcomes = log.append(batch).await;
             faults.wait().await;
             let stored: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
-            let told = !faults.happens(LOST_ANSWERS_PERMILLE) && answer.send(outcomes).is_ok();
+            let told = !faults.happens(LOST_ANSWERS_PERMILLE)
+                && answer.send(outcomes).is_ok()
+                && begun.elapsed() < faults.patience;
             for (producer, stored) in producers.into_iter().zip(stored) {
                 if let (Some(Producer { session, seq }), false) = (producer, told && stored) {
                     lock(&faults.untold).insert((session, seq));

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     handler::{Incoming, MessageHandler, Rejection, Reply},
-    link::Link,
+    link::{self, Link},
     node::{Node, count},
 };
 
@@ -194,16 +194,17 @@ impl Accepted {
         let session = link.session();
         let run = self.order.start().unwrap_or_default();
         let node = node.clone();
-        self.running = Some(tokio::spawn(async move {
-            let done = perform(node, session, run).await;
-            drop(work);
-            done
-        }));
+        self.running = Some(tokio::spawn(perform(node, session, run, work)));
     }
 }
 
 /// Does one run: stores its messages together, or hands its only one to the application.
-async fn perform(node: Arc<Node>, session: Option<SessionKey>, run: Vec<Item>) -> Done {
+async fn perform(
+    node: Arc<Node>,
+    session: Option<SessionKey>,
+    run: Vec<Item>,
+    running: link::Work,
+) -> Done {
     let mut batch = Vec::new();
     let mut origins = Vec::new();
     for Item { origin, work } in run {
@@ -215,10 +216,12 @@ async fn perform(node: Arc<Node>, session: Option<SessionKey>, run: Vec<Item>) -
                 });
                 origins.push(origin);
             }
-            Work::Handle(incoming) => return handle(node, session, origin, incoming).await,
+            Work::Handle(incoming) => {
+                return handle(node, session, origin, incoming, running).await;
+            }
         }
     }
-    store(node, origins, batch).await
+    store(node, origins, batch, running).await
 }
 
 /// Sends what the machine owes: `acked`, then `error`.
@@ -247,8 +250,13 @@ fn producer(session: Option<SessionKey>, origin: &Origin) -> Option<Producer> {
     }
 }
 
-async fn store(node: Arc<Node>, origins: Vec<Origin>, batch: Vec<Append>) -> Done {
-    let outcomes = node.append(batch).await;
+async fn store(
+    node: Arc<Node>,
+    origins: Vec<Origin>,
+    batch: Vec<Append>,
+    running: link::Work,
+) -> Done {
+    let outcomes = node.append_for(running, batch).await;
     origins
         .into_iter()
         .zip(outcomes)
@@ -274,6 +282,7 @@ async fn handle(
     session: Option<SessionKey>,
     origin: Origin,
     incoming: Incoming,
+    running: link::Work,
 ) -> Done {
     let outcome = match &node.handler {
         None => Err(Code::NoHandler.into()),
@@ -293,7 +302,7 @@ async fn handle(
                 producer: Some(producer),
                 effect: Effect::Advance,
             };
-            match node.append(vec![mark]).await.pop() {
+            match node.append_for(running, vec![mark]).await.pop() {
                 Some(Ok(_)) => Ok(Some(data)),
                 Some(Err(error)) => Err(refusal(&error)),
                 None => Err(Code::FateUnknown.into()),

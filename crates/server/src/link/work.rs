@@ -5,15 +5,26 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::Link;
 use crate::sync::lock;
+
+/// How many of one link's may run. Its messages are done one run after the other, so there are more
+/// than one only where an engine stands still: one for each `publish_timeout`.
+const WORK_MAX: u32 = 1 << 28;
 
 /// An append or a handler call of a link on its way; it is over when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Work(Arc<Link>);
 
+/// The places for what runs.
+pub(super) const fn places() -> Semaphore {
+    Semaphore::const_new(WORK_MAX as usize)
+}
+
 impl Link {
-    /// Begins an append or a handler call; none where one runs, or a newer link has the session.
+    /// Begins an append or a handler call; none once a newer link has the session.
     pub(crate) fn begin_work(self: &Arc<Self>) -> Option<Work> {
         let permit = self.work.try_acquire().ok()?;
         permit.forget();
@@ -29,9 +40,9 @@ impl Link {
 
     /// The same for this link alone.
     async fn seal(&self) {
-        if let Ok(last) = self.work.acquire().await {
+        if let Ok(all) = self.work.acquire_many(WORK_MAX).await {
             self.work.close();
-            drop(last);
+            drop(all);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
     }
     let mut taken = BTreeSet::new();
     for one in &account.handled {
-        if !taken.insert((one.process, &one.key)) && !one.untold {
+        if !taken.insert((one.process, &one.data)) && !one.untold {
             let text = format!("{:?} was handed over twice by one process", one.data);
             found.push(Violation::new("upstream", text));
         }

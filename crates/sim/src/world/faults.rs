@@ -9,7 +9,11 @@ use bowline_proto::{
 };
 
 use super::{Event, World};
-use crate::{observed::Ended, plan::Fault, wire::lock};
+use crate::{
+    observed::{Ended, Target},
+    plan::Fault,
+    wire::lock,
+};
 
 /// At most so many clients use the session of another.
 const CLONES_MAX: u64 = 4;
@@ -164,9 +168,17 @@ impl World {
                 self.counters.reloads += 1;
             }
             Fault::Goodbye => {
-                let (_, channels) = self.saved(client);
+                for _ in 0..self.rng.below(4) {
+                    self.send(client, Target::Application);
+                }
+                let (saved, channels) = self.saved(client);
                 self.feed(client, Input::Close { bye: true });
-                self.begin_anew(client, None, &channels);
+                // Half of them have saved a session that is no more, and number in it as another did.
+                let saved = Some(saved).filter(|_| self.rng.percent(50));
+                if let Some((session, _)) = &saved {
+                    self.actors[client].shared_session = Some(session.clone());
+                }
+                self.begin_anew(client, saved, &channels);
                 self.counters.goodbyes += 1;
             }
             Fault::Clone => return self.clone_session(client),
