@@ -168,7 +168,7 @@ impl World {
                 self.counters.reloads += 1;
             }
             Fault::Goodbye => {
-                for _ in 0..self.rng.below(4) {
+                for _ in 0..self.rng.below(8) {
                     self.send(client, Target::Application);
                 }
                 let (saved, channels) = self.saved(client);
@@ -179,6 +179,8 @@ impl World {
                     self.actors[client].shared_session = Some(session.clone());
                 }
                 self.begin_anew(client, saved, &channels);
+                // At once, while what was said last is still worked on.
+                self.plan_in(1, Event::Connect(client));
                 self.counters.goodbyes += 1;
             }
             Fault::Clone => return self.clone_session(client),
