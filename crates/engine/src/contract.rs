@@ -31,7 +31,8 @@ pub trait Engine: Send + Sync + 'static {
     /// other sessions and without session go on. An engine commits many callers' batches together
     /// if it likes.
     ///
-    /// Dropping the future undoes nothing: the fate of its entries is then unknown.
+    /// Every append is answered at some time, if need be with `FateUnknown`: until then nobody can take
+    /// its session over. Dropping the future undoes nothing: the fate of its entries is then unknown.
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>>;
 
     /// The channel at one moment. Asking never creates it.

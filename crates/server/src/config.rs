@@ -127,7 +127,9 @@ pub struct Config {
     /// What the bucket holds (default 200): so many at once, after a silence. It must hold at least
     /// `inflight_max`, or a resent outbox would be refused.
     pub messages_burst_max: u32,
-    /// How long a publish waits for the engine before its fate counts as unknown (default 10 s).
+    /// How long a publish waits for the engine before its fate counts as unknown (default 10 s). Behind
+    /// it nothing of the same connection is stored, and its session is not taken over, before the engine
+    /// has answered.
     pub publish_timeout: Duration,
     /// How long `on_message` may take (default 10 s) before it counts as failed.
     pub handler_timeout: Duration,

@@ -131,17 +131,15 @@ pub(crate) async fn serve(opening: Opening) {
     // runs only now and then is on the heap.
     let mut timer = pin!(writing::timer(&connection.reading.node));
     let run = poll_fn(|cx| connection.poll(cx, timer.as_mut()));
-    let served = match AssertUnwindSafe(run).catch_unwind().await {
-        Ok(end) => {
-            // What is still served is polled no more: a `bye` that waits for the link's work would keep
-            // its place before those who wait now.
-            drop(connection.service);
-            let close = Box::pin(connection.reading.close(end));
-            AssertUnwindSafe(close).catch_unwind().await
-        }
-        Err(panic) => Err(panic),
+    let ended = AssertUnwindSafe(run).catch_unwind().await;
+    // What is still served is polled no more: a `bye` that waits for the link's work would keep its
+    // place before those who wait now.
+    drop(connection.service);
+    let ending: BoxFuture<'_, ()> = match ended {
+        Ok(end) => Box::pin(connection.reading.close(end)),
+        Err(_) => Box::pin(connection.reading.crash()),
     };
-    if served.is_err() {
+    if AssertUnwindSafe(ending).catch_unwind().await.is_err() {
         panicked(&connection.reading.node, connection.reading.link.id);
     }
 }

@@ -9,6 +9,7 @@ mod inspection;
 mod work;
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
@@ -167,7 +168,7 @@ impl Link {
             }),
             task: AtomicWaker::new(),
             woken: AtomicBool::new(false),
-            work: work::places(),
+            work: Semaphore::new(1),
         }
     }
 
@@ -413,8 +414,19 @@ impl Link {
 
     /// Asks the connection's task to end; no message is queued from now on.
     pub(crate) fn end(&self, ending: Ending) {
-        lock(&self.inner).ending.get_or_insert(ending);
+        let mut inner = lock(&self.inner);
+        if inner.ending.is_none() || ending == Ending::Replaced {
+            inner.ending = Some(ending);
+        }
+        drop(inner);
         self.wake();
+    }
+
+    /// Waits until a newer link has taken its session over.
+    pub(crate) async fn replaced(&self) {
+        while lock(&self.inner).ending != Some(Ending::Replaced) {
+            poll_fn(|cx| self.poll_woken(cx)).await;
+        }
     }
 
     /// Wakes the connection's task.

@@ -318,12 +318,14 @@ async fn a_session_whose_link_said_bye_amid_work_can_be_taken_over() {
 struct Late {
     log: Arc<Memory>,
     open: watch::Sender<bool>,
+    appends: watch::Sender<usize>,
 }
 
 impl Engine for Late {
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
         let (log, mut open) = (self.log.clone(), self.open.subscribe());
         let count = batch.len();
+        self.appends.send_modify(|appends| *appends += 1);
         let appending = tokio::spawn(async move {
             let _ = open.wait_for(|open| *open).await;
             log.append(batch).await
@@ -337,8 +339,9 @@ impl Engine for Late {
     delegate!(log: channel read session end_session listen clock stats health);
 }
 
-#[tokio::test]
-async fn a_session_is_taken_over_once_what_took_too_long_is_stored() {
+/// A server over such an engine, and the first link of session `s`, whose first message has taken too
+/// long.
+async fn late() -> (Arc<Late>, Server, String, Client) {
     let config = Config {
         publish_timeout: Duration::from_millis(20),
         ..Config::default()
@@ -346,13 +349,23 @@ async fn a_session_is_taken_over_once_what_took_too_long_is_stored() {
     let engine = Arc::new(Late {
         log: Arc::new(Memory::open(EngineConfig::default()).expect("it opens")),
         open: watch::Sender::new(false),
+        appends: watch::Sender::new(0),
     });
     let builder = Server::builder().config(config).engine(engine.clone());
-    let (_server, address) = start(builder).await;
-    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
-    old.send(&json!({"type": "publish", "seq": 1, "channel": "c", "data": 1}))
-        .await;
-    while soon("an error", old.next()).await["code"] != "fate_unknown" {}
+    let (server, address) = start(builder).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    client.send(&published()).await;
+    while soon("an error", client.next()).await["code"] != "fate_unknown" {}
+    (engine, server, address, client)
+}
+
+fn published() -> serde_json::Value {
+    json!({"type": "publish", "seq": 1, "channel": "c", "data": 1})
+}
+
+#[tokio::test]
+async fn a_session_is_taken_over_once_what_took_too_long_is_stored() {
+    let (engine, _server, address, old) = late().await;
     drop(old);
     // Another process, which does not know the number that it has used.
     let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
@@ -364,6 +377,46 @@ async fn a_session_is_taken_over_once_what_took_too_long_is_stored() {
     engine.open.send_replace(true);
     let welcome = soon("welcome", new.next()).await;
     assert_eq!(welcome["reason"], "client_rewound", "{welcome}");
+}
+
+#[tokio::test]
+async fn what_comes_behind_what_takes_too_long_is_told_in_time_and_not_piled_up() {
+    let (engine, _server, _, mut client) = late().await;
+    for _ in 0..3 {
+        client.send(&published()).await;
+        while soon("an error", client.next()).await["code"] != "storage_unavailable" {}
+    }
+    assert_eq!(
+        *engine.appends.borrow(),
+        1,
+        "the engine has more than the first"
+    );
+    engine.open.send_replace(true);
+    client.send(&published()).await;
+    while soon("acked", client.next()).await["seq"] != 1 {}
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_late_engine_is_let_go_by_the_next() {
+    let (engine, server, address, old) = late().await;
+    let mut waiting = vec![old];
+    for link in 2..20 {
+        let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+        client.send(&hello("s", link, json!({}))).await;
+        let replaced = waiting.last_mut().expect("one");
+        assert_eq!(soon("4409", replaced.closed()).await.0, 4409);
+        waiting.push(client);
+    }
+    drop(waiting.drain(..18));
+    soon("the last waits alone", async {
+        while server.connections() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    engine.open.send_replace(true);
+    let welcome = soon("welcome", waiting[0].next()).await;
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
 }
 
 #[tokio::test]

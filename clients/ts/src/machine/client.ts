@@ -311,8 +311,9 @@ export class Client extends Dialer<ClientOptions> {
     this.outbox.limit(this.#bytesMax)
     this.session = session
     for (const [channel, { error, ...recovery }] of Object.entries(welcome.subscriptions ?? {})) {
-      if (this.#changed.has(channel)) this.#writeUnsubscribe(channel)
-      else if (error) this.#subscribeFailed(channel, error)
+      if (this.#changed.has(channel)) {
+        if (!error) this.#writeUnsubscribe(channel)
+      } else if (error) this.#subscribeFailed(channel, error)
       else this.#begin(channel, undefined, recovery)
     }
   }

@@ -262,11 +262,11 @@ impl Client {
         report(resolved, out);
         self.session = Some(welcome.session);
         for (channel, outcome) in welcome.subscriptions {
-            if dialing.changed.contains(&channel) {
-                self.write_unsubscribe(&channel, out);
-                continue;
-            }
             match outcome {
+                Ok(_) if dialing.changed.contains(&channel) => {
+                    self.write_unsubscribe(&channel, out)
+                }
+                Err(_) if dialing.changed.contains(&channel) => {}
                 Ok(recovery) => self.begin(channel, None, recovery, out),
                 Err(error) => self.subscribe_failed(now, channel, error, out),
             }

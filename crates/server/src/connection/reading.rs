@@ -127,8 +127,24 @@ impl Reading {
             self.node.counters.errors.add(code);
         }
         super::closing::run(&self.node, &self.link, &mut self.decoder, end).await;
-        // The session is held until what was accepted is finished, so that its next link sees it.
-        self.link.fence().await;
+        self.finish().await;
+    }
+
+    /// Ends the connection whose task has panicked.
+    pub(super) async fn crash(&mut self) {
+        super::panicked(&self.node, self.link.id);
+        self.finish().await;
+    }
+
+    /// Holds the session until what was accepted is finished, so that its next link sees it; one that
+    /// takes it over waits by itself.
+    async fn finish(&self) {
+        // Nobody is counted who waits for nothing but the engine.
+        self.link.pass.release();
+        tokio::select! {
+            () = self.link.fence() => {}
+            () = self.link.replaced() => {}
+        }
     }
 
     fn end(&self, end: End) -> End {

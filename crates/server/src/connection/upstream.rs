@@ -184,17 +184,33 @@ impl Accepted {
     }
 
     fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
-        if self.order.is_running() || self.order.is_empty() {
+        // Fenced, a newer link has the session.
+        if self.order.is_running() || self.order.is_empty() || link.is_fenced() {
             return;
         }
-        // Refused once the link is fenced: a newer one has the session.
-        let Some(work) = link.begin_work() else {
-            return;
-        };
-        let session = link.session();
         let run = self.order.start().unwrap_or_default();
-        let node = node.clone();
-        self.running = Some(tokio::spawn(perform(node, session, run, work)));
+        let (node, link) = (node.clone(), link.clone());
+        let begun = link.try_begin_work();
+        self.running = Some(tokio::spawn(async move {
+            let session = link.session();
+            match begun {
+                Some(work) => perform(node, session, run, work).await,
+                None => perform_later(node, link, run).await,
+            }
+        }));
+    }
+}
+
+/// Does one run behind an append that took too long; what it takes too long for itself is not done.
+async fn perform_later(node: Arc<Node>, link: Arc<Link>, run: Vec<Item>) -> Done {
+    match timeout(node.config.publish_timeout, link.begin_work()).await {
+        Ok(Some(work)) => perform(node, link.session(), run, work).await,
+        Ok(None) => Done::new(),
+        Err(_) => {
+            let refused =
+                |item: Item| (item.origin, Err(refusal(&AppendError::StorageUnavailable)));
+            run.into_iter().map(refused).collect()
+        }
     }
 }
 

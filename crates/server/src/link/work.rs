@@ -5,30 +5,37 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use super::Link;
 use crate::sync::lock;
-
-/// How many of one link's may run. Its messages are done one run after the other, so there are more
-/// than one only where an engine stands still: one for each `publish_timeout`.
-const WORK_MAX: u32 = 1 << 28;
 
 /// An append or a handler call of a link on its way; it is over when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Work(Arc<Link>);
 
-/// The places for what runs.
-pub(super) const fn places() -> Semaphore {
-    Semaphore::const_new(WORK_MAX as usize)
-}
-
 impl Link {
-    /// Begins an append or a handler call; none once a newer link has the session.
-    pub(crate) fn begin_work(self: &Arc<Self>) -> Option<Work> {
-        let permit = self.work.try_acquire().ok()?;
-        permit.forget();
-        Some(Work(self.clone()))
+    /// Begins an append or a handler call; none while one runs that took too long, and once a newer
+    /// link has the session.
+    pub(crate) fn try_begin_work(self: &Arc<Self>) -> Option<Work> {
+        let place = self.work.try_acquire().ok()?;
+        Some(self.working(place))
+    }
+
+    /// The same, once what took too long is over; none once a newer link has the session.
+    pub(crate) async fn begin_work(self: &Arc<Self>) -> Option<Work> {
+        let place = self.work.acquire().await.ok()?;
+        Some(self.working(place))
+    }
+
+    fn working(self: &Arc<Self>, place: SemaphorePermit<'_>) -> Work {
+        place.forget();
+        Work(self.clone())
+    }
+
+    /// Whether nothing may begin any more.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.work.is_closed()
     }
 
     /// Waits until nothing runs that it or those before it in its session have accepted, and lets
@@ -40,9 +47,9 @@ impl Link {
 
     /// The same for this link alone.
     async fn seal(&self) {
-        if let Ok(all) = self.work.acquire_many(WORK_MAX).await {
+        if let Ok(last) = self.work.acquire().await {
             self.work.close();
-            drop(all);
+            drop(last);
         }
     }
 
