@@ -291,27 +291,53 @@ async fn a_send_is_handed_over_once_although_its_link_is_replaced_again_and_agai
     .await;
 }
 
-#[tokio::test]
-async fn a_session_whose_link_said_bye_amid_work_can_be_taken_over() {
-    let calls = Arc::new(watch::Sender::new(0));
-    let gate = Arc::new(Semaphore::new(0));
-    let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
-    let send = json!({"type": "send", "seq": 1, "data": 1});
-    let mut old = busy(&address, &calls, &send).await;
+/// The first link of session `s`, which has said `bye` while the application still works.
+async fn leaving(address: &str, calls: &watch::Sender<u32>) -> Client {
+    let mut client = busy(
+        address,
+        calls,
+        &json!({"type": "send", "seq": 1, "data": 1}),
+    )
+    .await;
     let both = format!(
         "{}\n{}",
         json!({"type": "ping", "ts": 1}),
         json!({"type": "bye"})
     );
     let frame = encode_message(MessageKind::Text, both.as_bytes(), Some([0; 4]));
-    old.socket.write_all(&frame).await.expect("it is written");
-    assert_eq!(soon("pong", old.next()).await["type"], "pong");
+    client
+        .socket
+        .write_all(&frame)
+        .await
+        .expect("it is written");
+    assert_eq!(soon("pong", client.next()).await["type"], "pong");
+    client
+}
+
+#[tokio::test]
+async fn a_session_whose_link_said_bye_amid_work_can_be_taken_over() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let mut old = leaving(&address, &calls).await;
     let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
     new.send(&hello("s", 2, json!({}))).await;
     assert_eq!(soon("4409", old.closed()).await.0, 4409);
     gate.add_permits(1);
     let welcome = soon("welcome", new.next()).await;
     assert_eq!(welcome["acked"], 1, "{welcome}");
+}
+
+#[tokio::test]
+async fn a_server_stops_although_a_link_said_bye_amid_work() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let mut client = leaving(&address, &calls).await;
+    let stopping = tokio::spawn(async move { server.drain().await });
+    soon("the close", client.closed()).await;
+    gate.add_permits(1);
+    soon("its end", stopping).await.expect("it stops");
 }
 
 /// An engine that stores only once it may, although nobody waits for it any more.
