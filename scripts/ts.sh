@@ -32,6 +32,8 @@ command -v chromium >/dev/null ||
 # The tests talk to the real server: that of BOWLINE, or the one that is built here.
 [[ -n "${BOWLINE:-}" ]] ||
     cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline-cli
+# One of the tests opens this example in the browser.
+cargo build --locked --manifest-path "$root/Cargo.toml" -p bowline --example chat
 # Statement coverage of the unit tests is held to the bound in vitest.config.ts.
 npm run --silent coverage -- --coverage.reporter=text-summary
 npm test -- --project e2e --project browser

@@ -11,9 +11,14 @@ const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
 
 /** The binary: `BOWLINE`, or what cargo has built. */
 export function binary(): string {
-  const found = [process.env.BOWLINE, `${target}/release/bowline`, `${target}/debug/bowline`]
-  const path = found.find((candidate) => candidate && existsSync(candidate))
-  if (!path) throw new Error('There is no bowline: cargo build -p bowline-cli, or set BOWLINE.')
+  return process.env.BOWLINE || built('bowline', '-p bowline-cli')
+}
+
+/** What cargo has built, with the arguments that build it. */
+export function built(name: string, how: string): string {
+  const found = [`${target}/release/${name}`, `${target}/debug/${name}`]
+  const path = found.find((candidate) => existsSync(candidate))
+  if (!path) throw new Error(`There is no ${name}: cargo build ${how}`)
   return path
 }
 
