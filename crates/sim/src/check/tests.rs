@@ -1,6 +1,6 @@
 //! Each checker finds the fault that it is for, planted into the account of a clean seed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_proto::{
     Position,
@@ -9,14 +9,19 @@ use bowline_proto::{
 
 use super::*;
 use crate::{
-    Cuts,
+    Cuts, Fault,
     observed::{Ended, Step, Target},
     trace::Trace,
     world::World,
 };
 
 fn clean() -> Account {
-    let mut world = World::new(1, &Cuts::default(), Trace::default());
+    // What an older disk took may have come twice, and be gone.
+    let cuts = Cuts {
+        without: BTreeSet::from([Fault::OlderDisk]),
+        ..Cuts::default()
+    };
+    let mut world = World::new(1, &cuts, Trace::default());
     world.run();
     crate::account(&world)
 }
