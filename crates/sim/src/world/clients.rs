@@ -1,6 +1,9 @@
 //! The shells around the clients' machines: what a machine says is done, what happens is told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bowline::Operation;
 use bowline_proto::{
@@ -26,6 +29,8 @@ pub(super) struct Actor {
     /// What a process saves: session and highest link.
     pub(super) session: Box<str>,
     pub(super) highest_link: u64,
+    /// Channels that it has subscribed to on its present link, unanswered.
+    pub(super) asked: BTreeSet<Arc<str>>,
     /// The session that it shares with another client.
     pub(super) shared_session: Option<Box<str>>,
     timer: Option<u64>,
@@ -78,6 +83,7 @@ impl World {
             links: BTreeMap::new(),
             session,
             highest_link,
+            asked: BTreeSet::new(),
             shared_session: None,
             timer: None,
             frozen_until: None,
@@ -210,9 +216,11 @@ impl World {
                 session, reason, ..
             } => {
                 self.actors[client].session = session;
+                self.actors[client].asked.clear();
                 self.counters.sessions_lost += u64::from(reason.is_some());
             }
             Told::Subscribed { channel, recovery } => {
+                self.actors[client].asked.remove(&channel);
                 self.counters.recovered +=
                     u64::from(recovery.recovered && recovery.reason.is_none());
                 let (floor, rewinds) = self.retention(&channel);
@@ -248,8 +256,11 @@ impl World {
                 let position = message.position;
                 self.step(client, &message.channel, Step::Message { position, data });
             }
-            Told::SubscribeFailed { channel, error } if !error.retry => {
-                self.refused(client, &channel, &error.code);
+            Told::SubscribeFailed { channel, error } => {
+                self.actors[client].asked.remove(&channel);
+                if !error.retry {
+                    self.refused(client, &channel, &error.code);
+                }
             }
             // The client has saved itself, but the server has left something out.
             Told::Error(error) if error.code == "offset_jump" => {
@@ -306,6 +317,7 @@ impl World {
     fn unfollow(&mut self, client: usize, channel: &Arc<str>) {
         let life = self.actors[client].life;
         self.lives[life].wanted.remove(channel);
+        self.actors[client].asked.remove(channel);
         self.step(client, channel, Step::Ended);
     }
 
@@ -388,7 +400,7 @@ impl World {
                 ));
             }
             // Where it stands may by chance be the head of this log, and of another past: so may one
-            // who has not noticed that the server is gone, and one who was refused for now.
+            // who has not noticed that the server is gone, and one who was refused for now or asks anew.
             let link = actor.links.values().next_back();
             let link = link.and_then(|id| self.links.get(id));
             if link.is_none_or(|link| link.process != self.processes) {
@@ -396,6 +408,9 @@ impl World {
             }
             if actor.machine.subscriptions().retry_at().is_some() {
                 why.push("was refused a subscription for now".to_owned());
+            }
+            if !actor.asked.is_empty() {
+                why.push(format!("was not answered for {:?}", actor.asked));
             }
             for channel in self.lives[actor.life].wanted.keys() {
                 let Some(log) = truth.logs.get(channel) else {

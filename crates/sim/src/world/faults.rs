@@ -203,6 +203,8 @@ impl World {
         let pause = self.rng.percent(40);
         let back_ms = self.rng.within(1, 1_500);
         if pause {
+            // The answer that comes meanwhile is not told.
+            self.actors[client].asked.remove(&channel);
             self.feed(
                 client,
                 Input::Pause {

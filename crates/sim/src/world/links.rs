@@ -157,6 +157,10 @@ impl World {
         self.trace
             .say(now, || format!("c{client} link {number} → {message:?}"));
         self.note_written(client, message);
+        if let ClientMessage::Subscribe(subscribe) = message {
+            let asked = &mut self.actors[client].asked;
+            asked.insert(subscribe.channel.clone());
+        }
         let mask = (self.rng.next() as u32).to_be_bytes();
         let frame = encode_client(message);
         let kind = match &frame {
