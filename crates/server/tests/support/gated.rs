@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::timeout};
 
 #[path = "delegate.rs"]
 mod delegate;
-pub(crate) use delegate::delegate;
+use delegate::delegate;
 
 /// Far above what anything here takes: a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,0 +1,291 @@
+//! What a session keeps when its links replace each other, leave, or wait for a late engine.
+
+use std::{sync::Arc, time::Duration};
+
+use bowline::{Config, Incoming, MessageHandler, Reply, Server};
+use bowline_engine::{Append, AppendError, Appended, BoxFuture, Engine, EngineConfig, Memory};
+use bowline_ws::{MessageKind, encode_message};
+use serde_json::json;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Semaphore, watch},
+};
+
+use client::{Client, hello, start};
+use delegate::delegate;
+use soon::soon;
+
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/delegate.rs"]
+mod delegate;
+#[path = "support/soon.rs"]
+mod soon;
+
+/// An application that counts its calls, and answers each once the gate lets it.
+fn held(calls: &Arc<watch::Sender<u32>>, gate: &Arc<Semaphore>) -> impl MessageHandler {
+    let (calls, gate) = (calls.clone(), gate.clone());
+    move |_: Incoming| {
+        calls.send_modify(|calls| *calls += 1);
+        let gate = gate.clone();
+        async move {
+            let _permit = gate.acquire().await;
+            Ok(Reply::Empty)
+        }
+    }
+}
+
+/// The first link of session `s`, whose message the application works on.
+async fn busy(address: &str, calls: &watch::Sender<u32>, send: &serde_json::Value) -> Client {
+    let (mut client, _) = Client::bowline(address, hello("s", 1, json!({}))).await;
+    client.send(send).await;
+    let mut seen = calls.subscribe();
+    soon("the first call", seen.wait_for(|calls| *calls == 1))
+        .await
+        .expect("it counts");
+    client
+}
+
+#[tokio::test]
+async fn a_send_is_handed_over_once_although_its_link_is_replaced() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    let mut old = busy(&address, &calls, &send).await;
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    let mut greeting = hello("s", 2, json!({}));
+    (greeting["first"], greeting["next"]) = (json!(1), json!(2));
+    new.send(&greeting).await;
+    assert_eq!(soon("4409", old.closed()).await.0, 4409);
+    gate.add_permits(10);
+    let welcome = soon("welcome", new.next()).await;
+    if welcome["acked"] == 0 {
+        new.send(&send).await;
+        while soon("acked", new.next()).await["type"] != "acked" {}
+    }
+    assert_eq!(
+        *calls.borrow(),
+        1,
+        "the application saw the same send again without a crash"
+    );
+}
+
+#[tokio::test]
+async fn a_send_is_handed_over_once_although_its_link_is_replaced_again_and_again() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    let mut first = busy(&address, &calls, &send).await;
+    let mut later = Vec::new();
+    for link in 2..20 {
+        let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+        let mut greeting = hello("s", link, json!({}));
+        (greeting["first"], greeting["next"]) = (json!(1), json!(2));
+        client.send(&greeting).await;
+        let replaced = later.last_mut().unwrap_or(&mut first);
+        assert_eq!(soon("4409", replaced.closed()).await.0, 4409);
+        later.push(client);
+    }
+    // Another session comes and goes in the time that the last link has to be welcomed too early.
+    drop(Client::bowline(&address, hello("t", 1, json!({}))).await);
+    gate.add_permits(10);
+    let mut last = later.pop().expect("some");
+    let welcome = soon("welcome", last.next()).await;
+    assert_eq!(welcome["acked"], 1, "the number is final: {welcome}");
+    assert_eq!(*calls.borrow(), 1);
+    drop((first, later, last));
+    soon("all are gone", async {
+        while server.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// The first link of session `s`, which has said `bye` while the application still works.
+async fn leaving(address: &str, calls: &watch::Sender<u32>) -> Client {
+    let mut client = busy(
+        address,
+        calls,
+        &json!({"type": "send", "seq": 1, "data": 1}),
+    )
+    .await;
+    let both = format!(
+        "{}\n{}",
+        json!({"type": "ping", "ts": 1}),
+        json!({"type": "bye"})
+    );
+    let frame = encode_message(MessageKind::Text, both.as_bytes(), Some([0; 4]));
+    client
+        .socket
+        .write_all(&frame)
+        .await
+        .expect("it is written");
+    assert_eq!(soon("pong", client.next()).await["type"], "pong");
+    client
+}
+
+#[tokio::test]
+async fn a_session_whose_link_said_bye_amid_work_can_be_taken_over() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (_server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let mut old = leaving(&address, &calls).await;
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    new.send(&hello("s", 2, json!({}))).await;
+    assert_eq!(soon("4409", old.closed()).await.0, 4409);
+    gate.add_permits(1);
+    let welcome = soon("welcome", new.next()).await;
+    assert_eq!(welcome["acked"], 1, "{welcome}");
+}
+
+#[tokio::test]
+async fn a_server_stops_although_a_link_said_bye_amid_work() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (server, address) = start(Server::builder().on_message(held(&calls, &gate))).await;
+    let mut client = leaving(&address, &calls).await;
+    let stopping = tokio::spawn(async move { server.drain().await });
+    soon("the close", client.closed()).await;
+    gate.add_permits(1);
+    soon("its end", stopping).await.expect("it stops");
+}
+
+/// An engine that stores only once it may, although nobody waits for it any more.
+struct Late {
+    log: Arc<Memory>,
+    open: watch::Sender<bool>,
+    appends: watch::Sender<usize>,
+}
+
+impl Engine for Late {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        let (log, mut open) = (self.log.clone(), self.open.subscribe());
+        let count = batch.len();
+        self.appends.send_modify(|appends| *appends += 1);
+        let appending = tokio::spawn(async move {
+            let _ = open.wait_for(|open| *open).await;
+            log.append(batch).await
+        });
+        Box::pin(async move {
+            let lost = |_| vec![Err(AppendError::FateUnknown); count];
+            appending.await.unwrap_or_else(lost)
+        })
+    }
+
+    delegate!(log: channel read session end_session listen clock stats health);
+}
+
+/// A server over such an engine, and the first link of session `s`, whose first message has taken too
+/// long.
+async fn late() -> (Arc<Late>, Server, String, Client) {
+    let config = Config {
+        publish_timeout: Duration::from_millis(20),
+        ..Config::default()
+    };
+    let engine = Arc::new(Late {
+        log: Arc::new(Memory::open(EngineConfig::default()).expect("it opens")),
+        open: watch::Sender::new(false),
+        appends: watch::Sender::new(0),
+    });
+    let builder = Server::builder().config(config).engine(engine.clone());
+    let (server, address) = start(builder).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    client.send(&published()).await;
+    while soon("an error", client.next()).await["code"] != "fate_unknown" {}
+    (engine, server, address, client)
+}
+
+fn published() -> serde_json::Value {
+    json!({"type": "publish", "seq": 1, "channel": "c", "data": 1})
+}
+
+#[tokio::test]
+async fn a_session_is_taken_over_once_what_took_too_long_is_stored() {
+    let (engine, _server, address, old) = late().await;
+    drop(old);
+    // Another process, which does not know the number that it has used.
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    let mut greeting = hello("s", 2, json!({}));
+    (greeting["first"], greeting["next"]) = (json!(1), json!(1));
+    new.send(&greeting).await;
+    // Another session comes and goes in the time that this one has to be welcomed too early.
+    drop(Client::bowline(&address, hello("t", 1, json!({}))).await);
+    engine.open.send_replace(true);
+    let welcome = soon("welcome", new.next()).await;
+    assert_eq!(welcome["reason"], "client_rewound", "{welcome}");
+}
+
+#[tokio::test]
+async fn what_comes_behind_what_takes_too_long_is_told_in_time_and_not_piled_up() {
+    let (engine, _server, _, mut client) = late().await;
+    for _ in 0..3 {
+        client.send(&published()).await;
+        while soon("an error", client.next()).await["code"] != "storage_unavailable" {}
+    }
+    assert_eq!(
+        *engine.appends.borrow(),
+        1,
+        "the engine has more than the first"
+    );
+    engine.open.send_replace(true);
+    client.send(&published()).await;
+    while soon("acked", client.next()).await["seq"] != 1 {}
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_late_engine_is_let_go_by_the_next() {
+    let (engine, server, address, old) = late().await;
+    let mut waiting = vec![old];
+    for link in 2..20 {
+        let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+        client.send(&hello("s", link, json!({}))).await;
+        let replaced = waiting.last_mut().expect("one");
+        assert_eq!(soon("4409", replaced.closed()).await.0, 4409);
+        waiting.push(client);
+    }
+    drop(waiting.drain(..18));
+    soon("the last waits alone", async {
+        while server.connections() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    engine.open.send_replace(true);
+    let welcome = soon("welcome", waiting[0].next()).await;
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_ends_while_it_takes_a_session_over_gives_it_back() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let config = Config {
+        connection_timeout: Duration::from_millis(300),
+        access_timeout: Duration::from_millis(300),
+        ..Config::default()
+    };
+    let builder = Server::builder().config(config);
+    let (_server, address) = start(builder.on_message(held(&calls, &gate))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    let first = busy(&address, &calls, &send).await;
+    let mut late = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    late.send(&hello("s", 9, json!({}))).await;
+    assert_eq!(soon("4408", late.closed()).await.0, 4408);
+    drop((first, late));
+    gate.add_permits(10);
+    // A lower number is refused only as long as somebody holds the session.
+    soon("the session is free", async {
+        loop {
+            let mut next = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+            next.send(&hello("s", 2, json!({}))).await;
+            if let Ok(welcome) = next.frame().await {
+                assert!(welcome.contains(r#""acked":1"#), "{welcome}");
+                return;
+            }
+        }
+    })
+    .await;
+}
