@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Fuzzes what reads what others wrote.
 #
-#   scripts/fuzz.sh TARGET|all [--seconds N] [--record]    N seconds each (60); resumes on the corpus
+#   scripts/fuzz.sh TARGET…|all [--seconds N] [--record]   N seconds each (60); resumes on the corpus
 #                                                          that earlier runs have grown in target/.
-#                                                          What is recorded is CPU time, which is
-#                                                          less where others have the cores
+#                                                          What is recorded, in docs/proof, is CPU
+#                                                          time, which is less where others have the
+#                                                          cores
 #   scripts/fuzz.sh plants [TARGET…]                       shows that each target finds a planted
 #                                                          panic within 5 minutes
 set -euo pipefail
@@ -55,18 +56,16 @@ run() {
 }
 
 all() {
-    local seconds=$1 record=$2 sum=0 sum_cpu=0 totals=()
+    local seconds=$1 record=$2 status=0
     for target in "${chosen[@]}"; do
-        run "$target" "$seconds" || record=0
-        sum=$((sum + findings))
-        sum_cpu=$((sum_cpu + ${cpu:-0}))
-        totals+=("${target}_seconds=${cpu:-0}" "${target}_executions=${executions:-0}"
-            "${target}_edges_max=${edges:-0}")
+        run "$target" "$seconds" || { status=1; continue; }
+        ((findings == 0)) || status=1
+        if ((record)); then
+            scripts/proof.py record "fuzz-${target//_/-}" --seconds "$cpu" --totals "findings=$findings" \
+                "seconds=$cpu" "executions=$executions" "edges_max=$edges"
+        fi
     done
-    if ((record)); then
-        scripts/proof.py record fuzz --seconds "$sum_cpu" --totals "findings=$sum" "${totals[@]}"
-    fi
-    ((sum == 0))
+    return "$status"
 }
 
 # A planted panic lies where only an input of the right form comes. The search begins with the
@@ -108,6 +107,6 @@ while (($#)); do
 done
 case $what in
     all | plants) ((${#chosen[@]})) || chosen=("${targets[@]}") ;;
-    *) chosen=("$what") ;;
+    *) chosen=("$what" "${chosen[@]}") ;;
 esac
 if [[ $what == plants ]]; then plants; else all "$seconds" "$record"; fi
