@@ -115,11 +115,11 @@ const MUTATIONS = [
   ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
   ['shell/runner', 'link.socket.protocol === subprotocol', 'true'],
   ['socket/resilient', "known && (scheme === 'wss' || scheme === ownScheme)", 'known'],
-  [
-    'recommendation/recommendation',
-    "if (state === 'blocked') action =",
-    "if (state !== 'open') action =",
-  ],
+  ['recommendation/recommendation', 'if (blocked) action =', 'if (verdict) action ='],
+  ['recommendation/recommendation', 'asks && !blocked && !sentence', 'asks && !blocked'],
+  ['socket/face', '!this.#closing && this.runner.newest()', 'this.runner.newest()'],
+  ['socket/face', "previous === 'authorizing' && current !== 'connecting'", 'false'],
+  ['shell/refusal', 'Date.parse(after) - nowMs', 'Number.NaN'],
   ['recommendation/recommendation', 'own ? own.codes', 'own?.codes ? own.codes'],
 ]
 

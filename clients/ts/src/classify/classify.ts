@@ -19,9 +19,11 @@ export type ErrorClass =
 export type Evidence =
   | { kind: 'close'; code: number; reason: string }
   | { kind: 'http'; status: number; code?: string; retry_after_ms?: number }
-  | { kind: 'unreachable' | 'tls' | 'opaque' | 'not_websocket' | 'violation' }
+  | { kind: 'unreachable' | 'tls' | 'opaque' | 'not_websocket' }
+  /** `cause`: what the platform, or the application's part, threw. */
+  | { kind: 'violation'; cause?: string }
   | { kind: 'handshake_timeout' | 'silence' }
-  | { kind: 'token'; retry: boolean }
+  | { kind: 'token'; retry: boolean; cause?: string | undefined }
 
 /** What a failure means. */
 export interface Verdict {

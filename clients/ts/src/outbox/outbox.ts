@@ -105,7 +105,8 @@ export class Outbox {
   next = 1
   /** When {@link write} has something again after a refusal. */
   pausedUntil: number | undefined
-  #bytes = 0
+  /** Bytes of payload in it. */
+  bytes = 0
   /** The next entry to write on the present link. */
   #cursor = 0
   #refusals = 0
@@ -123,7 +124,7 @@ export class Outbox {
   restore(next: number, entries: Entry[]): void {
     this.next = next
     this.entries = entries
-    this.#bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
+    this.bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
   }
 
   /**
@@ -137,7 +138,7 @@ export class Outbox {
     if (isTooDeep(item.data)) return 'too_deep'
     const { outboxMessagesMax, outboxBytesMax, outboxDrops } = this.#config
     const isFull = () =>
-      this.entries.length >= outboxMessagesMax || this.#bytes + bytes > outboxBytesMax
+      this.entries.length >= outboxMessagesMax || this.bytes + bytes > outboxBytesMax
     // Bounded by the entries: each turn takes one away.
     while (outboxDrops === 'oldest' && bytes <= outboxBytesMax && isFull()) {
       const index = this.entries.findIndex((entry) => !wasWritten(entry))
@@ -146,7 +147,7 @@ export class Outbox {
       this.#drop(entry, 'refused', 'outbox_full')
     }
     if (isFull()) return 'outbox_full'
-    this.#bytes += bytes
+    this.bytes += bytes
     this.entries.push({ key, item, bytes, seq: undefined, queuedAt: now })
     return undefined
   }
@@ -191,7 +192,7 @@ export class Outbox {
       this.entries.shift()
       this.#cursor = Math.max(0, this.#cursor - 1)
       this.#refusals = 0
-      this.#bytes -= entry.bytes
+      this.bytes -= entry.bytes
       const { key, item, replied, rewritten } = entry
       if (!item) continue
       this.#tell({ event: 'acked', key })
@@ -298,7 +299,7 @@ export class Outbox {
   #drop(entry: Entry, fate: Fate, reason: string): void {
     const { key, item, bytes } = entry
     if (!item) return
-    this.#bytes -= bytes
+    this.bytes -= bytes
     entry.bytes = 0
     entry.item = undefined
     this.#tell({ event: 'dropped', key, fate, reason })

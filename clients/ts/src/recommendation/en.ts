@@ -15,5 +15,6 @@ export const english: Catalogue = {
   },
   offline: ['You are offline', 'Reconnecting as soon as there is a network.'],
   dormant: ['Still not connected', 'Trying again from time to time.'],
+  stopped: ['Not connected', 'Please try again.'],
   slow: ['Slow connection', 'Messages may be late.'],
 }

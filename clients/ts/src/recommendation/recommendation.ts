@@ -20,6 +20,8 @@ export interface Catalogue {
   offline: Words
   /** Attempts are used up; the client goes on trying now and then. */
   dormant: Words
+  /** Nothing is tried any more, for a reason that may pass. */
+  stopped: Words
   /** The link is open but does badly. */
   slow: Words
   /** By code: a better detail than the class's. */
@@ -71,11 +73,15 @@ export function recommend(
     words = catalogue.dormant
     action = 'retry'
   } else if (verdict && state !== 'idle' && state !== 'closed') {
+    const blocked = state === 'blocked'
+    const asks = ACTIONS[verdict.class]
     const [title, detail] = catalogue.classes[verdict.class]
     const sentence = own ? own.codes?.(verdict.code ?? '') : row?.[1]
     words = [title, sentence ?? detail]
-    // What is tried again needs nobody, whatever the code says of a final refusal.
-    if (state === 'blocked') action = row?.[2] ?? ACTIONS[verdict.class] ?? 'retry'
+    // What is tried again needs nobody, whatever the class or the code says of a final refusal.
+    if (asks && !blocked && !sentence) words = catalogue.classes.network
+    if (!asks && blocked) words = catalogue.stopped
+    if (blocked) action = row?.[2] ?? asks ?? 'retry'
   }
   if (!words) return undefined
   return {

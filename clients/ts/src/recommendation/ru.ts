@@ -75,6 +75,7 @@ export const russian: Catalogue = {
   },
   offline: ['Нет сети', 'Подключимся, как только появится сеть.'],
   dormant: ['Всё ещё нет соединения', 'Время от времени пробуем снова.'],
+  stopped: ['Соединения нет', 'Попробуйте ещё раз.'],
   slow: ['Медленное соединение', 'Сообщения могут опаздывать.'],
   codes: (code) => (Object.hasOwn(RUSSIAN_CODES, code) ? RUSSIAN_CODES[code as Code] : undefined),
 }

@@ -5,7 +5,7 @@
  * that takes a minute on a dead network. Must not know what messages mean.
  */
 
-import type { Environment } from '../environment/environment.ts'
+import type { Environment, WebSocketConstructor } from '../environment/environment.ts'
 
 /** How long a peer may take to answer a close frame. */
 const CLOSE_TIMEOUT_MS = 1000
@@ -40,6 +40,12 @@ export interface Destination {
 /** The end of a link that tells nothing of it. */
 export const GONE = { code: 1006, reason: '', wasClean: false }
 
+/** What makes a socket here. Throws where nothing does. */
+export function constructorOf({ WebSocket }: Environment): WebSocketConstructor {
+  if (!WebSocket) throw new TypeError('option WebSocket is needed here')
+  return WebSocket
+}
+
 /** One link. */
 export class Link {
   /** The socket below. */
@@ -48,6 +54,7 @@ export class Link {
   readonly #listener: LinkListener
   #opened = false
   #errored = false
+  #timer: unknown
   /** Whether it tells nothing any more. */
   over = false
 
@@ -57,8 +64,7 @@ export class Link {
     { url, protocols, binaryType }: Destination,
     listener: LinkListener,
   ) {
-    const { WebSocket } = environment
-    if (!WebSocket) throw new TypeError('option WebSocket is needed here')
+    const WebSocket = constructorOf(environment)
     this.#environment = environment
     this.#listener = listener
     // Some implementations take an empty list for a wish.
@@ -94,7 +100,7 @@ export class Link {
       // A code that only servers may send (1001), or an implementation's own opinion.
       socket.close()
     }
-    this.#environment.setTimeout(() => this.#end(GONE), CLOSE_TIMEOUT_MS)
+    this.#timer = this.#environment.setTimeout(() => this.#end(GONE), CLOSE_TIMEOUT_MS)
   }
 
   /** Closes without a word to the listener. */
@@ -104,6 +110,7 @@ export class Link {
   }
 
   #end(end: typeof GONE): void {
+    this.#environment.clearTimeout(this.#timer)
     if (this.over) return
     this.over = true
     this.#listener.ended({ ...end, opened: this.#opened, errored: this.#errored })

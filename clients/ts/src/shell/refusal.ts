@@ -28,7 +28,10 @@ export async function askWhy(environment: Environment, url: string): Promise<Evi
     })
   try {
     // Nobody is there, or one who does not speak to pages of other origins.
-    const evidence = await ask('cors').then(judge, () => undefined)
+    const evidence = await ask('cors').then(
+      (response) => judge(response, environment.wallMs()),
+      () => undefined,
+    )
     if (evidence) return evidence
     await ask('no-cors')
     return { kind: 'opaque' }
@@ -39,14 +42,16 @@ export async function askWhy(environment: Environment, url: string): Promise<Evi
   }
 }
 
-async function judge(response: Response): Promise<Evidence> {
+async function judge(response: Response, nowMs: number): Promise<Evidence> {
   const { status, ok, headers } = response
   if (SILENT.includes(status)) return { kind: 'opaque' }
   // HTTP passes, and a WebSocket would: something in between takes no upgrades.
   if (ok) return { kind: 'not_websocket' }
   const body = (await response.json().catch(() => null)) as Record<string, unknown> | null
-  const seconds = Number(headers.get('retry-after') ?? Number.NaN)
-  const adviceMs = body?.retry_after_ms ?? seconds * 1000
+  // Seconds, or a date (RFC 9110, 10.2.3).
+  const after = headers.get('retry-after') ?? ''
+  const afterMs = /^\d+$/.test(after) ? Number(after) * 1000 : Date.parse(after) - nowMs
+  const adviceMs = body?.retry_after_ms ?? afterMs
   return {
     kind: 'http',
     status,

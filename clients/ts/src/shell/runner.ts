@@ -43,6 +43,8 @@ export class Runner {
   readonly #host: Host
   readonly #links = new Map<number, Link>()
   readonly #queue: Input[] = []
+  /** How the application asked to close. */
+  #farewell: [code: number | undefined, reason: string] = [undefined, '']
   /** The link that the application closes: its end is told as it comes. */
   #closing: Link | undefined
   /** How the link ended that is being told of. */
@@ -69,10 +71,14 @@ export class Runner {
     this.#feeding = true
     try {
       for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+        const closes = next.type === 'close'
+        // One that failed while it is asked why has told its end.
+        if (closes) this.#closing = [...this.#links.values()].filter((link) => !link.over).at(-1)
         for (const output of this.machine.handle(this.#environment.now(), next)) {
           // The application's parts in it may throw: that must not cost what follows.
           attempt(() => this.#perform(output))
         }
+        if (closes) this.#close()
       }
     } finally {
       this.#feeding = false
@@ -97,12 +103,13 @@ export class Runner {
 
   /** Closes all links as the application asked, and tells when the newest is over. */
   end(code: number | undefined, reason: string): void {
-    // One that failed while it is asked why has told its end.
-    const last = [...this.#links.values()].filter((link) => !link.over).at(-1)
-    this.#closing = last
+    this.#farewell = [code, reason]
     this.feed({ type: 'close', bye: true })
+  }
+
+  #close(): void {
     this.#links.clear()
-    if (last) last.close(code, reason)
+    if (this.#closing) this.#closing.close(...this.#farewell)
     else this.#host.ended(undefined)
   }
 
@@ -149,8 +156,8 @@ export class Runner {
     let target: Destination
     try {
       target = await this.#host.target(advised)
-    } catch {
-      return fail({ kind: 'token', retry: true })
+    } catch (error) {
+      return fail({ kind: 'token', retry: true, cause: String(error) })
     }
     if (this.machine.state === 'closed' || !this.machine.dials(number)) return
     try {
@@ -173,8 +180,8 @@ export class Runner {
         },
       })
       this.#links.set(number, link)
-    } catch {
-      fail({ kind: 'violation' })
+    } catch (error) {
+      fail({ kind: 'violation', cause: String(error) })
     }
   }
 

@@ -6,7 +6,7 @@
  * runner does it.
  */
 
-import type { Verdict } from '../classify/classify.ts'
+import { classify, type Evidence, type Verdict } from '../classify/classify.ts'
 import { utf8Length } from '../codec/bytes.ts'
 import type { CodeRow } from '../codes/table.ts'
 import { detectEnvironment, type Environment } from '../environment/environment.ts'
@@ -20,12 +20,12 @@ import {
   type State,
 } from '../machine/contract.ts'
 import { type Recommendation, recommend } from '../recommendation/recommendation.ts'
-import { type Destination, GONE, type Link, type LinkEnd } from '../shell/link.ts'
+import { constructorOf, type Destination, GONE, type Link, type LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
 import type { SocketOptions, TokenReason, UrlSource } from './options.ts'
-import { copyOf, type Data, sizeOf } from './payload.ts'
+import { copyOf, type Data, isBlob, sizeOf } from './payload.ts'
 
 type OnEvent<K extends keyof SocketEventMap> =
   | ((this: WebSocket, event: SocketEventMap[K]) => unknown)
@@ -73,6 +73,10 @@ interface Waiting extends Deferred<void> {
 }
 
 const WAITING_MAX = 1000
+/** Tokens that are kept out of what `diagnostics` tells: older ones are in no event any more. */
+const TOKENS_MAX = 100
+/** A time of the next dial that differs by less is the same: two clocks are read for it. */
+const RETRY_AT_MS = 100
 /** Scheme and host of a URL, without the name of a user and what follows. */
 const ORIGIN = /^(\w+:\/\/)(?:[^/?]*@)?([^/?]*).*/
 
@@ -114,12 +118,19 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   #level: Level = 'good'
   #verdict: Verdict | undefined
   #recommendation: Recommendation | undefined
+  /** What was told last of it. */
+  #recommended: Recommendation | undefined
   #tokenReason: TokenReason = 'connect'
+  /** What the application threw instead of a token. */
+  #tokenError: unknown
+  readonly #tokens = new Set<string>()
   /** A link that closed, before the state that follows from it. */
   #unsaid: { end: LinkEnd | undefined; event: MachineEvent } | undefined
   #opens = 0
   /** What was told last of a lost connection, since a link was open. */
   #trouble: 'lost' | 'failed' | undefined
+  /** `close` was called. */
+  #closing = false
   #over = false
   /** Asked to connect again before the last link of an earlier life was over. */
   #again = false
@@ -130,6 +141,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.options = options
     this.#source = url
     this.#protocols = [protocols].flat()
+    if (new Set(this.#protocols).size < this.#protocols.length) {
+      throw domError('SyntaxError', 'protocols: each of them once')
+    }
     this.environment = detectEnvironment({
       ...(options.WebSocket && { WebSocket: options.WebSocket }),
       ...options.environment,
@@ -147,8 +161,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   get readyState(): 0 | 1 | 2 | 3 {
     const state = this.#state
     if (this.#over || state === 'idle' || state === 'blocked') return 3
-    if (isOpen(state)) return 1
-    return state === 'closed' ? 2 : 0
+    if (this.#closing) return 2
+    return isOpen(state) ? 1 : 0
   }
 
   /** Bytes that the platform has not sent, and those that wait for a link. */
@@ -194,6 +208,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** What to tell the end user; nothing while all is well. */
   get recommendation(): Recommendation | undefined {
+    const next = this.#recommend()
+    // The same one as long as it says the same.
+    if (!isSame(this.#recommendation, next)) this.#recommendation = next
     return this.#recommendation
   }
 
@@ -204,18 +221,18 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** The last 500 events and the figures, without tokens and payloads. */
   diagnostics(): { state: State; url: string; statistics: Statistics; events: LogEntry[] } {
-    const url = this.#url.replace(/[?#].*/, '')
+    const url = this.#url.replace(/[?#].*/, '').replace(/\/\/[^/]*@/, '//')
     const all = {
       state: this.#state,
       url,
       statistics: this.statistics,
       events: this.#recorder.log(),
     }
-    // A peer may have echoed the token, in the reason of a close for example.
-    const { token } = this
-    if (!token) return all
+    // A peer may have echoed a token, in the reason of a close for example.
+    const masked = (text: string) =>
+      [...this.#tokens].reduce((rest, token) => rest.replaceAll(token, '…'), text)
     return JSON.parse(JSON.stringify(all), (_, value) =>
-      typeof value === 'string' ? value.replaceAll(token, '…') : value,
+      typeof value === 'string' ? masked(value) : value,
     )
   }
 
@@ -243,9 +260,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       link.send(data)
       return Promise.resolve()
     }
-    const waiting = { data: copyOf(data) ?? data, ...deferred<void>() }
+    const kept: Data = copyOf(data) ?? (isBlob(data) ? data : `${data}`)
+    const waiting = { data: kept, ...deferred<void>() }
     const full = this.#waiting.length >= (this.options.maxEnqueuedMessages ?? WAITING_MAX)
-    const closed = this.readyState >= 2
+    const closed = this.readyState >= 2 && this.#state !== 'idle'
     if (closed || full) waiting.reject(refused(closed ? 'closed' : 'outbox_full'))
     else this.#waiting.push(waiting)
     return waiting.promise
@@ -258,7 +276,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     }
     if (utf8Length(reason) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
     this.#again = false
-    if (this.#state !== 'closed') this.runner.end(code, reason)
+    if (this.#closing) return
+    this.#closing = true
+    this.runner.end(code, reason)
   }
 
   /** Closes, and tells when the links are gone. */
@@ -271,13 +291,13 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** Connects, or dials anew although a link is open; after `close()` too. */
   reconnect(): void {
-    if (this.runner.newest()) this.runner.feed({ type: 'thawed' })
+    if (!this.#closing && this.runner.newest()) this.runner.feed({ type: 'thawed' })
     else this.retryNow()
   }
 
   /** Doesn't wait for the backoff, or for the application where it is blocked. */
   retryNow(): void {
-    if (this.#state !== 'closed') this.connect()
+    if (!this.#closing) this.connect()
     else if (!this.#over) this.#again = true
     else {
       this.begin()
@@ -289,8 +309,13 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   reauthenticate(): void {
     this.#tokenReason = 'asked'
     // There is no old token before the first dial.
-    if (this.#state === 'closed' || this.#state === 'idle') this.retryNow()
+    if (this.#closing || this.#state === 'idle') this.retryNow()
     else this.runner.feed({ type: 'reauthenticate' })
+  }
+
+  /** Drops everything that waits. */
+  clearOutbox(): void {
+    this.#refuseWaiting('cleared')
   }
 
   /** What decides, anew for each life between `close()` and `close()`. */
@@ -299,7 +324,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** Starts a life; the first one once the subclass is made. */
   protected begin(): void {
     this.runner = new Runner(this.machine(), this.environment, this.#host())
-    this.#over = this.#again = false
+    this.#closing = this.#over = this.#again = false
     this.#trouble = undefined
     this.#opens = 0
     this.#state = 'idle'
@@ -312,11 +337,13 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** Begins the first life as the options say. */
   protected start(): void {
+    const { signal, startClosed } = this.options
+    // A mistake of the set-up is told at once: later it would look like trouble of the network.
+    if (!startClosed) constructorOf(this.environment)
     this.begin()
-    const { signal } = this.options
     if (signal?.aborted) return this.close()
     signal?.addEventListener('abort', () => this.close(), { once: true })
-    if (!this.options.startClosed) this.connect()
+    if (!startClosed) this.connect()
   }
 
   protected seed(): number {
@@ -354,7 +381,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** Begins; a subclass may have to load something before. */
   protected connect(): void {
     // It may be closed by then.
-    if (this.#state !== 'closed') this.runner.feed({ type: 'connect' })
+    if (!this.#closing) this.runner.feed({ type: 'connect' })
   }
 
   /** The newest link's socket. */
@@ -402,14 +429,27 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   async #askToken(): Promise<string | undefined> {
     const reason = this.#tokenReason
     this.#tokenReason = 'expired'
-    this.token = await this.options.getToken?.({ reason })
+    this.#tokenError = undefined
+    try {
+      this.hold(await this.options.getToken?.({ reason }))
+    } catch (error) {
+      this.#tokenError = error
+      throw error
+    }
     return this.token
   }
 
+  /** Takes a token, which `diagnostics` must not tell. */
+  protected hold(token: string | undefined): void {
+    this.token = token
+    if (token) this.#tokens.add(token)
+    if (this.#tokens.size > TOKENS_MAX) this.#tokens.delete([...this.#tokens][0] as string)
+  }
+
   #event(event: MachineEvent, end: LinkEnd | undefined): void {
-    this.#recorder.record(event)
+    const entry = this.#recorder.record(event)
     // biome-ignore lint/suspicious/noConsole: it was asked for.
-    if (this.options.debug) console.debug('[bowline]', event)
+    if (this.options.debug) console.debug('[bowline]', entry)
     if (event.event === 'state') this.#moved(event.state)
     else if (event.event === 'health') {
       this.#level = event.level
@@ -438,17 +478,28 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     const retryIn = this.#retryIn()
     this.#state = current
     this.#linkClosed(current)
+    // Nothing but a token that did not come leads from the one to the other.
+    if (previous === 'authorizing' && current !== 'connecting') this.#tokenFailed(current)
     this.emit('statechange', { previous, current, reason: this.#verdict, retryIn })
     if (current === 'connecting') this.emit('connecting')
     if (current === 'waiting' || current === 'dormant') {
       const attempt = this.runner.machine.backoff.failures
       this.emit('reconnecting', { attempt, delay: retryIn ?? 0, class: this.#verdict?.class })
     }
-    if (current === 'open' && previous !== 'probing') this.#opened()
+    if (current === 'open' && previous !== 'probing' && !this.#closing) this.#opened()
     const isLost = this.#opens > 0 && !isOpen(current) && current !== 'closed'
     if (isLost && !this.#trouble) this.#lostConnection('lost')
     const isFailed = current === 'blocked' || current === 'dormant'
     if (isFailed && this.#trouble !== 'failed') this.#lostConnection('failed')
+  }
+
+  #tokenFailed(current: State): void {
+    if (current === 'closed') return
+    const cause = this.#tokenError === undefined ? undefined : String(this.#tokenError)
+    const evidence: Evidence = { kind: 'token', retry: current !== 'blocked', cause }
+    const verdict = classify(evidence, () => undefined)
+    this.#verdict = verdict
+    this.emit('error', { evidence, verdict })
   }
 
   #lostConnection(status: 'lost' | 'failed'): void {
@@ -476,12 +527,16 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     const wasOpen = end?.opened ?? false
     this.#over = true
     this.#unlisten()
-    for (const { reject } of this.#waiting.splice(0)) reject(refused('closed'))
+    this.#refuseWaiting('closed')
     this.environment.setTimeout(() => {
       if (!wasOpen && this.#opens === 0) this.emit('error')
       this.emit('close', end ?? GONE)
       if (this.#again) this.retryNow()
     }, 0)
+  }
+
+  #refuseWaiting(code: string): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(refused(code))
   }
 
   /** Milliseconds until the next dial. */
@@ -491,8 +546,15 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   }
 
   #advise(): void {
+    const { recommendation } = this
+    if (recommendation === this.#recommended) return
+    this.#recommended = recommendation
+    this.emit('recommendation', { recommendation })
+  }
+
+  #recommend(): Recommendation | undefined {
     const inMs = this.#retryIn()
-    const next = recommend(
+    return recommend(
       {
         state: this.#state,
         verdict: this.#verdict,
@@ -503,17 +565,16 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.options.catalogue,
       this.codeRow?.(this.#verdict?.code ?? ''),
     )
-    const last = this.#recommendation
-    this.#recommendation = next
-    if (
-      last?.title === next?.title &&
-      last?.detail === next?.detail &&
-      last?.action === next?.action
-    ) {
-      return
-    }
-    this.emit('recommendation', { recommendation: next })
   }
+}
+
+function isSame(one: Recommendation | undefined, other: Recommendation | undefined): boolean {
+  return (
+    one?.title === other?.title &&
+    one?.detail === other?.detail &&
+    one?.action === other?.action &&
+    Math.abs((one?.retryAt ?? 0) - (other?.retryAt ?? 0)) < RETRY_AT_MS
+  )
 }
 
 /** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */

@@ -71,8 +71,9 @@ export interface SocketOptions {
   seed?: number
 }
 
-/** The options of a machine for any server. */
+/** The options of a machine for any server. Throws a `RangeError` where one makes no sense. */
 export function dialerOptions(options: SocketOptions): DialerOptions {
+  checkNumbers(options)
   const attemptsMax = options.maxReconnectAttempts ?? options.maxRetries
   const { strategy } = options
   return {
@@ -91,5 +92,12 @@ export function dialerOptions(options: SocketOptions): DialerOptions {
       return attempt(() => strategy?.(verdict, usual)) ?? usual
     },
     link: 0,
+  }
+}
+
+/** Refuses numbers that are none, or below 0. */
+export function checkNumbers(options: object): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value === 'number' && !(value >= 0)) throw new RangeError(`${name}: 0 or more`)
   }
 }

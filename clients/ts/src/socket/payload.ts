@@ -16,6 +16,11 @@ export function copyOf(data: unknown): Uint8Array<ArrayBuffer> | undefined {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
 }
 
+/** Whether its bytes can only be read later. */
+export function isBlob(data: unknown): data is Blob {
+  return globalThis.Blob !== undefined && data instanceof Blob
+}
+
 /** How many bytes it has on the wire. */
 export function sizeOf(data: Data): number {
   if (typeof data === 'string') return utf8Length(data)

@@ -133,6 +133,11 @@ export class ResilientWebSocket extends Face {
     this.start()
   }
 
+  /** Bytes that the platform has not sent, and those of the outbox. */
+  override get bufferedAmount(): number {
+    return super.bufferedAmount + (this.#client?.outbox.bytes ?? 0)
+  }
+
   /** The session's secret id. Keep it as a password. */
   get session(): string | undefined {
     return this.#client?.session
@@ -146,16 +151,19 @@ export class ResilientWebSocket extends Face {
   /**
    * Hands a message to the application behind the server (`bowline.v1`), once, in order; or sends a
    * frame as a WebSocket does (other servers). `volatile`: at most once, only now.
+   * What is neither bytes nor JSON is refused, as is a `Blob`, whose bytes have to be read first.
    */
   override send(
     // biome-ignore lint/suspicious/noExplicitAny: any JSON value, or bytes.
     data: any,
     options: { method?: string; volatile?: boolean } = {},
   ): Sent {
-    if (!this.subprotocol) return sent(super.send(data), 0, NO_REPLY)
-    const item = { data: payloadOf(data), method: options.method }
-    if (!options.volatile) return this.#queue(item)
-    return this.#volatile({ type: 'send', ...item })
+    const { method, volatile } = options
+    if (this.subprotocol) return this.#hand({ method }, data, volatile)
+    // Nothing is answered: what is written is all that is known.
+    const open = this.readyState === 1
+    const written = volatile && !open ? never('not_connected') : super.send(data)
+    return sent(written, 0, NO_REPLY, progressOf(written, open ? 'sent' : 'queued', 'sent'))
   }
 
   /** Publishes to a channel: with exactly one effect, in the order of calls, now or later. */
@@ -164,9 +172,8 @@ export class ResilientWebSocket extends Face {
     data: unknown,
     options: { tag?: string; volatile?: boolean } = {},
   ): Sent {
-    const item = { channel, data: payloadOf(data) }
-    if (!options.volatile) return this.#queue({ ...item, tag: options.tag })
-    return this.#volatile({ type: 'publish', ...item })
+    const { tag, volatile } = options
+    return this.#hand({ channel, tag }, data, volatile)
   }
 
   /** Sends a message to the application and waits for its answer. */
@@ -206,19 +213,20 @@ export class ResilientWebSocket extends Face {
   }
 
   /** Hands a new token of the same user to the server. */
-  async refresh(token: string): Promise<void> {
-    this.token = token
-    await this.#ask({ type: 'refresh', token })
+  refresh(token: string): Promise<void> {
+    this.hold(token)
+    return quiet(this.#ask({ type: 'refresh', token }).then(() => undefined))
   }
 
   /** Gives the session up: what was written but not acknowledged has an unknown fate. */
   resetSession(): void {
-    this.#feed({ type: 'reset_session' })
+    if (this.subprotocol) this.#feed({ type: 'reset_session' })
   }
 
   /** Drops everything that is not acknowledged. */
-  clearOutbox(): void {
-    this.#feed({ type: 'clear_outbox' })
+  override clearOutbox(): void {
+    if (this.subprotocol) this.#feed({ type: 'clear_outbox' })
+    else super.clearOutbox()
   }
 
   override close(code?: number, reason = ''): void {
@@ -301,6 +309,19 @@ export class ResilientWebSocket extends Face {
     return this.#channels
   }
 
+  /** Queues a message, or asks once; refuses what can't go on the wire. */
+  #hand(about: Omit<Item, 'data'>, given: unknown, volatile = false): Sent {
+    let data: Payload
+    try {
+      data = payloadOf(given)
+    } catch (error) {
+      const refused = never('unsupported_data', String(error))
+      return sent(refused, 0, refused, () => 'dropped')
+    }
+    const item = { ...about, data }
+    return volatile ? this.#volatile(item) : this.#queue(item)
+  }
+
   #queue(item: Item): Sent {
     const [key, waiter] = this.#wait(item.channel === undefined)
     this.#defer(() => {
@@ -318,11 +339,19 @@ export class ResilientWebSocket extends Face {
     )
   }
 
-  #volatile(request: Request & { data: Payload }): Sent {
-    const reply = isTooDeep(request.data)
-      ? quiet(Promise.reject(new SocketError('too_deep', undefined, { fate: 'refused' })))
-      : this.#ask(request)
-    return sent(quiet(reply.then(() => undefined)), 0, reply)
+  #volatile({ channel, data, method }: Item): Sent {
+    const request: Request =
+      channel === undefined ? { type: 'send', data, method } : { type: 'publish', channel, data }
+    const reply = isTooDeep(data)
+      ? never('too_deep')
+      : quiet(
+          this.#ask(request).catch((error) => {
+            const fate = error.code === 'connection_lost' ? 'unknown' : 'refused'
+            throw Object.assign(error, { fate })
+          }),
+        )
+    const stored = quiet(reply.then(() => undefined))
+    return sent(stored, 0, reply, progressOf(stored, 'sent', 'acked'))
   }
 
   #ask(request: Request): Promise<unknown> {
@@ -360,15 +389,38 @@ export class ResilientWebSocket extends Face {
 /** Only a Bowline server answers. */
 const NO_REPLY = /* @__PURE__ */ quiet(Promise.reject(new SocketError('not_supported')))
 
-/** A promise with a message's name, answer and progress; what has no ack is `sent` at once. */
+/** A promise with a message's name, answer and progress. */
 function sent(
   promise: Promise<unknown>,
   key: number,
   reply: Promise<unknown>,
-  progress: () => Sent['progress'] = () => 'sent',
+  progress: () => Sent['progress'],
 ): Sent {
   const named = Object.assign(promise, { key, reply })
   return Object.defineProperty(named, 'progress', { get: progress }) as unknown as Sent
+}
+
+/** The progress of what is in no outbox. */
+function progressOf(
+  promise: Promise<unknown>,
+  before: Sent['progress'],
+  after: Sent['progress'],
+): () => Sent['progress'] {
+  let progress = before
+  promise.then(
+    () => {
+      progress = after
+    },
+    () => {
+      progress = 'dropped'
+    },
+  )
+  return () => progress
+}
+
+/** What was refused before it was queued. */
+function never(code: string, message?: string): Promise<never> {
+  return quiet(Promise.reject(new SocketError(code, message, { fate: 'refused' })))
 }
 
 function errorOf({ code, message, retry, retry_after_ms }: ErrorInfo): SocketError {

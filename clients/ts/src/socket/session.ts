@@ -10,8 +10,8 @@ import { codeRow } from '../codes/codes.ts'
 import type { ClientOptions } from '../machine/contract.ts'
 import type { From, Position } from '../position/position.ts'
 import type { Store } from '../storage/store.ts'
-import { dialerOptions, type SocketOptions } from './options.ts'
-import { copyOf } from './payload.ts'
+import { checkNumbers, dialerOptions, type SocketOptions } from './options.ts'
+import { copyOf, isBlob } from './payload.ts'
 
 /** Options for Bowline's servers, beside those for any. */
 export interface ResilientOptions extends SocketOptions {
@@ -67,10 +67,11 @@ export interface HistoryPage {
 /** The options of a machine of `bowline.v1`. */
 export function clientOptions(options: ResilientOptions): ClientOptions {
   const { outbox = {} } = options
+  checkNumbers(outbox)
   return {
     ...dialerOptions(options),
     classOf: (code) => codeRow(code)?.[0],
-    outboxMessagesMax: outbox.messagesMax ?? 1000,
+    outboxMessagesMax: outbox.messagesMax ?? options.maxEnqueuedMessages ?? 1000,
     outboxBytesMax: outbox.bytesMax ?? 4 * 2 ** 20,
     outboxAgeMaxMs: outbox.ageMaxMs ?? 12 * 60 * 60 * 1000,
     outboxDrops: outbox.drops ?? 'newest',
@@ -89,10 +90,14 @@ export function randomSession(randomBytes: ((count: number) => Uint8Array) | und
   return bytes && [...bytes].map((byte) => (byte + 256).toString(16).slice(1)).join('')
 }
 
-/** What the application hands over, as it goes on the wire: bytes, or the text of a JSON value. */
+/**
+ * What the application hands over, as it goes on the wire: bytes, or the text of a JSON value. Throws
+ * where it is neither.
+ */
 export function payloadOf(data: unknown): Payload {
   const bytes = copyOf(data)
   if (bytes) return bytes
+  if (isBlob(data)) throw new TypeError('a Blob is read first: await blob.arrayBuffer()')
   // JSON has no undefined; a message without a value carries null.
   return JSON.stringify(data) ?? 'null'
 }

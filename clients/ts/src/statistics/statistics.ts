@@ -58,19 +58,28 @@ export class Recorder {
     this.#wallMs = wallMs
   }
 
-  /** Takes an event of the machine. Payloads and secrets are not kept. */
-  record(event: Event): void {
+  /** Takes an event of the machine and answers its line. Payloads and secrets are not kept. */
+  record(event: Event): LogEntry {
     const at = this.#wallMs()
     const { data: _, session: __, ...kept } = event as Event & { data?: unknown; session?: unknown }
-    push(this.#log, { at, ...kept }, LOG_MAX)
+    const entry = { at, ...kept }
+    push(this.#log, entry, LOG_MAX)
+    this.#count(at, event)
+    return entry
+  }
+
+  #count(at: number, event: Event): void {
     const { classes, codes, quality } = this.#figures
     if (event.event === 'state') this.#moved(at, isOpen(event.state))
     else if (event.event === 'health') push(quality, { at, level: event.level }, SAMPLES_MAX)
     else if (event.event === 'link_closed') {
-      const { class: class_, code } = event.verdict
-      count(classes, class_)
-      if (code === undefined) return
-      count(codes, code in codes || Object.keys(codes).length < CODES_MAX ? code : 'other')
+      const { verdict, evidence } = event
+      count(classes, verdict.class)
+      // By its name, else by the number of the close or of the answer to the upgrade.
+      const number = 'status' in evidence ? evidence.status : 'code' in evidence && evidence.code
+      const code = verdict.code ?? number
+      if (!code) return
+      count(codes, code in codes || Object.keys(codes).length < CODES_MAX ? `${code}` : 'other')
     }
   }
 

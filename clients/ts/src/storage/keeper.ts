@@ -107,7 +107,8 @@ export class Keeper {
 
   async #load(): Promise<void> {
     if (this.#over) return
-    const kept = await this.#store.load().catch(() => undefined)
+    const load = async () => this.#store.load()
+    const kept = await load().catch(() => undefined)
     // What is kept is the next one's.
     if (this.#over) return this.#store.release()
     try {

@@ -111,6 +111,11 @@ describe('recovery', () => {
     const answers: (Response | Error)[] = [
       new Response('{"code":"too_many_connections","retry_after_ms":5000}', { status: 429 }),
       new Response('', { status: 503, headers: { 'Retry-After': '7' } }),
+      // A date: ten minutes after the beginning of this time.
+      new Response('', {
+        status: 429,
+        headers: { 'Retry-After': new Date(600_000).toUTCString() },
+      }),
       new Response('{"code":"ok"}'),
       new Response('', { status: 426 }),
       new Error('nobody'),
@@ -125,7 +130,12 @@ describe('recovery', () => {
     const ws = plain({ environment: { fetch: fetch as never } }, 'wss://test/ws?a=b')
     const evidence: unknown[] = []
     ws.on('error', (event) => evidence.push(event.evidence))
-    await time.advance(120_000)
+    await time.advance(1_200_000)
+    const dated = evidence.splice(3, 1)[0] as { status: number; retry_after_ms: number }
+    expect(dated.status).toBe(429)
+    expect(dated.retry_after_ms).toBeGreaterThan(500_000)
+    expect(dated.retry_after_ms).toBeLessThan(600_000)
+    expect(ws.statistics.codes).toEqual({ 429: 1, 503: 1, too_many_connections: 1 })
     expect(evidence.slice(0, 6)).toEqual([
       { kind: 'opaque' },
       { kind: 'http', status: 429, code: 'too_many_connections', retry_after_ms: 5000 },

@@ -49,8 +49,13 @@ describe('a socket for any server', () => {
   })
 
   test('without any WebSocket says so by its class of error, and does not spin', async () => {
-    const ws = plain({ environment: { WebSocket: undefined } })
+    const ws = plain({ environment: { WebSocket: undefined }, startClosed: true })
+    const causes: unknown[] = []
+    ws.on('error', ({ evidence }) => causes.push(evidence))
+    ws.reconnect()
     await time.advance(1)
+    const cause = 'TypeError: option WebSocket is needed here'
+    expect(causes).toEqual([{ kind: 'violation', cause }])
     expect([ws.state, ws.statistics.classes]).toEqual(['waiting', { protocol: 1 }])
   })
 
