@@ -11,9 +11,9 @@ const SIZES = [
     name: 'outbox and resume',
     contents: "import { connect } from './dist/index.js'; globalThis.x = connect",
     goal: 9.0,
-    bound: 18.6,
+    bound: 19.7,
   },
-  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 9.5 },
+  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 10.2 },
   {
     name: './react',
     contents: "export * from './dist/react.js'",
@@ -23,7 +23,7 @@ const SIZES = [
   },
   { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2, bound: 0.93 },
   { name: './element', contents: "export * from './dist/element.js'", goal: 2.0, bound: 1.56 },
-  { name: './ru', contents: "export * from './dist/ru.js'", goal: 2.0, bound: 1.63 },
+  { name: './ru', contents: "export * from './dist/ru.js'", goal: 2.0, bound: 1.66 },
 ]
 
 /** kB, min+gzip, as a bundler makes it of this text. */

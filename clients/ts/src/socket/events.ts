@@ -18,7 +18,7 @@ export interface SocketEventMap {
   connecting: Event
   /** A dial is due in `delay` milliseconds; `attempt` have failed in a row. */
   reconnecting: Event & { attempt: number; delay: number; class: ErrorClass | undefined }
-  /** Open again; with a Bowline server `resumed` says whether the session went on. */
+  /** Open again; `resumed`: a Bowline server knew the session, as it does once a message was numbered. */
   reconnected: Event & { resumed: boolean }
   statechange: Event & { previous: State; current: State; reason?: Verdict; retryIn?: number }
   healthchange: Event & { level: Level }
@@ -84,4 +84,12 @@ export function deferred<T>(): Deferred<T> {
 export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise
+}
+
+/** What the platform would throw. */
+export function domError(name: string, message: string): Error {
+  const { DOMException } = globalThis
+  return DOMException
+    ? new DOMException(message, name)
+    : Object.assign(new Error(message), { name })
 }

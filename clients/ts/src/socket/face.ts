@@ -6,7 +6,7 @@
  * runner does it.
  */
 
-import { classify, type Evidence, type Verdict } from '../classify/classify.ts'
+import { classify, type Verdict } from '../classify/classify.ts'
 import { utf8Length } from '../codec/bytes.ts'
 import type { CodeRow } from '../codes/table.ts'
 import { detectEnvironment, type Environment } from '../environment/environment.ts'
@@ -23,9 +23,11 @@ import { type Recommendation, recommend } from '../recommendation/recommendation
 import { constructorOf, type Destination, GONE, type Link, type LinkEnd } from '../shell/link.ts'
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
-import { type Deferred, deferred, SocketError, type SocketEventMap } from './events.ts'
-import type { SocketOptions, TokenReason, UrlSource } from './options.ts'
+import { absolute, originOf, withoutSecrets } from './address.ts'
+import { type Deferred, deferred, domError, SocketError, type SocketEventMap } from './events.ts'
+import type { SocketOptions, UrlSource } from './options.ts'
 import { copyOf, type Data, isBlob, sizeOf } from './payload.ts'
+import { Tokens } from './tokens.ts'
 
 type OnEvent<K extends keyof SocketEventMap> =
   | ((this: WebSocket, event: SocketEventMap[K]) => unknown)
@@ -73,12 +75,8 @@ interface Waiting extends Deferred<void> {
 }
 
 const WAITING_MAX = 1000
-/** Tokens that are kept out of what `diagnostics` tells: older ones are in no event any more. */
-const TOKENS_MAX = 100
 /** A time of the next dial that differs by less is the same: two clocks are read for it. */
 const RETRY_AT_MS = 100
-/** Scheme and host of a URL, without the name of a user and what follows. */
-const ORIGIN = /^(\w+:\/\/)(?:[^/?]*@)?([^/?]*).*/
 
 /** The face of a socket. A subclass says which machine, and calls `begin`. */
 export abstract class Face extends (Target as new () => TypedTarget) implements WebSocket {
@@ -104,7 +102,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   protected readonly options: SocketOptions
   protected readonly environment: Environment
   protected runner!: Runner
-  protected token: string | undefined
+  protected readonly tokens: Tokens
   /** What a link must have selected; without it the application's protocols are offered. */
   protected subprotocol: string | undefined
   /** Whether the session went on when the link opened again. */
@@ -120,10 +118,6 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   #recommendation: Recommendation | undefined
   /** What was told last of it. */
   #recommended: Recommendation | undefined
-  #tokenReason: TokenReason = 'connect'
-  /** What the application threw instead of a token. */
-  #tokenError: unknown
-  readonly #tokens = new Set<string>()
   /** A link that closed, before the state that follows from it. */
   #unsaid: { end: LinkEnd | undefined; event: MachineEvent } | undefined
   #opens = 0
@@ -139,6 +133,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   constructor(url: UrlSource, protocols: string | string[] = [], options: SocketOptions = {}) {
     super()
     this.options = options
+    this.tokens = new Tokens(options.getToken)
     this.#source = url
     this.#protocols = [protocols].flat()
     if (new Set(this.#protocols).size < this.#protocols.length) {
@@ -221,19 +216,13 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** The last 500 events and the figures, without tokens and payloads. */
   diagnostics(): { state: State; url: string; statistics: Statistics; events: LogEntry[] } {
-    const url = this.#url.replace(/[?#].*/, '').replace(/\/\/[^/]*@/, '//')
-    const all = {
+    const url = withoutSecrets(this.#url)
+    return this.tokens.hide({
       state: this.#state,
       url,
       statistics: this.statistics,
       events: this.#recorder.log(),
-    }
-    // A peer may have echoed a token, in the reason of a close for example.
-    const masked = (text: string) =>
-      [...this.#tokens].reduce((rest, token) => rest.replaceAll(token, '…'), text)
-    return JSON.parse(JSON.stringify(all), (_, value) =>
-      typeof value === 'string' ? masked(value) : value,
-    )
+    })
   }
 
   /** Adds a listener; the answer removes it. */
@@ -307,7 +296,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** Asks for a new token, then goes on with it. */
   reauthenticate(): void {
-    this.#tokenReason = 'asked'
+    this.tokens.reason = 'asked'
     // There is no old token before the first dial.
     if (this.#closing || this.#state === 'idle') this.retryNow()
     else this.runner.feed({ type: 'reauthenticate' })
@@ -375,7 +364,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   }
 
   protected emitMessage(fields: object): void {
-    this.emit('message', { ...fields, origin: this.#url.replace(ORIGIN, '$1$2') })
+    this.emit('message', { ...fields, origin: originOf(this.#url) })
   }
 
   /** Begins; a subclass may have to load something before. */
@@ -403,7 +392,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     return {
       asksWhy: this.options.asksWhy ?? true,
       target: (advised) => this.#target(advised),
-      token: () => this.#askToken(),
+      token: () => this.tokens.ask(),
       frame: (link, data) => this.frame(link, data),
       output: (output) => this.output(output),
       event: (event, end) => this.#event(event, end),
@@ -416,7 +405,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     const allowed = advised && this.advised?.(advised)
     this.#url =
       allowed ||
-      absolute(await (typeof source === 'function' ? source({ token: this.token }) : source))
+      absolute(
+        await (typeof source === 'function' ? source({ token: this.tokens.current }) : source),
+      )
     const { subprotocol } = this
     return {
       url: this.#url,
@@ -424,26 +415,6 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       binaryType: this.#linkType,
       subprotocol,
     }
-  }
-
-  async #askToken(): Promise<string | undefined> {
-    const reason = this.#tokenReason
-    this.#tokenReason = 'expired'
-    this.#tokenError = undefined
-    try {
-      this.hold(await this.options.getToken?.({ reason }))
-    } catch (error) {
-      this.#tokenError = error
-      throw error
-    }
-    return this.token
-  }
-
-  /** Takes a token, which `diagnostics` must not tell. */
-  protected hold(token: string | undefined): void {
-    this.token = token
-    if (token) this.#tokens.add(token)
-    if (this.#tokens.size > TOKENS_MAX) this.#tokens.delete([...this.#tokens][0] as string)
   }
 
   #event(event: MachineEvent, end: LinkEnd | undefined): void {
@@ -456,7 +427,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.emit('healthchange', { level: event.level })
     } else if (event.event === 'link_closed') {
       this.#verdict = event.verdict
-      if (event.verdict.class === 'auth') this.#tokenReason = 'refused'
+      if (event.verdict.class === 'auth') this.tokens.reason = 'refused'
       this.#unsaid = { end, event }
     } else this.handle?.(event)
     this.#advise()
@@ -495,8 +466,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   #tokenFailed(current: State): void {
     if (current === 'closed') return
-    const cause = this.#tokenError === undefined ? undefined : String(this.#tokenError)
-    const evidence: Evidence = { kind: 'token', retry: current !== 'blocked', cause }
+    const evidence = this.tokens.failure(current !== 'blocked')
     const verdict = classify(evidence, () => undefined)
     this.#verdict = verdict
     this.emit('error', { evidence, verdict })
@@ -577,29 +547,6 @@ function isSame(one: Recommendation | undefined, other: Recommendation | undefin
   )
 }
 
-/** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
-function absolute(url: string | URL): string {
-  const given = String(url)
-  let text = ''
-  try {
-    const { href } = new URL(given, /^\w+:/.test(given) ? undefined : globalThis.location?.href)
-    // React Native's own URL adds a slash to every path, and has no parts that can be relied on.
-    const asGiven = href === `${given}/` && /\/\/.*[/?]/.test(given)
-    text = (asGiven ? given : href).replace(/^http/, 'ws').replace(/#.*/, '')
-  } catch {
-    // Told below.
-  }
-  if (/^wss?:/.test(text)) return text
-  throw domError('SyntaxError', `no URL of a WebSocket: ${url}`)
-}
-
 function refused(code: string): SocketError {
   return new SocketError(code, undefined, { fate: 'refused' })
-}
-
-function domError(name: string, message: string): Error {
-  const { DOMException } = globalThis
-  return DOMException
-    ? new DOMException(message, name)
-    : Object.assign(new Error(message), { name })
 }

@@ -214,7 +214,7 @@ export class ResilientWebSocket extends Face {
 
   /** Hands a new token of the same user to the server. */
   refresh(token: string): Promise<void> {
-    this.hold(token)
+    this.tokens.hold(token)
     return quiet(this.#ask({ type: 'refresh', token }).then(() => undefined))
   }
 

@@ -1,0 +1,62 @@
+/**
+ * The tokens of an application: asked for, told apart from other trouble, kept to themselves.
+ *
+ * Owns why the next one is wanted, and which there were. When one is wanted is the machine's decision.
+ */
+
+import type { Evidence } from '../classify/classify.ts'
+import type { SocketOptions, TokenReason } from './options.ts'
+
+/** Tokens that are kept out of what is told: older ones are in no event any more. */
+const TOKENS_MAX = 100
+
+/** The tokens of one socket. */
+export class Tokens {
+  /** The newest one. */
+  current: string | undefined
+  /** Why the next one is wanted. */
+  reason: TokenReason = 'connect'
+  readonly #getToken: SocketOptions['getToken']
+  readonly #known = new Set<string>()
+  /** What the application threw instead of the last one. */
+  #error: unknown
+
+  constructor(getToken: SocketOptions['getToken']) {
+    this.#getToken = getToken
+  }
+
+  /** Asks the application. Throws what it throws. */
+  async ask(): Promise<string | undefined> {
+    const { reason } = this
+    this.reason = 'expired'
+    this.#error = undefined
+    try {
+      this.hold(await this.#getToken?.({ reason }))
+    } catch (error) {
+      this.#error = error
+      throw error
+    }
+    return this.current
+  }
+
+  /** Takes one. */
+  hold(token: string | undefined): void {
+    this.current = token
+    if (token) this.#known.add(token)
+    if (this.#known.size > TOKENS_MAX) this.#known.delete([...this.#known][0] as string)
+  }
+
+  /** What is known of the last one, which did not come. */
+  failure(retry: boolean): Evidence {
+    return { kind: 'token', retry, cause: this.#error === undefined ? undefined : `${this.#error}` }
+  }
+
+  /** The same without any of them: a peer may have echoed one, in the reason of a close for example. */
+  hide<T>(told: T): T {
+    return JSON.parse(JSON.stringify(told), (_, value) =>
+      typeof value === 'string'
+        ? [...this.#known].reduce((text, token) => text.replaceAll(token, '…'), value)
+        : value,
+    )
+  }
+}
