@@ -160,6 +160,8 @@ function outcome() {
     'judgements',
     'surroundings',
     'troubles',
+    'inputs',
+    'listeners',
     'platform',
     'vectors',
   ]) {
