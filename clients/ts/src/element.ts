@@ -8,7 +8,25 @@
  * element, the others are the application's.
  */
 
-import type { Recommendation, ResilientWebSocket } from './index.ts'
+import type { Action, Recommendation, ResilientWebSocket } from './index.ts'
+
+declare global {
+  interface HTMLElementTagNameMap {
+    /** The element under the name that `define` gives it. */
+    'connection-status': ConnectionStatus
+  }
+}
+
+type ElementListens = HTMLElement['addEventListener']
+
+/** Takes a listener of the event `action`, or of any other. */
+interface Listens extends ElementListens {
+  (
+    type: 'action',
+    listener: (event: CustomEvent<Action>) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void
+}
 
 /** The words for actions and, with attribute `always`, for a link that does well. */
 const LABELS: Record<string, string> = {
@@ -50,8 +68,12 @@ const Base = (globalThis.HTMLElement ?? class {}) as typeof HTMLElement
 
 /** The element. `define` registers it. */
 export class ConnectionStatus extends Base {
-  /** The words on the button, by action, and those of a link that does well (`open`). */
-  labels: Record<string, string> = LABELS
+  static readonly observedAttributes = ['always']
+  /** As that of every element; the event `action` is a `CustomEvent<Action>`. */
+  declare addEventListener: Listens
+  /** As that of every element; the event `action` is a `CustomEvent<Action>`. */
+  declare removeEventListener: Listens
+  #labels: Record<string, string> = LABELS
   #socket: ResilientWebSocket | undefined
   #undo: (() => void)[] = []
   #button: HTMLButtonElement | undefined
@@ -67,6 +89,20 @@ export class ConnectionStatus extends Base {
     if (this.isConnected) this.#start()
   }
 
+  /** The words on the button, by action, and those of a link that does well (`open`). */
+  get labels(): Record<string, string> {
+    return this.#labels
+  }
+
+  set labels(labels: Record<string, string>) {
+    this.#labels = labels
+    this.#render()
+  }
+
+  attributeChangedCallback(): void {
+    this.#render()
+  }
+
   connectedCallback(): void {
     this.#start()
   }
@@ -78,9 +114,10 @@ export class ConnectionStatus extends Base {
   #start(): void {
     this.#stop()
     const socket = this.#socket
-    if (!socket) return
     const changed = () => this.#render()
-    this.#undo = [socket.on('statechange', changed), socket.on('recommendation', changed)]
+    if (socket) {
+      this.#undo = [socket.on('statechange', changed), socket.on('recommendation', changed)]
+    }
     changed()
   }
 
@@ -89,6 +126,7 @@ export class ConnectionStatus extends Base {
   }
 
   #render(): void {
+    if (!this.isConnected) return
     const recommendation = this.#socket?.recommendation
     const state = this.#socket?.state ?? 'idle'
     const open = state === 'open' || state === 'probing'

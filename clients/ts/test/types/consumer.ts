@@ -1,6 +1,6 @@
 // A program of somebody else's, compiled against the built package: `npm run types`.
-import { connect, ResilientWebSocket, type SocketError } from '@bowline/client'
-import { ConnectionStatus } from '@bowline/client/element'
+import { type Action, connect, ResilientWebSocket, type SocketError } from '@bowline/client'
+import { ConnectionStatus, define } from '@bowline/client/element'
 import { idbStore } from '@bowline/client/idb'
 import { ResilientWebSocket as PlainWebSocket } from '@bowline/client/plain'
 import { useChannel } from '@bowline/client/react'
@@ -57,6 +57,22 @@ async function use(): Promise<void> {
   ws.on('reconnectd', () => {})
   // @ts-expect-error: there is no such option.
   connect(url, { maxRetry: 1 })
+}
+
+// The element is known by its name, and its event by what it tells.
+declare function showLogin(): void
+define()
+const status = document.querySelector('connection-status')
+if (status) {
+  status.socket = ws
+  status.addEventListener('action', ({ detail }) => detail === 'login' && showLogin())
+  const chosen = ({ detail }: CustomEvent<Action>): Action => detail
+  status.addEventListener('action', chosen, { once: true })
+  status.removeEventListener('action', chosen)
+  status.addEventListener('click', ({ clientX }) => clientX)
+  status.addEventListener('other', { handleEvent: ({ type }) => type })
+  // @ts-expect-error: there is no such action.
+  status.addEventListener('action', ({ detail }) => detail === 'logon')
 }
 
 void [Made, native, use, useChannel, ConnectionStatus, ScriptedServer, VirtualTime]

@@ -21,7 +21,7 @@ beforeEach(async () => {
   server = new ScriptedServer()
   ws = connect('ws://test/ws', { seed: 1, environment: time.environment(server) })
   document.body.replaceChildren()
-  element = document.createElement('connection-status') as ConnectionStatus
+  element = document.createElement('connection-status')
   element.socket = ws
   document.body.append(element)
   await time.advance(1)
@@ -41,7 +41,6 @@ describe('<connection-status>', () => {
 
   test('tells that all is well where it is asked to', () => {
     element.setAttribute('always', '')
-    element.socket = ws
     expect(element.hasAttribute('quiet')).toBe(false)
     expect(part('title').textContent).toBe('Connected')
   })
@@ -76,7 +75,6 @@ describe('<connection-status>', () => {
     part('action').click()
     expect(chosen).toEqual(['login'])
     element.labels = {}
-    element.socket = ws
     expect(part('action').textContent).toBe('login')
   })
 
@@ -99,6 +97,45 @@ describe('<connection-status>', () => {
     expect(element.getAttribute('state')).toBe('open')
     element.socket = undefined
     document.body.append(element)
-    expect(element.getAttribute('state')).toBe('open')
+    expect(element.getAttribute('state')).toBe('idle')
+  })
+
+  test('follows its attribute and its words when they change later', () => {
+    const title = part('title')
+    element.setAttribute('always', '')
+    expect([element.hasAttribute('quiet'), title.textContent]).toEqual([false, 'Connected'])
+    element.labels = russianLabels
+    expect(title.textContent).toBe(russianLabels.open)
+    expect(element.labels).toBe(russianLabels)
+    element.removeAttribute('always')
+    expect([element.hasAttribute('quiet'), title.textContent]).toEqual([true, ''])
+    server.link?.end(4401, '{"code":"unauthorized"}', true)
+    expect(part('action').textContent).toBe('Войти')
+    element.labels = { login: 'Log in' }
+    expect(part('action').textContent).toBe('Log in')
+  })
+
+  test('is empty without a socket, whatever the last one said', async () => {
+    server.link?.end(4401, '{"code":"unauthorized"}', true)
+    expect(part('action').hidden).toBe(false)
+    element.socket = undefined
+    element.setAttribute('always', '')
+    expect(part('status').textContent?.trim()).toBe('')
+    expect(part('action').hidden).toBe(true)
+    expect([element.getAttribute('state'), element.hasAttribute('quiet')]).toEqual(['idle', true])
+    ws.close()
+    await time.advance(10)
+    expect(element.getAttribute('state')).toBe('idle')
+  })
+
+  test('has its live region before it has a socket', () => {
+    const early = document.createElement('connection-status')
+    early.labels = russianLabels
+    early.setAttribute('always', '')
+    expect(early.shadowRoot).toBeNull()
+    document.body.append(early)
+    expect(early.shadowRoot?.querySelector('[part=status]')?.textContent?.trim()).toBe('')
+    early.socket = ws
+    expect(early.shadowRoot?.querySelector('[part=title]')?.textContent).toBe(russianLabels.open)
   })
 })
