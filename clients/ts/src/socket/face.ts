@@ -446,7 +446,8 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   #moved(current: State): void {
     const previous = this.#state
-    const retryIn = this.#retryIn()
+    const inMs = this.#retryIn()
+    const retryIn = inMs && Math.max(0, inMs)
     this.#state = current
     this.#linkClosed(current)
     // Nothing but a token that did not come leads from the one to the other.
@@ -509,10 +510,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     for (const { reject } of this.#waiting.splice(0)) reject(refused(code))
   }
 
-  /** Milliseconds until the next dial. */
+  /** Milliseconds until the next dial; below 0 where it is overdue. */
   #retryIn(): number | undefined {
     const { redialAt } = this.runner.machine
-    return redialAt && Math.max(0, (redialAt - this.environment.now()) / 1000)
+    return redialAt && (redialAt - this.environment.now()) / 1000
   }
 
   #advise(): void {
