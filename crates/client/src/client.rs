@@ -349,6 +349,16 @@ impl Client {
             .and_then(|text| text.parse().ok()))
     }
 
+    /// Hands a new token of the same user to the server; the next hello brings it as well, whatever the
+    /// answer. Once the server has refused it, the token source is asked again.
+    ///
+    /// # Errors
+    /// There is no connection (the next one begins with this token), it was lost, or the server refused.
+    pub async fn refresh(&self, token: &str) -> Result<(), RequestError> {
+        let token = token.into();
+        self.request(Request::Refresh { token }).await.map(|_| ())
+    }
+
     /// Tells what the environment says, such as that the machine woke up.
     ///
     /// # Errors

@@ -338,6 +338,33 @@ async fn requests_are_answered_once_and_refused_without_a_connection() {
 }
 
 #[tokio::test]
+async fn a_refreshed_token_is_what_the_next_hello_brings() {
+    let (listener, builder) = listen().await;
+    let client = builder.token("t1").connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("t1"));
+    let mut state = client.state();
+    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+    let refreshing = tokio::spawn(async move { (client.refresh("t2").await, client) });
+    let ClientMessage::Refresh { id, token } = peer.hear().await else {
+        panic!("refresh")
+    };
+    assert_eq!(&*token, "t2");
+    let id = id.expect("an id").as_json().to_owned();
+    peer.say(&format!(r#"{{"type":"reply","id":{id},"data":{{}}}}"#))
+        .await;
+    let (answer, _client) = refreshing.await.expect("no panic");
+    assert_eq!(answer, Ok(()));
+    drop(peer);
+
+    let mut peer = Peer::accept(&listener).await;
+    assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("t2"));
+}
+
+#[tokio::test]
 async fn a_pong_tells_how_far_the_reader_came_back_for_more() {
     let (listener, builder) = listen().await;
     let client = builder.receipts(true).connect().expect("a valid URL");

@@ -156,6 +156,9 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   protected request({ key, request }: Of<Input, 'request'>): void {
+    // Whatever becomes of the request: a link that is lost before the answer says nothing of the
+    // token, and one that the server refuses ends the link with 4401, after which it is forgotten.
+    if (request.type === 'refresh') this.bearer = request.token
     if (!this.active) return this.#fail(key, 'not_connected')
     if (this.#requests.size >= this.options.requestsMax) return this.#fail(key, 'too_many_requests')
     if ('data' in request && isTooBig(request, this.#bytesMax)) {

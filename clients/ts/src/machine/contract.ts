@@ -86,6 +86,7 @@ export type Request =
   /** Volatile: at most once. */
   | { type: 'publish'; channel: string; data: Item['data'] }
   | { type: 'send'; data: Item['data']; method?: string | undefined }
+  /** A new token of the same user, which the next `hello` brings as well. */
   | { type: 'refresh'; token: string }
 
 /** What the shell tells the machine. */

@@ -37,7 +37,7 @@ function optionsOf(told: Json): ClientOptions {
 }
 
 function inputOf(told: Json): Input {
-  const { type, key, channel, data, method } = told as Record<string, any>
+  const { type, key, channel, data, method, token } = told as Record<string, any>
   if (type === 'publish' || type === 'send') {
     return { type: 'queue', key, item: { channel, data: JSON.stringify(data), method } }
   }
@@ -45,6 +45,7 @@ function inputOf(told: Json): Input {
     const request = { type: 'publish' as const, channel, data: JSON.stringify(data) }
     return { type: 'request', key, request }
   }
+  if (type === 'refresh') return { type: 'request', key, request: { type, token } }
   if (type === 'history') return { type: 'request', key, request: { type, channel } }
   if (type === 'message') {
     const [message] = decode(JSON.stringify(told.message)) as ServerMessage[]

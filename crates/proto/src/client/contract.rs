@@ -121,6 +121,11 @@ pub enum Request {
         /// The payload.
         data: Data,
     },
+    /// A new token of the same user, which the next `hello` brings as well.
+    Refresh {
+        /// The token.
+        token: Box<str>,
+    },
 }
 
 /// What the environment says: reasons to look at the link, never proofs.

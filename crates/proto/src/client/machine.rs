@@ -256,6 +256,11 @@ impl Client {
     }
 
     fn request(&mut self, key: u64, request: Request, out: &mut Vec<Output>) {
+        if let Request::Refresh { token } = &request {
+            // Whatever becomes of the request: a link that is lost before the answer says nothing of the
+            // token, and one that the server refuses ends the link with 4401, after which it is forgotten.
+            self.token = Some(token.clone());
+        }
         let max = self.message_bytes_max;
         let refusal = match &self.active {
             None => own_error("not_connected"),
@@ -291,6 +296,7 @@ impl Client {
                         data,
                         tag: None,
                     }),
+                    Request::Refresh { token } => ClientMessage::Refresh { id, token },
                 };
                 self.requests.insert(self.next_id, key);
                 self.next_id += 1;

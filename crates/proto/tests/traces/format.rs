@@ -91,6 +91,12 @@ pub(crate) fn input(value: &Value) -> Input {
                 request: Request::Publish { channel, data },
             }
         }
+        "refresh" => Input::Request {
+            key: key(),
+            request: Request::Refresh {
+                token: value["token"].as_str().expect("a token").into(),
+            },
+        },
         "clear_outbox" => Input::ClearOutbox,
         "close" => Input::Close {
             bye: value["bye"].as_bool().expect("a bool"),
