@@ -23,7 +23,8 @@ use tokio::sync::{Notify, mpsc};
 /// What a reader of a channel sees, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The subscription begins or goes on here.
+    /// The subscription begins or goes on here. Where `recovered` is false, publications are missing
+    /// before it: on a channel without history after every break.
     Subscribed(Recovery),
     /// A publication: once, in order.
     Message(Message),

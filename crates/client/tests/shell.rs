@@ -8,6 +8,7 @@ use bowline_client::{
 use bowline_proto::{
     codec::{Incoming, decode_client},
     message::{ClientMessage, Hello},
+    recovery::RecoveryReason,
 };
 use bowline_ws::{
     Decoder, Event, Limits, MessageKind, Role, UpgradeRequest, accept, encode_message,
@@ -212,6 +213,29 @@ async fn a_cut_link_is_resumed_at_the_cursor_and_the_outbox_sent_again() {
         .expect("in time")
         .expect("no panic");
     assert!(room.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_break_is_told_where_no_history_makes_up_for_it() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut live = client.subscribe("live", From::Now).await.expect("open");
+    for lost in [false, true, true] {
+        let mut peer = Peer::accept(&listener).await;
+        let hello = peer
+            .welcome(0, r#""live":{"recovered":true,"reason":"new"}"#)
+            .await;
+        assert_eq!(hello.subscribe[0].1, Some(From::Now));
+        let Delivery::Subscribed(told) = next(&mut live).await else {
+            panic!("subscribed")
+        };
+        let reason = if lost {
+            RecoveryReason::NoHistory
+        } else {
+            RecoveryReason::New
+        };
+        assert_eq!((told.recovered, told.reason), (!lost, Some(reason)));
+    }
 }
 
 #[tokio::test]

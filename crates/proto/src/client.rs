@@ -13,7 +13,7 @@ mod subscriptions;
 pub use contract::{DropReason, Event, Fate, Hint, Input, Item, Options, Output, Request, State};
 pub use machine::Client;
 pub use outbox::{Outbox, OutboxConfig, Refused, Resolved};
-pub use subscriptions::{Begun, Judgement, Subscriptions};
+pub use subscriptions::{Judgement, Subscriptions};
 
 #[cfg(test)]
 mod tests;

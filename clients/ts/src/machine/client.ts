@@ -330,14 +330,10 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #begin(channel: string, id: number | undefined, recovery: Recovery): void {
-    const begun = this.#subscriptions.begin(channel, id, recovery)
-    if (begun) {
-      const { lossy, ahead } = begun
-      const told = ahead ? { recovered: true, position: ahead } : recovery
-      this.emit({ event: 'subscribed', channel, ...told })
-      if (lossy) this.emit({ event: 'gap', channel, reason: 'slow' })
-      // Paused since `hello` asked for it: the server must stop.
-    } else if (id === undefined) this.#writeUnsubscribe(channel)
+    const told = this.#subscriptions.begin(channel, id, recovery)
+    if (told) this.emit({ event: 'subscribed', channel, ...told })
+    // Paused since `hello` asked for it: the server must stop.
+    else if (id === undefined) this.#writeUnsubscribe(channel)
   }
 
   #subscribeFailed(channel: string, error: ErrorInfo): void {

@@ -19,20 +19,12 @@ interface Subscription {
   mark: number
   /** A gap without a position: the next offset may be any higher one. */
   loose: boolean
-  /** Paused on a channel without positions: what was published meanwhile is lost. */
+  /** Live once on a channel without positions, and not since: what was published meanwhile is lost. */
   lossy: boolean
   /** Offsets were left out, and nothing was delivered since. */
   faulty: boolean
   /** The server began it by itself, where it liked, and nobody has asked for it since. */
   byServer: boolean
-}
-
-/** How a subscription goes on after an answer. */
-interface Begun {
-  /** Messages are known to be lost before it: it was paused on a channel without positions. */
-  lossy: boolean
-  /** The cursor, where it is ahead of the answer and stays: nothing in between is missing. */
-  ahead: Position | undefined
 }
 
 /** All subscriptions of one client, in order of channel name. */
@@ -78,6 +70,7 @@ export class Subscriptions {
   /** The link on which they were asked for or live is gone. */
   unlink(): void {
     for (const subscription of this.#all.values()) {
+      leave(subscription)
       const { phase } = subscription
       if (phase === 'live' || phase === 'asked') this.#want(subscription)
     }
@@ -98,9 +91,10 @@ export class Subscriptions {
   }
 
   /**
-   * An answer came; nothing where it is not the one that is waited for. `id` is none within `welcome` and for what the server added by itself.
+   * An answer came: what the application is told of it; nothing where it is not the one that is waited
+   * for. `id` is none within `welcome` and for what the server added by itself.
    */
-  begin(channel: string, id: number | undefined, recovery: Recovery): Begun | undefined {
+  begin(channel: string, id: number | undefined, recovery: Recovery): Recovery | undefined {
     if (id === undefined) this.add(channel, null, true)
     const subscription = this.#all.get(channel)
     if (!subscription) return undefined
@@ -113,15 +107,16 @@ export class Subscriptions {
     // answer counts.
     const whole = recovered || reason === 'expired'
     const ahead = whole && (distance(position, cursor) ?? 0) > 0 ? cursor : undefined
-    const next = ahead ?? position
     Object.assign(subscription, {
       phase: 'live',
       from: null,
-      cursor: next,
+      cursor: ahead ?? position,
       loose: false,
       lossy: false,
     })
-    return { lossy, ahead }
+    if (ahead) return { recovered: true, position: ahead }
+    // The server can't know that it was there before: it held no position to show.
+    return lossy ? { ...recovery, recovered: false, reason: 'no_history' } : recovery
   }
 
   /** It was refused: for good, or until a time. One that was paused meanwhile stays so. */
@@ -175,8 +170,8 @@ export class Subscriptions {
   pause(channel: string): boolean {
     const subscription = this.#all.get(channel)
     if (!subscription) return false
-    const { phase, mark, cursor } = subscription
-    subscription.lossy ||= phase === 'live' && cursor === undefined
+    leave(subscription)
+    const { phase, mark } = subscription
     subscription.phase = 'paused'
     // `hello` asks again without it.
     return phase === 'live' || (phase === 'asked' && mark > 0)
@@ -207,6 +202,11 @@ export class Subscriptions {
     this.#restless = true
     return subscription
   }
+}
+
+/** It is about to be live no more, for a time. */
+function leave(subscription: Subscription): void {
+  subscription.lossy ||= subscription.phase === 'live' && subscription.cursor === undefined
 }
 
 function judgeOffset(

@@ -10,12 +10,12 @@ use crate::{
     client::{
         contract::{Event, Output, State},
         machine::{Active, Client, Probe, report},
-        subscriptions::{Begun, Judgement},
+        subscriptions::Judgement,
     },
     close,
     code::Code,
     message::{
-        ClientMessage, Echo, ErrorInfo, GapReason, Hello, Message, ReconnectReason, ServerMessage,
+        ClientMessage, Echo, ErrorInfo, Hello, Message, ReconnectReason, ServerMessage,
         SessionReason, Subject, Subscribe, Welcome,
     },
     publication::Data,
@@ -306,29 +306,8 @@ impl Client {
         recovery: Recovery,
         out: &mut Vec<Output>,
     ) {
-        match self.subscriptions.begin(&channel, id, &recovery) {
-            Some(Begun { lossy, ahead }) => {
-                let recovery = match ahead {
-                    Some(_) => Recovery {
-                        recovered: true,
-                        reason: None,
-                        position: ahead,
-                    },
-                    None => recovery,
-                };
-                out.push(Output::Event(Event::Subscribed {
-                    channel: channel.clone(),
-                    recovery,
-                }));
-                if lossy {
-                    out.push(Output::Event(Event::Gap {
-                        channel,
-                        position: None,
-                        reason: GapReason::Slow,
-                        missed: None,
-                    }));
-                }
-            }
+        match self.subscriptions.begin(&channel, id, recovery) {
+            Some(recovery) => out.push(Output::Event(Event::Subscribed { channel, recovery })),
             // Paused since `hello` asked for it: the server must stop.
             None if id.is_none() => self.write_unsubscribe(&channel, out),
             None => {}

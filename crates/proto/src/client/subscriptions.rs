@@ -49,21 +49,12 @@ struct Subscription {
     phase: Phase,
     /// A gap without a position: the next offset may be any higher one.
     loose: bool,
-    /// Paused on a channel without positions: what was published meanwhile is lost.
+    /// Live once on a channel without positions, and not since: what was published meanwhile is lost.
     lossy: bool,
     /// Offsets were left out, and nothing was delivered since.
     faulty: bool,
     /// The server began it by itself, where it liked, and nobody has asked for it since.
     by_server: bool,
-}
-
-/// How a subscription goes on after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Begun {
-    /// Messages are known to be lost before it: it was paused on a channel without positions.
-    pub lossy: bool,
-    /// The cursor, where it is ahead of the answer and stays: nothing in between is missing.
-    pub ahead: Option<Position>,
 }
 
 /// All subscriptions of one client, in order of channel name.
@@ -110,6 +101,7 @@ impl Subscriptions {
     /// The link on which they were asked for or live is gone.
     pub fn unlink(&mut self) {
         for subscription in self.0.values_mut() {
+            subscription.leave();
             if matches!(subscription.phase, Phase::Asked(_) | Phase::Live) {
                 subscription.phase = Phase::Wanted;
             }
@@ -127,14 +119,14 @@ impl Subscriptions {
         Some((channel.clone(), subscription.start()))
     }
 
-    /// An answer came; none where it is not the one that is waited for. `id` is none within `welcome`
-    /// and for what the server added by itself.
+    /// An answer came: what the application is told of it; nothing where it is not the one that is
+    /// waited for. `id` is none within `welcome` and for what the server added by itself.
     pub fn begin(
         &mut self,
         channel: &Arc<str>,
         id: Option<u64>,
-        recovery: &Recovery,
-    ) -> Option<Begun> {
+        recovery: Recovery,
+    ) -> Option<Recovery> {
         if id.is_none() && !self.0.contains_key(channel) {
             let added = Subscription::new(From::Now, true);
             self.0.insert(channel.clone(), added);
@@ -157,15 +149,25 @@ impl Subscriptions {
             let answer = recovery.position.filter(|at| at.epoch == cursor.epoch);
             same_log && answer.is_some_and(|answer| cursor.offset > answer.offset)
         });
-        if ahead.is_none() {
-            subscription.cursor = recovery.position;
-        }
+        // The server can't know that it was there before: it held no position to show.
+        let lossy = std::mem::take(&mut subscription.lossy);
+        let told = match ahead {
+            Some(_) => Recovery {
+                recovered: true,
+                reason: None,
+                position: ahead,
+            },
+            None if lossy => Recovery {
+                recovered: false,
+                reason: Some(RecoveryReason::NoHistory),
+                ..recovery
+            },
+            None => recovery,
+        };
+        subscription.cursor = told.position;
         subscription.from = From::Now;
         subscription.loose = false;
-        Some(Begun {
-            lossy: std::mem::take(&mut subscription.lossy),
-            ahead,
-        })
+        Some(told)
     }
 
     /// It was refused: for good, or until a time. One that was paused meanwhile stays so.
@@ -259,7 +261,7 @@ impl Subscriptions {
             return false;
         };
         let told = matches!(subscription.phase, Phase::Live | Phase::Asked(1..));
-        subscription.lossy |= subscription.phase == Phase::Live && subscription.cursor.is_none();
+        subscription.leave();
         subscription.phase = Phase::Paused;
         told
     }
@@ -310,6 +312,11 @@ impl Subscription {
             faulty: false,
             by_server,
         }
+    }
+
+    /// It is about to be live no more, for a time.
+    fn leave(&mut self) {
+        self.lossy |= self.phase == Phase::Live && self.cursor.is_none();
     }
 
     fn start(&self) -> From {

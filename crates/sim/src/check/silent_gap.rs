@@ -15,12 +15,20 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
                 let text = format!("life {number}, {channel}: {problem}");
                 found.push(Violation::new("silent-gap", text));
             };
-            let mut asked = false;
+            let (mut asked, mut bare) = (false, false);
             for (cursor, step) in Walk::new(steps) {
                 if let Some(problem) = judge(cursor, asked, step) {
                     report(problem);
                 }
+                if bare && matches!(step, Step::Began { recovery, .. } if recovery.recovered) {
+                    report("went on without a position, and without a word".to_owned());
+                }
                 asked = matches!(step, Step::Asked(_));
+                bare = match step {
+                    Step::Began { recovery, .. } => recovery.position.is_none(),
+                    Step::Asked(_) | Step::Ended => false,
+                    _ => bare,
+                };
             }
             if let Some(log) = account.truth.logs.get(channel)
                 && life.is_alive

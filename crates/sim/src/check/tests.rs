@@ -54,6 +54,13 @@ fn pair(account: &mut Account) -> (&mut Vec<Step>, usize) {
     panic!("nobody heard three messages in a row");
 }
 
+fn began(step: &mut Step) -> Option<&mut Recovery> {
+    match step {
+        Step::Began { recovery, .. } => Some(recovery),
+        _ => None,
+    }
+}
+
 fn finds(plant: impl FnOnce(&mut Account), checker: &str, clean: &Account) {
     let mut account = clean.clone();
     plant(&mut account);
@@ -88,6 +95,14 @@ fn each_checker_finds_what_it_is_for() {
         steps.remove(at);
     };
     finds(left_out, "silent-gap", &clean);
+    let unsaid = |account: &mut Account| {
+        let steps = account.lives.iter_mut().flat_map(|life| &mut life.steps);
+        let mut recoveries = steps.flat_map(|(_, steps)| steps).filter_map(began);
+        let told = recoveries.find(|told| told.reason == Some(RecoveryReason::NoHistory));
+        let told = told.expect("somebody was away from a channel without history");
+        (told.recovered, told.reason) = (true, Some(RecoveryReason::New));
+    };
+    finds(unsaid, "silent-gap", &clean);
     let alarm = |account: &mut Account| {
         let (steps, at) = pair(account);
         let position = Position {
