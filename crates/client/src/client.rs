@@ -6,7 +6,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bowline_proto::{
-    BackoffConfig, Data, Level, Position,
+    BackoffConfig, Data, Level, Position, Verdict,
     client::{self, Event, Hint, Input, Item, Options, OutboxConfig, Request, State},
     message::ClientInfo,
     recovery::From,
@@ -32,7 +32,8 @@ const QUEUE_MESSAGES: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no token can be had (asking again may help: {retry})")]
 pub struct TokenError {
-    /// Asking again may help.
+    /// Asking again may help, after a backoff. Otherwise the client blocks, and [`Client::verdict`]
+    /// says that the user must sign in.
     pub retry: bool,
 }
 
@@ -72,6 +73,7 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<State>,
     health: watch::Receiver<HealthReport>,
+    verdict: watch::Receiver<Option<Verdict>>,
     events: broadcast::WeakSender<Event>,
 }
 
@@ -223,6 +225,7 @@ impl Builder {
             rtt: None,
         };
         let (health, watched_health) = watch::channel(report);
+        let (verdict, watched_verdict) = watch::channel(None);
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let weak = events.downgrade();
         let owner = Owner::new(
@@ -234,11 +237,12 @@ impl Builder {
             self.compress_from,
             self.allow_hosts,
         );
-        tokio::spawn(owner.run(received, state, health, events));
+        tokio::spawn(owner.run(received, state, health, verdict, events));
         Ok(Client {
             commands,
             state: watched_state,
             health: watched_health,
+            verdict: watched_verdict,
             events: weak,
         })
     }
@@ -402,6 +406,13 @@ impl Client {
     /// The health, to look at or to watch.
     pub fn health(&self) -> watch::Receiver<HealthReport> {
         self.health.clone()
+    }
+
+    /// What the last failure since the last `welcome` means, of a link or of the token source: why the
+    /// state is what it is, what to tell the user, and what to do. It is there before the state that
+    /// follows from it.
+    pub fn verdict(&self) -> watch::Receiver<Option<Verdict>> {
+        self.verdict.clone()
     }
 
     /// Everything but messages, for logs; a reader that is far behind loses the oldest.

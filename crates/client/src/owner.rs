@@ -13,7 +13,7 @@ use std::{
 };
 
 use bowline_proto::{
-    Data, Evidence, Position, Time,
+    Data, Evidence, Position, Time, Verdict, classify,
     client::{self, Event, Fate, Input, Item, Output, Request, State},
     codec::encode_client,
     message::{ClientMessage, ErrorInfo},
@@ -112,6 +112,7 @@ pub(crate) struct Owner {
 struct Faces {
     state: watch::Sender<State>,
     health: watch::Sender<HealthReport>,
+    verdict: watch::Sender<Option<Verdict>>,
     events: broadcast::Sender<Event>,
     inputs: mpsc::Sender<Input>,
 }
@@ -151,12 +152,14 @@ impl Owner {
         mut commands: mpsc::Receiver<Command>,
         state: watch::Sender<State>,
         health: watch::Sender<HealthReport>,
+        verdict: watch::Sender<Option<Verdict>>,
         events: broadcast::Sender<Event>,
     ) {
         let (inputs, mut from_links) = mpsc::channel(INPUTS_MAX);
         let faces = Faces {
             state,
             health,
+            verdict,
             events,
             inputs,
         };
@@ -342,7 +345,13 @@ impl Owner {
                 return self.deliver(&channel, delivery, faces);
             }
             Event::State(state) => {
+                if let Some(evidence) = token_failure(*faces.state.borrow(), *state) {
+                    faces.verdict.send_replace(Some(classify(&evidence)));
+                }
                 faces.state.send_replace(*state);
+            }
+            Event::Welcome { .. } => {
+                faces.verdict.send_replace(None);
             }
             Event::Health(level) => {
                 faces.health.send_modify(|report| report.level = *level);
@@ -378,8 +387,9 @@ impl Owner {
                 self.deliver(channel, Delivery::Ended { code }, faces);
                 self.readers.remove(channel);
             }
-            Event::LinkClosed { link, .. } => {
+            Event::LinkClosed { link, verdict, .. } => {
                 self.links.remove(link);
+                faces.verdict.send_replace(Some(verdict.clone()));
             }
             _ => self.resolve(&event),
         }
@@ -502,5 +512,16 @@ impl Owner {
     fn now(&self) -> Time {
         let micros = self.started.elapsed().as_micros();
         Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+/// From waiting for a token only one that does not come leads back to rest.
+const fn token_failure(before: State, after: State) -> Option<Evidence> {
+    match (before, after) {
+        (State::Authorizing, State::Blocked) => Some(Evidence::Token { retry: false }),
+        (State::Authorizing, State::Waiting | State::Dormant | State::Offline) => {
+            Some(Evidence::Token { retry: true })
+        }
+        _ => None,
     }
 }

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline_client::{
-    Ack, BackoffConfig, Builder, Client, Delivery, Fate, From, PublishError, State, json,
+    Ack, BackoffConfig, Builder, Class, Client, Delivery, Fate, From, PublishError, State,
+    TokenError, advice, json,
 };
 use bowline_proto::{
     codec::{Incoming, decode_client},
@@ -506,6 +507,47 @@ async fn advice_to_connect_elsewhere_is_followed_to_a_host_that_the_application_
         assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("secret"));
         drop(client);
     }
+}
+
+#[tokio::test]
+async fn why_there_is_no_connection_is_told() {
+    let (listener, builder) = listen().await;
+    let answers = [
+        Err(TokenError { retry: true }),
+        Err(TokenError { retry: false }),
+        Ok("t".into()),
+    ];
+    let answers = std::sync::Mutex::new(answers.into_iter());
+    let source = move || {
+        let answer = answers.lock().expect("no panic").next();
+        std::future::ready(answer.expect("asked once for each answer"))
+    };
+    // Dormant after one failure, so that nothing goes on before the test says so.
+    let client = builder.attempts_max(0).token_source(source).connect();
+    let client = client.expect("a valid URL");
+    let (mut state, verdict) = (client.state(), client.verdict());
+    let mut reaches = async |wanted| {
+        let reached = timeout(PATIENCE, state.wait_for(|state| *state == wanted)).await;
+        reached.expect("in time").expect("the client lives");
+        verdict.borrow().clone()
+    };
+    let later = reaches(State::Dormant).await.expect("a verdict");
+    assert_eq!(later.class, Class::Network);
+
+    client.reconnect().await.expect("the client lives");
+    let refused = reaches(State::Blocked).await.expect("a verdict");
+    assert_eq!(
+        (refused.class, refused.advice()),
+        (Class::Auth, advice(Class::Auth))
+    );
+
+    client.reconnect().await.expect("the client lives");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    assert_eq!(reaches(State::Open).await, None);
+    drop(peer);
+    let lost = reaches(State::Dormant).await.expect("a verdict");
+    assert_eq!(lost.class, Class::Network);
 }
 
 #[tokio::test(start_paused = true)]
