@@ -187,9 +187,10 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     const link = this.dialing?.link ?? this.active?.link
     if (link === undefined) return
     this.#hidden = false
-    this.#giveUp(link, { kind: 'close', code: 1006, reason: '' })
-    // Whatever a failure would lead to: this dial is wanted. A replacement may be on its way.
-    if (!this.dialing) this.redial()
+    this.closeLink(link)
+    // Given up from this side it says nothing of the path: no failure, and no wait.
+    this.#gone(link, { kind: 'close', code: 1006, reason: '' })
+    this.redial()
   }
 
   /** A link that can be written to is used at once. A subclass may have to be welcomed before. */
@@ -214,13 +215,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   /** A link is gone. Only the newest and the one that is used matter. */
   protected failed({ link, evidence }: { link: number; evidence: Evidence }): void {
-    if (this.dials(link)) this.dialing = undefined
-    else if (this.active?.link === link) {
-      this.active = undefined
-      this.unlink?.()
-    } else return
-    const verdict = classify(evidence, this.options.classOf)
-    this.emit({ event: 'link_closed', link, evidence, verdict })
+    const verdict = this.#gone(link, evidence)
+    if (!verdict) return
     const replaced =
       verdict.code === 'replaced' || (evidence.kind === 'close' && evidence.code === 4409)
     if (replaced && link === this.link) {
@@ -350,6 +346,18 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     }
     this.dialing = this.active = undefined
     this.unlink?.()
+  }
+
+  /** Forgets a link, and tells so; nothing where it was forgotten before. */
+  #gone(link: number, evidence: Evidence): Verdict | undefined {
+    if (this.dials(link)) this.dialing = undefined
+    else if (this.active?.link === link) {
+      this.active = undefined
+      this.unlink?.()
+    } else return undefined
+    const verdict = classify(evidence, this.options.classOf)
+    this.emit({ event: 'link_closed', link, evidence, verdict })
+    return verdict
   }
 
   #giveUp(link: number, evidence: Evidence): void {
