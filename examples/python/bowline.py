@@ -36,6 +36,7 @@ class _Subscription:
         self.handled: Optional[str] = None
         self.pending = True  # Asked for and not yet answered on this link: what arrives is not ours.
         self.paused = False  # The handler is behind; taken up again from the cursor when it is not.
+        self.unplaced = False  # The last answer had no position: there is no history.
         self.failures = 0
         self.missed = 0
 
@@ -355,7 +356,9 @@ class Client:
         if error is None:
             subscription.pending, subscription.failures = False, 0
             subscription.cursor = p.moved(subscription.cursor, answer)
-            self._hand_over(Subscribed(channel, answer.get("position"), answer["recovered"], answer.get("reason")))
+            recovered, reason = p.recovery(subscription.unplaced, answer)
+            subscription.unplaced = answer.get("position") is None
+            self._hand_over(Subscribed(channel, answer.get("position"), recovered, reason))
             return
         self._hand_over(SubscribeFailed(channel, error["code"], error.get("message", "")))
         if not error["retry"]:

@@ -96,6 +96,15 @@ def moved(cursor: Any, answer: Dict[str, Any]) -> Any:
     return cursor if behind and answer.get("reason") != "rewound" else position
 
 
+def recovery(unplaced: bool, answer: Dict[str, Any]) -> Tuple[bool, Optional[str]]:
+    """What a `subscribed` says, and what only the client can know.
+
+    Subscribed before without a position, it had none to show: the server takes it for new, but what was published
+    in between is lost.
+    """
+    return (False, "no_history") if unplaced else (answer["recovered"], answer.get("reason"))
+
+
 # --- reconnecting ---------------------------------------------------------------------------------
 
 

@@ -85,6 +85,11 @@ class Positions(unittest.TestCase):
         self.assertIsNone(p.moved("first", {"reason": "new"}))
         self.assertEqual(p.moved(at(A, 9), {"reason": "expired", "missed": 7}), at(A, 9))
 
+    def test_a_break_without_history_is_a_gap(self):
+        new = {"recovered": True, "reason": "new"}
+        self.assertEqual(p.recovery(False, new), (True, "new"))
+        self.assertEqual(p.recovery(True, new), (False, "no_history"))
+
 
 class Upstream(unittest.TestCase):
     def test_numbers_are_given_when_first_written_and_never_past_the_window(self):
