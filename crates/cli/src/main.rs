@@ -6,6 +6,7 @@
 mod args;
 mod log;
 mod logging;
+mod output;
 mod publish;
 mod serve;
 mod settings;
@@ -26,14 +27,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(arguments) => with_settings(&arguments, |loaded| {
-            logging::start(&loaded.settings);
-            loaded
-                .warnings
-                .iter()
-                .for_each(|warning| tracing::warn!("{warning}"));
-            or_report(serve::serve(loaded.settings), FAILED)
-        }),
+        Command::Serve(arguments) => with_settings(&arguments, serve),
         Command::Publish(arguments) => or_blame(
             publish::publish(&arguments),
             publish::PublishError::is_usage,
@@ -59,15 +53,34 @@ fn main() -> ExitCode {
     }
 }
 
+fn serve(loaded: Loaded) -> ExitCode {
+    let log = match logging::start(&loaded.settings) {
+        Ok(log) => log,
+        Err(error) => return report(&format!("the log can't be written: {error}"), FAILED),
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve::serve(loaded.settings, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.say(&format!("bowline: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
 fn with_settings(arguments: &SettingsArgs, then: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
     match load(&arguments.sources(), Settings::default()) {
         Ok(loaded) => then(loaded),
         Err(problems) => {
             for problem in &problems {
-                eprintln!("bowline: {problem}");
+                output::say(problem);
             }
             let count = problems.len();
-            eprintln!("bowline: {count} problem(s) in the configuration; nothing was started");
+            output::say(format_args!(
+                "{count} problem(s) in the configuration; nothing was started"
+            ));
             ExitCode::from(USAGE)
         }
     }
@@ -75,7 +88,7 @@ fn with_settings(arguments: &SettingsArgs, then: impl FnOnce(Loaded) -> ExitCode
 
 fn warn(loaded: &Loaded) {
     for warning in &loaded.warnings {
-        eprintln!("bowline: warning: {warning}");
+        output::say(format_args!("warning: {warning}"));
     }
 }
 
@@ -96,6 +109,6 @@ fn or_blame<E: Display>(result: Result<(), E>, is_usage: fn(&E) -> bool) -> Exit
 }
 
 fn report(error: &impl Display, code: u8) -> ExitCode {
-    eprintln!("bowline: {error}");
+    output::say(error);
     ExitCode::from(code)
 }

@@ -11,13 +11,17 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     sync::Arc,
+    thread,
 };
 
 use bowline::{KeySet, OpenAccess, Server, StaticAccess};
 use bowline_engine::{Embedded, Engine, Memory, OpenError};
 use tokio::net::TcpListener;
 
-use crate::settings::{EngineKind, Settings};
+use crate::{
+    logging::{Log, Queue},
+    settings::{EngineKind, Settings},
+};
 
 /// The server could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -43,19 +47,19 @@ pub(crate) enum ServeError {
 }
 
 /// Runs until a signal; then the clients are let go and it returns.
-pub(crate) fn serve(settings: Settings) -> Result<(), ServeError> {
+pub(crate) fn serve(settings: Settings, log: &Log) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     // In a task: what is accepted then begins on the thread that has accepted it.
-    let serving = runtime.spawn(run(settings));
+    let serving = runtime.spawn(run(settings, log.queue()));
     match runtime.block_on(serving) {
         Ok(outcome) => outcome,
         Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
 }
 
-async fn run(settings: Settings) -> Result<(), ServeError> {
+async fn run(settings: Settings, log: Queue) -> Result<(), ServeError> {
     let address = settings.listen;
     let failed = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -69,7 +73,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
         fetch_keys(issuer.keys.clone());
     }
     let server = build(settings, engine.shared())?;
-    let signal = shutdown::first_signal()?;
+    let signal = shutdown::first_signal(log)?;
     announce(address, dev, secure);
     tracing::info!(%address, "listening");
     let watching = tokio::spawn(health::watch(engine.shared()));
@@ -155,8 +159,8 @@ Development mode: no tokens, this machine only. Try:
 "
         );
     }
-    // Whoever started it may have closed its output: no reason not to serve.
-    let _ = io::stdout().write_all(text.as_bytes());
+    // Whoever started it may have closed its output, or not read it: no reason not to serve.
+    let _ = thread::Builder::new().spawn(move || io::stdout().write_all(text.as_bytes()));
 }
 
 fn explain(error: &io::Error, address: SocketAddr) -> String {

@@ -20,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::args::TailArgs;
+use crate::{args::TailArgs, output::say};
 
 const URL_DEFAULT: &str = "ws://127.0.0.1:8000/ws";
 
@@ -148,7 +148,7 @@ async fn explain(url: String, mut events: Receiver<Event>) {
                     Evidence::Close { code, reason } => format!("closed with {code} {reason}"),
                     _ => advice(verdict.class).sentence.to_owned(),
                 };
-                eprintln!("bowline: {url}: {}", why.trim_end());
+                say(format_args!("{url}: {}", why.trim_end()));
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
@@ -177,14 +177,16 @@ async fn read(mut subscription: Subscription) -> Result<(), TailError> {
                 } else {
                     "; messages are missing here"
                 };
-                eprintln!("bowline: {channel}: subscribed{at}{lost}");
+                say(format_args!("{channel}: subscribed{at}{lost}"));
             }
             Delivery::Gap { reason, missed, .. } => {
                 let missed = missed.map_or_else(String::new, |count| format!(" ({count})"));
-                eprintln!("bowline: {channel}: messages are missing here{missed}: {reason:?}");
+                say(format_args!(
+                    "{channel}: messages are missing here{missed}: {reason:?}"
+                ));
             }
             Delivery::Refused(error) if error.retry => {
-                eprintln!("bowline: {channel}: {error}; asking again");
+                say(format_args!("{channel}: {error}; asking again"));
             }
             Delivery::Refused(error) => return Err(refused(error.to_string())),
             Delivery::Ended { code } => return Err(refused(code.unwrap_or_default())),

@@ -1,0 +1,311 @@
+//! A server whose log nobody reads, or that can't be written, serves and ends as any other.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy does not take helpers of integration tests for tests"
+)]
+
+#[path = "../../server/tests/edge/client.rs"]
+#[expect(dead_code, reason = "the server's own tests use the rest of it")]
+mod client;
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use client::{Answer, Client, DEADLINE, HERE, Reach, hello};
+use rustix::fs::{OFlags, fcntl_setfl};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// More than a runtime has threads: a line that blocked one each would leave none.
+const REFUSALS: usize = 16;
+
+/// So many lines of so many bytes are more than any queue should take.
+const LONG_LINES: usize = 40;
+const LONG_BYTES: usize = 60_000;
+
+/// Until the server has said where it listens.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+
+fn bowline(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+    command.args(arguments);
+    // The machine's own variables must not decide.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("BOWLINE_") || name.starts_with("WEBSOCKET_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("BOWLINE_ENGINE_KIND", "memory");
+    command
+}
+
+struct Server {
+    child: Child,
+    reach: Reach,
+}
+
+impl Server {
+    fn start(stderr: impl Into<Stdio>, more: &[&str]) -> Self {
+        let mut child = bowline(&["serve", "--dev", "--listen", "127.0.0.1:0"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = stdout.read_line(&mut line);
+            tell.send(read.map(|_| line))
+        });
+        let mut server = Self {
+            child,
+            reach: Reach { address: NOWHERE },
+        };
+        let line = told.recv_timeout(DEADLINE).expect("it says where in time");
+        let line = line.unwrap();
+        let address = line.trim().rsplit('/').next().unwrap().parse();
+        server.reach.address = address.unwrap_or_else(|_| panic!("it says {line:?} at its start"));
+        server
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}",
+            self.reach.address,
+            body.len()
+        );
+        self.reach.raw(HERE, &head, body.as_bytes()).await
+    }
+
+    /// A foreign page's WebSocket, which makes a line of the log.
+    async fn refused(&self) {
+        let foreign = [("Origin", "https://elsewhere.example")];
+        let dialled = self.reach.dial_with(HERE, "/ws", &["bowline.v1"], &foreign);
+        let dialled = timeout(DEADLINE, dialled).await.expect("an answer in time");
+        let closed = dialled.expect("it is upgraded").closed().await;
+        assert_eq!(closed.code(), (4403, "origin_not_allowed"));
+    }
+
+    /// Makes lines, and is answered as if there were none.
+    async fn serves(&self) {
+        for _ in 0..REFUSALS {
+            self.refused().await;
+        }
+        for (path, body) in [
+            ("/api/publish", json!({"channel": "a", "data": 1})),
+            ("/api/disconnect", json!({"user": "nobody"})),
+        ] {
+            assert_eq!(self.post(path, &body).await.status, 200, "{path}");
+        }
+        assert_eq!(self.reach.get("/health/live", &[]).await.status, 200);
+    }
+
+    async fn client(&self) -> Client {
+        let welcomed = timeout(DEADLINE, self.reach.welcomed(HERE, hello("stderr", 1)));
+        let client = welcomed.await.expect("a welcome in time");
+        client.expect("there is room")
+    }
+
+    /// Serves, tells its clients that it goes, and goes.
+    async fn serves_and_ends(mut self) {
+        let mut client = self.client().await;
+        self.serves().await;
+        self.signal("TERM");
+        let told = client.next().await.expect("it is told before it is closed");
+        assert_eq!(
+            (&told["type"], &told["reason"]),
+            (&json!("reconnect"), &json!("restart"))
+        );
+        let closed = client.closed().await;
+        assert_eq!(closed.code(), (4503, "draining"));
+        drop(client);
+        assert_eq!(self.exit_code(), Some(0));
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < DEADLINE, "it did not end");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A pipe that takes no further byte until it is read.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    for size in [4096, 1] {
+        while writer.write(&vec![b'\n'; size]).is_ok() {}
+    }
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer)
+}
+
+/// What comes out of a pipe, read elsewhere.
+fn read_to_end(mut reader: PipeReader) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+fn full_disk() -> File {
+    OpenOptions::new().write(true).open("/dev/full").unwrap()
+}
+
+#[tokio::test]
+async fn nobody_reads_the_log_any_more() {
+    let (reader, writer) = io::pipe().unwrap();
+    let server = Server::start(writer, &[]);
+    drop(reader);
+    server.serves_and_ends().await;
+}
+
+#[tokio::test]
+async fn the_log_is_on_a_full_disk() {
+    Server::start(full_disk(), &[]).serves_and_ends().await;
+    Server::start(full_disk(), &["--log-format", "json"])
+        .serves_and_ends()
+        .await;
+}
+
+#[tokio::test]
+async fn the_reader_of_the_log_is_stuck() {
+    let (_reader, writer) = full_pipe();
+    Server::start(writer, &[]).serves_and_ends().await;
+}
+
+/// Standard output as well, as behind `2>&1 |`: nothing says when it listens.
+#[tokio::test]
+async fn the_reader_of_all_it_says_is_stuck() {
+    let (_reader, writer) = full_pipe();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let child = bowline(&["serve", "--dev", "--listen", &address.to_string()])
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let reach = Reach { address };
+    let server = Server { child, reach };
+    client::until("it listens", async || {
+        tokio::net::TcpStream::connect(address).await.is_ok()
+    })
+    .await;
+    server.serves_and_ends().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once_though_the_log_is_stuck() {
+    let (_reader, writer) = full_pipe();
+    let mut server = Server::start(writer, &["--set", "server.shutdown_timeout=10m"]);
+    // Who never answers the close holds the shutdown up.
+    let _client = server.client().await;
+    let begun = Instant::now();
+    // Signals that are sent while one is pending become one, so it is sent until it works.
+    while server.child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < DEADLINE, "it did not end");
+        server.signal("TERM");
+    }
+    assert_eq!(server.exit_code(), Some(143));
+}
+
+#[tokio::test]
+async fn what_was_lost_is_counted_and_told_once_there_is_room() {
+    for (format, lost) in [("text", "lost="), ("json", "\"lost\":")] {
+        let (reader, writer) = full_pipe();
+        let mut server = Server::start(writer, &["--log-format", format]);
+        let user = "u".repeat(LONG_BYTES);
+        let asked = json!({"user": user});
+        for _ in 0..LONG_LINES {
+            let answer = server.post("/api/disconnect", &asked).await;
+            assert_eq!(answer.status, 200);
+        }
+        let mut lines = BufReader::new(reader).lines().map_while(Result::ok);
+        let mut written = 0;
+        let told = lines
+            .by_ref()
+            .inspect(|line| written += usize::from(line.contains(&user)))
+            .find(|line| line.contains(lost))
+            .expect("it is told");
+        let (_, count) = told.split_once(lost).unwrap();
+        let digits = count.chars().take_while(char::is_ascii_digit);
+        let count: usize = digits.collect::<String>().parse().unwrap();
+        assert!(written > 0 && count > 0, "{written} written, {count} lost");
+        assert_eq!(written + count, LONG_LINES);
+        // What follows is whole again.
+        server.signal("TERM");
+        assert_eq!(server.exit_code(), Some(0));
+        assert!(lines.last().unwrap().contains("shut down"));
+    }
+}
+
+/// What is said at the start and at the end arrives where somebody reads, in the order in which it
+/// was said.
+#[test]
+fn the_log_is_whole_where_it_is_read() {
+    let (reader, writer) = io::pipe().unwrap();
+    let mut server = Server::start(writer, &[]);
+    let log = read_to_end(reader);
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    let log = log.join().unwrap();
+    let mut rest = log.as_str();
+    for expected in ["listening", "shutting down", "shut down\n"] {
+        let found = rest.split_once(expected);
+        (_, rest) = found.unwrap_or_else(|| panic!("no {expected:?} in {log}"));
+    }
+    assert!(!log.contains("lost"), "{log}");
+}
+
+/// The codes of the start stay what they are, and so does what it says.
+#[test]
+fn errors_of_the_start_have_their_codes_whatever_stderr_takes() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let arguments: [(&[&str], i32); 2] = [
+        (&["serve", "--dev", "--listen", &taken], 1),
+        (&["serve", "--listen", "nowhere"], 2),
+    ];
+    for (arguments, code) in arguments {
+        let said = bowline(arguments).output().unwrap();
+        assert_eq!(said.status.code(), Some(code));
+        assert!(
+            String::from_utf8_lossy(&said.stderr).contains("\nbowline: ")
+                || said.stderr.starts_with(b"bowline: ")
+        );
+        let unheard = bowline(arguments).stderr(full_disk()).status().unwrap();
+        assert_eq!(unheard.code(), Some(code));
+    }
+}
