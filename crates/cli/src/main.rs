@@ -41,13 +41,11 @@ fn main() -> ExitCode {
         Command::Config { action } => match action {
             ConfigAction::Check(arguments) => with_settings(&arguments, |loaded| {
                 warn(&loaded);
-                println!("The configuration is good.");
-                ExitCode::SUCCESS
+                or_report(output::print("The configuration is good.\n"), FAILED)
             }),
             ConfigAction::Print(arguments) => with_settings(&arguments, |mut loaded| {
                 warn(&loaded);
-                print!("{}", settings::print(&mut loaded));
-                ExitCode::SUCCESS
+                or_report(output::print(&settings::print(&mut loaded)), FAILED)
             }),
         },
     }

@@ -13,3 +13,13 @@ pub(crate) fn say(text: impl Display) {
     // There is no better place to tell that it failed.
     let _ = writeln!(io::stderr(), "bowline: {text}");
 }
+
+/// Prints it on standard output, to its end.
+///
+/// # Errors
+/// Nobody reads there any more, or the disk is full.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::args::PublishArgs;
+use crate::{args::PublishArgs, output};
 
 /// Longer than the server's own publish_timeout, so that its answer comes first.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -80,6 +80,12 @@ pub(crate) enum PublishError {
         /// The sentence for the developer.
         message: String,
     },
+    /// Standard output is gone.
+    #[error(
+        "the server took the message, which may be stored, but its answer can't be printed ({0}); \
+         repeat it only with the same --key"
+    )]
+    Output(io::Error),
 }
 
 impl PublishError {
@@ -118,8 +124,7 @@ pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
     let answer = runtime
         .block_on(sending)
         .unwrap_or_else(|_| Err(PublishError::Unknown("timeout".to_owned())))?;
-    println!("{answer}");
-    Ok(())
+    output::print(&format!("{answer}\n")).map_err(PublishError::Output)
 }
 
 /// Where to send it.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     args::TokenArgs,
+    output,
     settings::{Settings, TokenSettings, parse_span},
 };
 
@@ -58,8 +59,7 @@ impl TokenError {
 /// Prints a token.
 pub(crate) fn token(arguments: &TokenArgs, settings: &Settings) -> Result<(), TokenError> {
     let token = sign(arguments, &settings.tokens)?;
-    io::Write::write_all(&mut io::stdout(), format!("{token}\n").as_bytes())?;
-    Ok(())
+    Ok(output::print(&format!("{token}\n"))?)
 }
 
 fn sign(arguments: &TokenArgs, settings: &TokenSettings) -> Result<String, TokenError> {

@@ -5,6 +5,7 @@
 )]
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
@@ -367,6 +368,28 @@ fn the_configuration_can_be_checked_and_printed() {
     let bad = bad.env("WEBSOCKET_PING_INTERVAL", "0").output().unwrap();
     assert_eq!(bad.status.code(), Some(2));
     assert!(text(&bad.stderr).contains("environment WEBSOCKET_PING_INTERVAL"));
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
+    let server = Server::start(&["--dev"]);
+    let secret = "access.jwt_secret=a-secret-of-the-tests-with-32-bytes!";
+    let commands: [(&[&str], &str); 4] = [
+        (
+            &["publish", "news", "1", "--url", &server.url],
+            "the server took the message, which may be stored",
+        ),
+        (&["config", "check"], "No space left"),
+        (&["config", "print"], "No space left"),
+        (&["token", "--set", secret], "No space left"),
+    ];
+    for (arguments, expected) in commands {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = bowline(arguments).stdout(full).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
 }
 
 #[test]
