@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bowline::{Operation, TokenAlgorithm};
+use bowline::{Operation, TokenAlgorithm, personal_channel};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,9 @@ use crate::{
     output,
     settings::{Settings, TokenSettings, parse_span},
 };
+
+/// The longest personal channel of a user whose token the server takes.
+const PERSONAL_BYTES_MAX: usize = 255;
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,12 @@ pub(crate) enum TokenError {
     /// The private key's file.
     #[error("{path}: {problem}", path = .0.display(), problem = .1)]
     Key(PathBuf, String),
+    /// No server takes a token of this user.
+    #[error(
+        "--user: must be a name, whose channel (user:NAME, percent-encoded) has at most \
+         {PERSONAL_BYTES_MAX} bytes; the server refuses others"
+    )]
+    User,
     /// A grant is not one.
     #[error("--grant {0}: must be PATTERN=OPERATION,… of subscribe, publish, history and presence")]
     Grant(String),
@@ -52,7 +61,7 @@ pub(crate) enum TokenError {
 impl TokenError {
     /// Whether the command line is at fault.
     pub(crate) const fn is_usage(&self) -> bool {
-        matches!(self, Self::Grant(_) | Self::Ttl(_))
+        matches!(self, Self::User | Self::Grant(_) | Self::Ttl(_))
     }
 }
 
@@ -87,6 +96,9 @@ fn claims(arguments: &TokenArgs, ttl: Duration) -> Result<Map<String, Value>, To
     claims.insert("exp".to_owned(), (now + ttl).as_secs().into());
     claims.insert("iat".to_owned(), now.as_secs().into());
     if let Some(user) = &arguments.user {
+        if user.is_empty() || personal_channel(user).len() > PERSONAL_BYTES_MAX {
+            return Err(TokenError::User);
+        }
         claims.insert("sub".to_owned(), user.as_str().into());
     }
     let mut channels = BTreeMap::new();

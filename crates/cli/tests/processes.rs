@@ -443,6 +443,59 @@ fn a_minted_token_does_what_it_was_minted_for() {
     assert!(text(&without.stderr).contains("no key to sign with"));
 }
 
+#[test]
+fn a_token_is_minted_for_exactly_the_users_that_the_server_takes() {
+    const SECRET: &str = "a-secret-of-the-tests-with-32-bytes!";
+    let secret = format!("access.jwt_secret={SECRET}");
+    let server = Server::start(&["--set", &secret]);
+    let publish = |token: &str| {
+        run(&[
+            "publish",
+            "a",
+            "1",
+            "--url",
+            &server.url,
+            "--api-key",
+            token,
+        ])
+    };
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let longest = "u".repeat(250);
+    for (user, is_taken) in [
+        ("", false),
+        (&*longest, true),
+        (&*format!("{longest}u"), false),
+        // Each of these bytes becomes three.
+        (&*"é".repeat(41), true),
+        (&*"é".repeat(42), false),
+        (&*"u".repeat(3_000), false),
+    ] {
+        let minted = run(&[
+            "token",
+            "--user",
+            user,
+            "--grant",
+            "a=publish",
+            "--set",
+            &secret,
+        ]);
+        let told = text(&minted.stderr);
+        let code = if is_taken { 0 } else { 2 };
+        assert_eq!(minted.status.code(), Some(code), "{user}: {told}");
+        assert_eq!(told.contains("--user: "), !is_taken, "{told}");
+        let exp = jsonwebtoken::get_current_timestamp() + 100;
+        let claims = serde_json::json!({"sub": user, "exp": exp, "channels": {"a": ["publish"]}});
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        assert_eq!(publish(&token).status.success(), is_taken, "{user}");
+        if is_taken {
+            assert!(
+                publish(text(&minted.stdout).trim()).status.success(),
+                "{user}"
+            );
+        }
+    }
+}
+
 /// The headers of an upgrade.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
