@@ -58,10 +58,23 @@ impl Loading {
                 self.problem(&format!("{at}.history"), source, &problem);
             }
             let pattern = self.text(&at, "pattern", entry.remove("pattern"), source);
+            if let Some(pattern) = &pattern {
+                self.check_unique(&at, pattern, source);
+            }
             self.settings.bounds.policies.push(ChannelPolicy {
                 pattern: pattern.unwrap_or_else(|| "?".to_owned()),
                 history: kept.then_some(retention),
             });
+        }
+    }
+
+    /// The first table with a pattern decides: another one would mean nothing.
+    fn check_unique(&mut self, at: &str, pattern: &str, source: &Source) {
+        let mut policies = self.settings.bounds.policies.iter();
+        if let Some(first) = policies.position(|policy| policy.pattern == pattern) {
+            let problem =
+                format!("is that of channels[{first}], which decides; leave one of them out");
+            self.problem(&format!("{at}.pattern"), source, &problem);
         }
     }
 
@@ -117,7 +130,8 @@ impl Loading {
         source: &Source,
     ) -> Option<Table> {
         let Value::Table(entry) = entry else {
-            self.problem(at, source, &format!("must be a table: [[{at}]]"));
+            let list = at.split_once('[').map_or(at, |(list, _)| list);
+            self.problem(at, source, &format!("must be a table: [[{list}]]"));
             return None;
         };
         for key in entry.keys().filter(|key| !keys.contains(&key.as_str())) {

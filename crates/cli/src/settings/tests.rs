@@ -252,6 +252,40 @@ fn lists_of_tables_become_policies_and_grants() {
 }
 
 #[test]
+fn two_tables_with_one_pattern_are_a_problem() {
+    let file = File::new(
+        "twice",
+        "[[channels]]\npattern = \"a\"\n[[channels]]\npattern = \"b\"\n[[channels]]\n\
+         pattern = \"a\"\nhistory = false\n",
+    );
+    let found = problems(&sources(Some(&file), &[], &[]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("channels[2].pattern ("), "{found:?}");
+    assert!(found[0].contains("is that of channels[0]"), "{found:?}");
+}
+
+#[test]
+fn what_is_no_table_is_told_how_one_is_written() {
+    for (text, key, hint) in [
+        (
+            "channels = [\"x\"]\n",
+            "channels[0]",
+            "must be a table: [[channels]]",
+        ),
+        (
+            "[access]\nanonymous = [\"x\"]\n",
+            "access.anonymous[0]",
+            "must be a table: [[access.anonymous]]",
+        ),
+    ] {
+        let file = File::new("no-table", text);
+        let found = problems(&sources(Some(&file), &[], &[]));
+        let path = file.0.display();
+        assert_eq!(found, [format!("{key} ({path}): {hint}")]);
+    }
+}
+
+#[test]
 fn keys_are_never_shown() {
     let secret = "a-very-secret-key-indeed";
     let environment = [("BOWLINE_ACCESS_API_KEYS", secret)];
