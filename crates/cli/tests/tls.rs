@@ -119,6 +119,19 @@ impl Drop for Process {
     }
 }
 
+fn serve(chain: &str, key: &str) -> Process {
+    Process::start(&[
+        "serve",
+        "--dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        &format!("server.tls_certificate_file={chain}"),
+        "--set",
+        &format!("server.tls_key_file={key}"),
+    ])
+}
+
 struct Served {
     server: Process,
     /// `https://…`
@@ -134,16 +147,7 @@ impl Served {
             folder.put("tls.pem", "chain"),
             folder.put("tls.key.pem", "key"),
         );
-        let server = Process::start(&[
-            "serve",
-            "--dev",
-            "--listen",
-            "127.0.0.1:0",
-            "--set",
-            &format!("server.tls_certificate_file={chain}"),
-            "--set",
-            &format!("server.tls_key_file={key}"),
-        ]);
+        let server = serve(&chain, &key);
         let line = server.line("bowline is listening on https://127.0.0.1:");
         let url = line.rsplit(' ').next().unwrap().to_owned();
         let authority = keys("tls-ca.pem").to_str().unwrap().to_owned();
@@ -199,6 +203,18 @@ fn publish_and_tail_go_over_tls_and_believe_nobody_unknown() {
     assert!(told.contains("https://"), "{told}");
 }
 
+/// Whoever changed the configuration is told that this was not the way.
+#[test]
+fn a_hangup_with_nothing_to_read_again_says_so() {
+    let server = Process::start(&["serve", "--dev", "--listen", "127.0.0.1:0"]);
+    server.line("bowline is listening on");
+    for _ in 0..2 {
+        server.hang_up();
+        let line = server.line("nothing was read again");
+        assert!(line.contains("needs a restart"), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
     let served = Served::start("tls-reload");
@@ -246,6 +262,9 @@ async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
     fs::copy(keys("tls-new.key.pem"), key).unwrap();
     served.server.hang_up();
     served.server.line("the certificate was read again");
+    served
+        .server
+        .line("a changed configuration needs a restart");
     let third = served.client();
     connected(&third).await;
     // Nobody noticed.

@@ -1,6 +1,6 @@
 //! SIGHUP: certificates and keys are read again.
 //!
-//! Owns what is read again, and that a bad file changes nothing. Must not know what the files are
+//! Owns what is read again, that a bad file changes nothing, and that the log says what it came to. Must not know what the files are
 //! for.
 
 use std::io;
@@ -42,18 +42,30 @@ struct Files {
 
 impl Files {
     fn read_again(&self) {
+        let keys = self.issuer.as_ref().filter(|_| self.tokens.has_file());
         if let Some(certificate) = &self.certificate {
             match self.tls.reload(certificate) {
                 Ok(()) => tracing::info!("the certificate was read again"),
                 Err(problems) => tell("server", problems, "the certificate stays as it is"),
             }
         }
-        if let (Some(issuer), true) = (&self.issuer, self.tokens.has_file()) {
+        if let Some(issuer) = keys {
             match self.tokens.reload(issuer) {
                 Ok(()) => tracing::info!("the keys of tokens were read again"),
                 Err(problems) => tell("access", problems, "the keys of tokens stay as they are"),
             }
         }
+        let outcome = match (&self.certificate, keys) {
+            (None, None) => {
+                "nothing was read again: no certificate and no key of tokens is in a file"
+            }
+            (Some(_), None) => "the files of the certificate were read",
+            (None, Some(_)) => "the file of the keys of tokens was read",
+            (Some(_), Some(_)) => {
+                "the files of the certificate and of the keys of tokens were read"
+            }
+        };
+        tracing::info!("SIGHUP: {outcome}; a changed configuration needs a restart");
     }
 }
 
