@@ -215,6 +215,25 @@ fn a_hangup_with_nothing_to_read_again_says_so() {
     }
 }
 
+/// What `openssl req -x509` makes is a certificate of an authority.
+#[test]
+fn a_certificate_that_is_its_own_authority_is_explained() {
+    let own = |name: &str| format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (chain, key) = (own("own-authority.pem"), own("own-authority.key.pem"));
+    let server = serve(&chain, &key);
+    let line = server.line("bowline is listening on https://127.0.0.1:");
+    let url = line.rsplit(' ').next().unwrap();
+    let refused = bowline(&["publish", "news", "1", "--url", url, "--ca", &chain])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    for expected in ["CA:TRUE", "basicConstraints=critical,CA:FALSE"] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(!told.contains("names an authority of your own"), "{told}");
+}
+
 #[tokio::test]
 async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
     let served = Served::start("tls-reload");
