@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline::{Config, Incoming, MessageHandler, Reply, Server};
-use bowline_engine::{Append, AppendError, Appended, BoxFuture, Engine, EngineConfig, Memory};
+use bowline_engine::{
+    Append, AppendError, Appended, BoxFuture, Engine, EngineConfig, Memory, SessionKey,
+};
 use bowline_ws::{MessageKind, encode_message};
 use serde_json::json;
 use tokio::{
@@ -151,6 +153,118 @@ async fn a_server_stops_although_a_link_said_bye_amid_work() {
     soon("the close", client.closed()).await;
     gate.add_permits(1);
     soon("its end", stopping).await.expect("it stops");
+}
+
+/// Writes these in one frame with a `bye` behind them, and answers what came until the server closed.
+async fn bye_behind(client: &mut Client, messages: &[serde_json::Value]) -> Vec<serde_json::Value> {
+    let mut lines: Vec<_> = messages.iter().map(ToString::to_string).collect();
+    lines.push(json!({"type": "bye"}).to_string());
+    let text = lines.join("\n");
+    client.send_raw(MessageKind::Text, text.as_bytes()).await;
+    let mut answers = Vec::new();
+    loop {
+        match client.frame().await {
+            Ok(text) => answers.push(serde_json::from_str(&text).expect("JSON")),
+            Err(closed) => {
+                assert_eq!(closed, (1000, String::new()));
+                return answers;
+            }
+        }
+    }
+}
+
+/// Everything that the channel has, as another session reads it.
+async fn stored(address: &str, channel: &str) -> Vec<serde_json::Value> {
+    let (mut reader, _) = Client::bowline(address, hello("reader", 1, json!({}))).await;
+    reader
+        .send(&json!({"type": "history", "id": 1, "channel": channel}))
+        .await;
+    let mut reply = soon("history", reader.next()).await;
+    let publications = reply["data"]["publications"].take();
+    let publications = publications.as_array().expect("a list").iter();
+    publications.map(|found| found["data"].clone()).collect()
+}
+
+#[tokio::test]
+async fn what_stands_before_a_bye_is_taken_and_answered() {
+    let (_server, address) = start(Server::builder()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let mut messages = Vec::new();
+    for n in 1..=30 {
+        messages.push(json!({"type": "publish", "seq": n, "channel": "c", "data": n}));
+        messages.push(json!({"type": "publish", "id": n, "channel": "v", "data": n}));
+    }
+    let answers = bye_behind(&mut client, &messages).await;
+    let last = |kind: &str| answers.iter().rfind(|answer| answer["type"] == kind);
+    assert_eq!(last("acked").expect("one")["seq"], 30);
+    let replies = answers.iter().filter(|answer| answer["type"] == "reply");
+    assert_eq!(replies.count(), 30, "{answers:?}");
+    let all: Vec<_> = (1..=30).map(|n| json!(n)).collect();
+    assert_eq!(stored(&address, "c").await, all);
+    assert_eq!(stored(&address, "v").await, all);
+}
+
+#[tokio::test]
+async fn a_refusal_before_a_bye_stops_what_is_behind_it() {
+    let (_server, address) = start(Server::builder()).await;
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let publish = |seq, channel: &str| json!({"type": "publish", "seq": seq, "channel": channel, "data": seq});
+    let messages = [publish(1, "c"), publish(2, ""), publish(3, "c")];
+    let answers = bye_behind(&mut client, &messages).await;
+    let last_two = answers.last_chunk().expect("acked and error");
+    let [acked, error] = last_two;
+    assert_eq!(
+        (&acked["type"], &acked["seq"]),
+        (&json!("acked"), &json!(1))
+    );
+    assert_eq!(
+        (&error["code"], &error["seq"]),
+        (&json!("bad_channel"), &json!(2))
+    );
+    assert_eq!(stored(&address, "c").await, [json!(1)]);
+}
+
+/// An engine that forgets a session only once it may.
+struct Reluctant {
+    log: Memory,
+    open: watch::Sender<bool>,
+    asked: watch::Sender<bool>,
+}
+
+impl Engine for Reluctant {
+    fn end_session(&self, session: SessionKey) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(async move {
+            self.asked.send_replace(true);
+            let _ = self.open.subscribe().wait_for(|open| *open).await;
+            self.log.end_session(session).await
+        })
+    }
+
+    delegate!(log: append channel read session listen clock stats health);
+}
+
+#[tokio::test]
+async fn a_session_is_taken_over_once_a_bye_amid_its_end_has_ended_it() {
+    let engine = Arc::new(Reluctant {
+        log: Memory::open(EngineConfig::default()).expect("it opens"),
+        open: watch::Sender::new(false),
+        asked: watch::Sender::new(false),
+    });
+    let (_server, address) = start(Server::builder().engine(engine.clone())).await;
+    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    old.send(&published()).await;
+    old.send(&json!({"type": "bye"})).await;
+    let mut asked = engine.asked.subscribe();
+    let asked = asked.wait_for(|asked| *asked);
+    soon("the end", asked).await.expect("it lives");
+    let mut new = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+    new.send(&hello("s", 2, json!({}))).await;
+    assert_eq!(soon("4409", old.closed()).await.0, 4409);
+    // Another session comes and goes in the time that this one has to be welcomed too early.
+    drop(Client::bowline(&address, hello("t", 1, json!({}))).await);
+    engine.open.send_replace(true);
+    let welcome = soon("welcome", new.next()).await;
+    assert_eq!(welcome["acked"], 0, "a record that goes: {welcome}");
 }
 
 /// An engine that stores only once it may, although nobody waits for it any more.

@@ -77,6 +77,17 @@ impl Desk {
         }
     }
 
+    /// Does and answers what was accepted.
+    pub(super) async fn finish(&mut self) {
+        while self.peer.pipeline.is_running() {
+            let done = poll_fn(|cx| self.peer.pipeline.poll_done(cx)).await;
+            let Peer {
+                pipeline, upstream, ..
+            } = &mut self.peer;
+            pipeline.settle(&self.node, &self.link, upstream, done);
+        }
+    }
+
     /// Who the client is.
     pub(super) fn identity(&self) -> Arc<Identity> {
         let identity = self.link.identity();

@@ -62,11 +62,7 @@ pub(super) async fn take(
     match message {
         ClientMessage::Hello(_) => return Err(End::code(Code::HelloExpected)),
         ClientMessage::Bye => {
-            if let Some(key) = desk.link.session() {
-                // What still runs would write its number into a record of its own.
-                desk.link.fence().await;
-                let _ = node.engine.end_session(key).await;
-            }
+            leave(desk).await;
             return Err(End::Close(CloseFrame::new(CloseCode::NORMAL, "")));
         }
         ClientMessage::Ping { ts } => desk.link.send(&ServerMessage::Pong { ts }, now()),
@@ -104,6 +100,27 @@ pub(super) async fn take(
         }
     }
     Ok(())
+}
+
+/// Does and answers what stands before `bye`, then ends the session. Meanwhile the writing half goes on:
+/// a newer link, or a server that stops, ends the connection first.
+async fn leave(desk: &mut Desk) {
+    desk.finish().await;
+    let (node, link) = (desk.node.clone(), desk.link.clone());
+    // What still runs would write its number into a record of its own.
+    let (Some(key), Some(work)) = (link.session(), link.begin_work().await) else {
+        return;
+    };
+    // A task of its own: whoever takes the session over amid this waits for it, as for other work,
+    // and so never goes on with a record that is about to go.
+    let ending = tokio::spawn(async move {
+        let ended = node.engine.end_session(key).await;
+        if let Err(error) = ended {
+            tracing::warn!(connection = link.id, %error, "the session's record is left to expire");
+        }
+        drop(work);
+    });
+    let _ = ending.await;
 }
 
 async fn take_publish(desk: &mut Desk, publish: Publish, limited: Option<ErrorInfo>) {
