@@ -224,6 +224,21 @@ async fn a_refusal_before_a_bye_stops_what_is_behind_it() {
     assert_eq!(stored(&address, "c").await, [json!(1)]);
 }
 
+#[tokio::test]
+async fn a_session_that_said_bye_is_no_more_although_its_socket_is_open() {
+    let (_server, address) = start(Server::builder()).await;
+    let (mut old, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    // It does not answer the close frame.
+    bye_behind(&mut old, &[published()]).await;
+    let mut greeting = hello("s", 1, json!({}));
+    (greeting["first"], greeting["next"]) = (json!(1), json!(2));
+    let (_new, welcome) = Client::bowline(&address, greeting).await;
+    assert_eq!(
+        (&welcome["resumed"], &welcome["acked"], &welcome["session"]),
+        (&json!(false), &json!(0), &json!("s")),
+    );
+}
+
 /// An engine that forgets a session only once it may.
 struct Reluctant {
     log: Memory,

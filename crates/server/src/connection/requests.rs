@@ -28,6 +28,7 @@ use crate::{
     history::{HISTORY_DEFAULT, HISTORY_MAX, read_history},
     node::{Node, count},
     presence::Presence,
+    sync::lock,
 };
 
 /// When a volatile message may be tried again that found the connection's queue full: the engine
@@ -118,6 +119,8 @@ async fn leave(desk: &mut Desk) {
         if let Err(error) = ended {
             tracing::warn!(connection = link.id, %error, "the session's record is left to expire");
         }
+        // From here on the link is none of this session, however long its closing handshake takes.
+        lock(&node.sessions).release(&key, link.id);
         drop(work);
     });
     let _ = ending.await;
