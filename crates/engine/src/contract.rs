@@ -3,7 +3,7 @@
 //! Owns the promises that `conformance` checks. Must not know how any engine keeps them, nor who
 //! publishes and who listens.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bowline_proto::{
     Data, Position, Publication,
@@ -125,6 +125,13 @@ impl SessionKey {
         let [common @ .., _, _, _, _, _, _, _, _] = self.0;
         let user = u64::from_be_bytes(common);
         (user >> 63 == 1).then_some(user)
+    }
+}
+
+/// The digest in lower-case hexadecimal digits, as statistics and logs show it.
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

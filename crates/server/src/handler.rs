@@ -3,7 +3,7 @@
 //! Owns the trait [`MessageHandler`] and what passes through it. Must not know sequence numbers
 //! beyond showing them, nor connections.
 
-use std::{borrow::Cow, fmt::Write as _, future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use bowline_engine::{BoxFuture, SessionKey};
 use bowline_proto::Data;
@@ -81,12 +81,7 @@ pub struct Rejection {
 impl Incoming {
     /// The same for every repetition of this message and for no other; none where it has no number.
     pub fn idempotency_key(&self) -> Option<String> {
-        let mut key = String::with_capacity(54);
-        for byte in self.session?.0 {
-            write!(key, "{byte:02x}").expect("writing to a String never fails");
-        }
-        write!(key, "-{}", self.seq?).expect("writing to a String never fails");
-        Some(key)
+        Some(format!("{}-{}", self.session?, self.seq?))
     }
 }
 

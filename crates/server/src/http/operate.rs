@@ -178,7 +178,12 @@ pub(super) async fn disconnect(
         serde_json::from_slice(&body).map_err(|_| ApiError::new(Code::Malformed, ONE_OF_THREE))?;
     let target = asked.target()?;
     let disconnected = api.node.disconnect(&target).await;
-    tracing::info!(?target, disconnected, "disconnected");
+    // Under a name of their own each: `target` is the log's own, which says where a line comes from.
+    match &target {
+        Target::User(user) => tracing::info!(user, disconnected, "disconnected"),
+        Target::Session(session) => tracing::info!(%session, disconnected, "disconnected"),
+        Target::Connection(connection) => tracing::info!(connection, disconnected, "disconnected"),
+    }
     json(&Disconnected { disconnected })
 }
 

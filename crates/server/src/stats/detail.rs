@@ -3,9 +3,8 @@
 //! Owns the filter, the order (that of their ids) and what is shown of a connection. A session is
 //! shown as its digest only.
 
-use std::{fmt::Write as _, net::IpAddr, ops::Bound, sync::Arc, time::Duration};
+use std::{net::IpAddr, ops::Bound, sync::Arc, time::Duration};
 
-use bowline_engine::SessionKey;
 use bowline_proto::Level;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -201,7 +200,7 @@ impl Connection {
         );
         Self {
             id: link.id.to_string(),
-            session: session.map(hex),
+            session: session.map(|session| session.to_string()),
             user,
             ip: link.peer.ip().to_canonical(),
             mode: match link.mode {
@@ -259,15 +258,6 @@ impl From<Level> for Health {
             Level::Excellent => Self::Excellent,
         }
     }
-}
-
-/// A session's digest, as it is shown and asked for.
-fn hex(SessionKey(key): SessionKey) -> String {
-    key.iter()
-        .fold(String::with_capacity(32), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String never fails");
-            text
-        })
 }
 
 fn permille(errors: u64, messages: u64) -> u32 {
