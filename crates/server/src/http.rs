@@ -30,6 +30,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{AccessControl, Config, accept::only, node::Node, upgrade::is_entrance};
 pub(crate) use error::{ApiError, json_response};
+pub(crate) use query::Question;
 pub(crate) use unread::Unread;
 
 /// What the HTTP routes work with. Cloning shares it.

@@ -8,7 +8,6 @@ mod head;
 mod verdict;
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -17,7 +16,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, Request, State, rejection::PathRejection},
+    extract::{Path, Request, State, rejection::PathRejection},
     handler::Handler,
     http::{HeaderName, HeaderValue, Response, StatusCode, Version, header},
     response::IntoResponse,
@@ -39,7 +38,7 @@ use crate::{
     accept::{Deadline, Stream, Transport, client_of},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
-    http::ApiError,
+    http::{ApiError, Question},
     limits::{Pass, Refusal},
     link::Link,
     node::Node,
@@ -47,8 +46,6 @@ use crate::{
 };
 pub(crate) use direct::{FirstRequest, enter_directly};
 use head::Head;
-
-type Params = Query<HashMap<String, String>>;
 
 /// The paths that end in a WebSocket.
 #[cfg(test)]
@@ -76,6 +73,13 @@ where
     get(handler)
         .options(async || verdict::preflight())
         .fallback(async || ApiError::from(Code::MethodNotAllowed))
+}
+
+/// What the URL of a request says.
+struct Asked {
+    token: Option<String>,
+    /// The channels of plain mode; none where `bowline.v1` may be meant, whose token is yet to come.
+    channels: Option<Vec<Arc<str>>>,
 }
 
 /// A request for an upgrade that is a valid one, and what was decided about it.
@@ -117,21 +121,15 @@ pub(crate) struct Arrival {
         (status = 200, description = "An upgrade would pass.", body = verdict::Passes),
     ),
 )]
-pub(crate) async fn ws(
-    State(node): State<Arc<Node>>,
-    Query(params): Params,
-    request: Request,
-) -> Response<Body> {
-    let channels = params
-        .get("channels")
-        .map(String::as_str)
-        .unwrap_or_default();
-    let channels = channels
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(Arc::from)
-        .collect();
-    upgrade(node, params.get("token"), channels, request).await
+pub(crate) async fn ws(State(node): State<Arc<Node>>, request: Request) -> Response<Body> {
+    let asked = Asked::of(&request, |question| {
+        let names = question.text("channels")?.map(|names| names.split(','));
+        Ok(names.map(|names| {
+            let names = names.filter(|name| !name.is_empty());
+            names.map(Arc::from).collect()
+        }))
+    });
+    upgrade(node, asked, request).await
 }
 
 /// Plain mode on the user's personal channel alone.
@@ -146,12 +144,9 @@ pub(crate) async fn ws(
         (status = 200, description = "An upgrade would pass.", body = verdict::Passes),
     ),
 )]
-pub(crate) async fn general(
-    State(node): State<Arc<Node>>,
-    Query(params): Params,
-    request: Request,
-) -> Response<Body> {
-    upgrade(node, params.get("token"), Vec::new(), request).await
+pub(crate) async fn general(State(node): State<Arc<Node>>, request: Request) -> Response<Body> {
+    let asked = Asked::of(&request, |_| Ok(Some(Vec::new())));
+    upgrade(node, asked, request).await
 }
 
 /// Plain mode on the application's channel `session:{id}`.
@@ -170,28 +165,43 @@ pub(crate) async fn general(
 pub(crate) async fn session(
     State(node): State<Arc<Node>>,
     id: Result<Path<String>, PathRejection>,
-    Query(params): Params,
     request: Request,
 ) -> Response<Body> {
-    let Ok(Path(id)) = id else {
-        return ApiError::from(Code::BadChannel).into_response();
-    };
-    let channels = vec![Arc::from(format!("session:{id}"))];
-    upgrade(node, params.get("token"), channels, request).await
+    let asked = Asked::of(&request, |_| {
+        let Path(id) = id.map_err(|_| ApiError::from(Code::BadChannel))?;
+        Ok(Some(vec![Arc::from(format!("session:{id}"))]))
+    });
+    upgrade(node, asked, request).await
+}
+
+impl Asked {
+    fn of(
+        request: &Request,
+        channels: impl FnOnce(&Question) -> Result<Option<Vec<Arc<str>>>, ApiError>,
+    ) -> Result<Self, ApiError> {
+        let question = Question::of(request.uri())?;
+        Ok(Self {
+            token: question.text("token")?.map(ToOwned::to_owned),
+            channels: channels(&question)?,
+        })
+    }
 }
 
 async fn upgrade(
     node: Arc<Node>,
-    token: Option<&String>,
-    channels: Vec<Arc<str>>,
+    asked: Result<Asked, ApiError>,
     mut request: Request,
 ) -> Response<Body> {
     let upgraded = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
     let ip = client_of(&node.config, &parts);
     if !parts.headers.contains_key(header::UPGRADE) {
-        return verdict::answer(&node, &parts, ip, token.map(String::as_str)).await;
+        return verdict::answer(&node, &parts, ip, asked).await;
     }
+    let Asked { token, channels } = match asked {
+        Ok(asked) => asked,
+        Err(refused) => return refused.into_response(),
+    };
     let deadline = parts.extensions.get().copied();
     let Deadline(deadline) =
         deadline.unwrap_or_else(|| Deadline(Instant::now() + node.config.connection_timeout));
@@ -209,10 +219,9 @@ async fn upgrade(
         Ok(bearer) => bearer,
         Err(code) => return ApiError::from(code).into_response(),
     };
-    let token = bearer.or(token.map(String::as_str));
     let plain = PlainRequest {
-        token: token.map(ToOwned::to_owned),
-        channels,
+        token: bearer.map(ToOwned::to_owned).or(token),
+        channels: channels.unwrap_or_default(),
         deadline,
     };
     match enter(&node, &head, ip, plain) {

@@ -73,7 +73,7 @@ pub(super) async fn history(
     let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
     api.check_channel(&channel)?;
     api.may(&identity, Operation::History, &channel).await?;
-    let asked = Question::of(&parts)?;
+    let asked = Question::of(&parts.uri)?;
     let limit = asked.limit()?;
     let from = match asked.text("after")?.map(str::parse) {
         None => From::Last(limit as u64),

@@ -102,6 +102,7 @@ const STORE: &[Code] = &[
 ];
 const VERDICT: &[Code] = &[
     Code::Malformed,
+    Code::BadChannel,
     Code::Unauthorized,
     Code::TokenExpired,
     Code::Forbidden,

@@ -91,7 +91,7 @@ pub(super) async fn detailed(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.admin(&parts).await?;
-    let asked = Question::of(&parts)?;
+    let asked = Question::of(&parts.uri)?;
     let channel = asked.text("channel")?;
     channel.map_or(Ok(()), |channel| api.check_channel(channel))?;
     let filter = Filter {
@@ -125,7 +125,7 @@ pub(super) async fn rate_limit(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.admin(&parts).await?;
-    let asked = Question::of(&parts)?;
+    let asked = Question::of(&parts.uri)?;
     let key = |name| {
         let ip = asked.parsed(name, ADDRESS)?;
         Ok::<_, ApiError>(ip.map(AddressKey::new))
@@ -151,7 +151,7 @@ pub(super) async fn cleanup(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.admin(&parts).await?;
-    let asked = Question::of(&parts)?;
+    let asked = Question::of(&parts.uri)?;
     let config = &api.config;
     let silence = asked.number("silent_ms", 0)?.map(Duration::from_millis);
     let silence = silence.unwrap_or(config.ping_interval + config.pong_timeout);

@@ -35,7 +35,7 @@ pub(super) async fn presence(
     let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
     api.check_channel(&channel)?;
     api.may(&identity, Operation::Presence, &channel).await?;
-    let limit = Question::of(&parts)?.number("limit", 0)?;
+    let limit = Question::of(&parts.uri)?.number("limit", 0)?;
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let presence = Presence::of(&api.node, &channel, limit);
     let body = serde_json::to_vec(&presence).map_err(|_| ApiError::from(Code::Internal))?;

@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use axum::{extract::Query, http::request::Parts};
+use axum::{extract::Query, http::Uri};
 use bowline_proto::Code;
 
 use super::error::ApiError;
@@ -17,17 +17,17 @@ const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 
 /// All parameters of one request.
-pub(super) struct Question(Vec<(String, String)>);
+pub(crate) struct Question(Vec<(String, String)>);
 
 impl Question {
-    pub(super) fn of(parts: &Parts) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::try_from_uri(&parts.uri)
+    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::try_from_uri(uri)
             .map_err(|_| ApiError::new(Code::Malformed, "The query can't be read."))?;
         Ok(Self(pairs))
     }
 
     /// A parameter as it stands.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let value = values.next().map(|(_, value)| value.as_str());
         match values.next() {

@@ -13,7 +13,7 @@ use axum::{
 use bowline_proto::Code;
 use tokio::time::timeout;
 
-use super::head::bearer;
+use super::{Asked, head::bearer};
 use crate::{
     accept::only,
     access::{Credentials, Entrance},
@@ -37,11 +37,17 @@ pub(super) async fn answer(
     node: &Node,
     parts: &Parts,
     ip: Option<IpAddr>,
-    token: Option<&str>,
+    asked: Result<Asked, ApiError>,
 ) -> Response<Body> {
-    let mut response = match judge(node, parts, ip, token).await {
+    let verdict = match asked {
+        Ok(asked) => judge(node, parts, ip, asked)
+            .await
+            .map_err(|refusal| ApiError::from(refusal.info())),
+        Err(refused) => Err(refused),
+    };
+    let mut response = match verdict {
         Ok(()) => json_response(StatusCode::OK, r#"{"code":"ok"}"#),
-        Err(refusal) => ApiError::from(refusal.info()).into_response(),
+        Err(refused) => refused.into_response(),
     };
     open_to_pages(&mut response);
     response
@@ -79,7 +85,7 @@ async fn judge(
     node: &Node,
     parts: &Parts,
     ip: Option<IpAddr>,
-    token: Option<&str>,
+    asked: Asked,
 ) -> Result<(), Refusal> {
     node.limits.ask_verdict(ip)?;
     if node.is_draining() {
@@ -90,13 +96,14 @@ async fn judge(
     if !node.config.allows_origin(origin, host) {
         return Err(Refusal::now(Code::OriginNotAllowed));
     }
-    // Without a token nothing is judged: in bowline.v1 it comes with hello only.
     let mut verified = false;
     let authorization = parts.headers.get_all(header::AUTHORIZATION);
     let bearer = bearer(authorization.iter().map(HeaderValue::as_bytes)).map_err(Refusal::now)?;
-    if let Some(token) = bearer.or(token) {
+    let token = bearer.or(asked.token.as_deref());
+    // Without a token only plain mode is judged: in bowline.v1 it comes with hello.
+    if token.is_some() || asked.channels.is_some() {
         let credentials = Credentials {
-            token: Some(token),
+            token,
             entrance: Entrance::WebSocket,
             remote_addr: ip,
             origin,
@@ -105,6 +112,11 @@ async fn judge(
         let identity = timeout(node.config.access_timeout, question).await;
         let identity = identity.unwrap_or(Err(Code::Overloaded));
         verified = identity.map_err(Refusal::now)?.user.is_some();
+    }
+    // Names alone: what may be done with them is nobody's business here.
+    let mut channels = asked.channels.iter().flatten();
+    if !channels.all(|channel| node.config.allows_channel(channel)) {
+        return Err(Refusal::now(Code::BadChannel));
     }
     node.limits.verdict(ip, verified)
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use bowline::{Config, Data, Server};
+use bowline::{
+    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Operation, Server,
+};
 use bowline_engine::{ChannelPolicy, EngineConfig, Memory, Retention};
 use bowline_ws::{ClientRequest, MessageKind, encode_message};
 use tokio::{
@@ -230,6 +232,74 @@ async fn the_verdict_says_what_would_become_of_an_upgrade() {
         world.get("/ws", &[]).await.code(),
         (429, "too_many_connections".to_owned())
     );
+}
+
+/// Nobody comes in without a token, and nothing is granted to those who do.
+struct Members;
+
+impl AccessControl for Members {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: Credentials<'a>,
+    ) -> BoxFuture<'a, Result<Identity, Code>> {
+        match credentials.token {
+            None => Box::pin(std::future::ready(Err(Code::Unauthorized))),
+            Some(_) => Names.authenticate(credentials),
+        }
+    }
+
+    fn authorize<'a>(&'a self, _: &'a Identity, _: Operation, _: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+}
+
+#[tokio::test]
+async fn the_verdict_on_plain_mode_is_that_of_its_upgrade_but_for_grants() {
+    let world = World::with(Server::builder().config(strict()).access(Members)).await;
+    assert_eq!(world.get("/ws", &[]).await.status, 200, "it says hello yet");
+    let long = "x".repeat(256);
+    let too_long = |path: &str| format!("{path}{long}");
+    for (target, status, code, close) in [
+        ("/ws?channels=a", 401, "unauthorized", 4401),
+        ("/ws/general", 401, "unauthorized", 4401),
+        ("/ws/session/x", 401, "unauthorized", 4401),
+        (&too_long("/ws?channels="), 401, "unauthorized", 4401),
+    ] {
+        let verdict = world.get(target, &[]).await;
+        assert_eq!(verdict.code(), (status, code.to_owned()), "{target}");
+        let upgraded = world.plain(HERE, target).await;
+        let closed = upgraded.expect("101, to be told").closed().await;
+        assert_eq!(closed.code(), (close, code), "{target}");
+    }
+    // Who is known hears of names, and of nothing that is granted.
+    for target in [
+        "/ws?token=ana&channels=a",
+        "/ws?token=ana",
+        "/ws/session/x?token=ana",
+    ] {
+        assert_eq!(world.get(target, &[]).await.status, 200, "{target}");
+    }
+    for target in [
+        too_long("/ws?token=ana&channels=a,"),
+        too_long("/ws/session/") + "?token=ana",
+    ] {
+        let verdict = world.get(&target, &[]).await;
+        assert_eq!(verdict.code(), (400, "bad_channel".to_owned()), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_repeated_is_refused_and_not_dropped() {
+    let world = World::with(Server::builder().config(strict()).access(Names)).await;
+    for target in ["/ws?channels=a&channels=b", "/ws/general?token=a&token=b"] {
+        let verdict = world.get(target, &[]).await;
+        assert_eq!(verdict.code(), (400, "malformed".to_owned()), "{target}");
+        let readable_by = verdict.header("access-control-allow-origin");
+        assert_eq!(readable_by.as_deref(), Some("*"), "{target}");
+        let refused = world.plain(HERE, target).await;
+        let refused = refused.err().expect("400");
+        assert_eq!(refused.code(), (400, "malformed".to_owned()), "{target}");
+    }
 }
 
 #[tokio::test]
