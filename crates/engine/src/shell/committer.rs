@@ -6,6 +6,7 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -25,6 +26,11 @@ use crate::{
     writer::{WriteError, Writer, Written},
 };
 
+/// How long no write may have been refused before the log is said to be well again. A disk that is
+/// nearly full takes small frames, such as those that probe it, between the large ones that it
+/// refuses; space that is back is told of soon enough.
+const CALM: Duration = Duration::from_secs(2);
+
 /// Commits, one frame at a time.
 pub(crate) struct Committer {
     writer: Writer,
@@ -37,6 +43,8 @@ pub(crate) struct Committer {
     trims_from_ms: u64,
     /// The number among open files of the segment that is written.
     active: Option<u32>,
+    /// When a write was last refused.
+    refused: Option<Instant>,
 }
 
 impl Committer {
@@ -57,6 +65,7 @@ impl Committer {
             log_bytes_max: log.log_bytes_max,
             trims_from_ms,
             active: None,
+            refused: None,
         }
     }
 
@@ -89,9 +98,9 @@ impl Committer {
         let _ = self.write_stage(shared, now_ms, 0);
     }
 
-    /// Says that nothing follows, if all went well until now.
+    /// Says that nothing follows, if that can be said.
     pub(crate) fn close(&mut self, shared: &Shared) {
-        if shared.trouble().is_some() {
+        if shared.trouble().is_some_and(|trouble| trouble.is_final) {
             return;
         }
         let now_ms = shared.now_ms();
@@ -201,7 +210,8 @@ impl Committer {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "the shell measures how long a commit takes; nothing is decided by it"
+        reason = "the shell measures how long a commit takes, and since when none was refused; \
+                  only what it says of its health is decided by it"
     )]
     fn write_stage(
         &mut self,
@@ -209,7 +219,7 @@ impl Committer {
         now_ms: u64,
         entries: u64,
     ) -> Result<(), AppendError> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let stage = &mut self.stage;
         let written = self
             .writer
@@ -224,11 +234,15 @@ impl Committer {
         let outcome = match written {
             Ok(written) => {
                 self.active = Some(apply(&mut state, stage, &written, self.active, now_ms));
-                shared.set_trouble(None);
+                let calm = |refused| started.duration_since(refused) >= CALM;
+                if self.refused.is_none_or(calm) {
+                    shared.set_trouble(None);
+                }
                 shared.counters.committed(entries, started.elapsed());
                 Ok(())
             }
             Err(error) => {
+                self.refused = Some(started);
                 state.totals.failed += entries;
                 shared
                     .counters
