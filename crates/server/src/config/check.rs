@@ -160,10 +160,12 @@ impl Config {
         if let AllowedOrigins::List(origins) = &self.allowed_origins {
             for (index, origin) in origins.iter().enumerate() {
                 let (scheme, host) = origin.split_once("://").unwrap_or_default();
+                let is_origin =
+                    !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' ']);
                 problems.demand(
-                    !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' ']),
+                    is_origin || origin == AllowedOrigins::SAME_HOST,
                     &format!("allowed_origins[{index}]"),
-                    "must be scheme://host or scheme://host:port, without a path or wildcard",
+                    "must be scheme://host or scheme://host:port, without a path or wildcard, or same-host",
                 );
             }
         }

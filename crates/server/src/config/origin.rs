@@ -14,10 +14,15 @@ use super::Config;
 pub enum AllowedOrigins {
     /// Pages of the host and port that the request itself names.
     SameHost,
-    /// Those, and these: each `scheme://host` or `scheme://host:port`.
+    /// These alone: each `scheme://host`, `scheme://host:port`, or [`AllowedOrigins::SAME_HOST`].
     List(Vec<String>),
     /// Every page. Only for servers whose tokens no browser sends by itself.
     Any,
+}
+
+impl AllowedOrigins {
+    /// In a list: pages of the host and port that the request itself names.
+    pub const SAME_HOST: &str = "same-host";
 }
 
 impl Config {
@@ -35,13 +40,14 @@ impl Config {
         if self.dev {
             return is_loopback_host(authority);
         }
+        let is_own = host.is_some_and(|host| host.eq_ignore_ascii_case(authority));
         match &self.allowed_origins {
             AllowedOrigins::Any => true,
-            _ if host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) => true,
-            AllowedOrigins::SameHost => false,
-            AllowedOrigins::List(list) => list
-                .iter()
-                .any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)),
+            AllowedOrigins::SameHost => is_own,
+            AllowedOrigins::List(list) => list.iter().any(|allowed| match allowed.as_str() {
+                AllowedOrigins::SAME_HOST => is_own,
+                allowed => allowed.trim_end_matches('/').eq_ignore_ascii_case(origin),
+            }),
         }
     }
 }

@@ -48,6 +48,7 @@ fn settings_that_depend_on_each_other_are_checked_together() {
             "https://a.example".into(),
             "a.example".into(),
             "https://*.a.example".into(),
+            AllowedOrigins::SAME_HOST.into(),
         ]),
         ..Config::default()
     };
@@ -81,9 +82,16 @@ fn a_page_of_another_host_is_refused_unless_listed() {
     ] {
         assert!(!config.allows_origin(Some(origin), host), "{origin}");
     }
-    config.allowed_origins = AllowedOrigins::List(vec!["https://App.example/".into()]);
+    let own = Some("https://chat.example:8443");
+    let mut list = vec!["https://App.example/".into()];
+    config.allowed_origins = AllowedOrigins::List(list.clone());
     assert!(config.allows_origin(Some("https://app.example"), host));
     assert!(!config.allows_origin(Some("http://app.example"), host));
+    assert!(!config.allows_origin(own, host), "a list is the whole list");
+    list.push(AllowedOrigins::SAME_HOST.into());
+    config.allowed_origins = AllowedOrigins::List(list);
+    assert!(config.allows_origin(own, host));
+    assert!(!config.allows_origin(Some("https://evil.example"), host));
     config.allowed_origins = AllowedOrigins::Any;
     assert!(config.allows_origin(Some("null"), host));
 }
