@@ -106,6 +106,54 @@ async fn a_floor_that_moves_under_the_reader_is_told() {
 }
 
 #[tokio::test]
+async fn of_the_newest_as_many_are_answered_as_their_bytes_allow() {
+    let log = Memory::open(EngineConfig::default()).expect("it opens");
+    // Each of 30 is larger than the one before.
+    for bytes in 31..=60 {
+        let effect = Effect::Publish {
+            channel: "c".into(),
+            data: Data::Binary(vec![0; bytes].into()),
+            user: None,
+            tag: None,
+            key: None,
+        };
+        let entry = Append {
+            producer: None,
+            effect,
+        };
+        assert!(log.append(vec![entry]).await[0].is_ok());
+    }
+    for (count, bytes, first) in [
+        (30, 1_365, 1),
+        (30, 1_364, 2),
+        (30, 174, 29),
+        (30, 177, 28),
+        (30, 1, 30),
+        (1, 1_000, 30),
+        (7, 1_000, 24),
+        (7, 300, 26),
+    ] {
+        let limit = PageLimit { count, bytes };
+        let data = read_history(&log, "c", From::Last(count as u64), limit).await;
+        let answer: Value =
+            serde_json::from_slice(data.expect("it is read").bytes()).expect("JSON");
+        let offset = |found: &Value| {
+            let position: Position = found["position"].as_str()?.parse().ok()?;
+            Some(position.offset)
+        };
+        let publications = answer["publications"].as_array().expect("a list");
+        let found: Vec<_> = publications.iter().filter_map(offset).collect();
+        let newest: Vec<_> = (first..=30).collect();
+        assert_eq!(found, newest, "{count}, {bytes} bytes");
+        assert_eq!(offset(&answer), Some(30));
+        assert_eq!(
+            (&answer["more"], &answer["recovered"]),
+            (&json!(false), &json!(true))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_floor_that_rests_is_not() {
     let engine = Moving::new(0).await;
     let first = engine.first().await;

@@ -94,8 +94,8 @@ pub(super) async fn look(name: &str, process: &mut Process) -> Value {
         }
         "server.history_bytes" => {
             reach.fill("a", 3, 100).await;
-            let first = reach.get("/api/channels/a/history?limit=3", &[KEY]).await;
-            first.json()["more"].clone()
+            let newest = reach.get("/api/channels/a/history?limit=3", &[KEY]).await;
+            json!(newest.json()["publications"][2].is_null())
         }
         "server.http_connections" => {
             let _idle = reach.socket(HERE).await;
