@@ -55,9 +55,11 @@ struct HistoryEntry {
     params(
         ("channel" = String, Path, description = "The channel's name, percent-encoded."),
         ("after" = Option<String>, Query,
-            description = "The position that the page follows; without it the newest are answered."),
+            description = "The position that the page follows; without it the newest are answered, \
+                as many as the bytes of a page allow."),
         ("limit" = Option<u64>, Query,
-            description = "The most publications (default 100; more than 1,000 are 1,000).",
+            description = "The most publications (default 100; more than 1,000 are 1,000). The page \
+                may end earlier by its bytes: `more` says so.",
             minimum = 1),
     ),
     security(("api_key" = []), ("bearer" = [])),

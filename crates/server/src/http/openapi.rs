@@ -225,7 +225,7 @@ fn refine(parameters: &mut Value, path: &str) {
             ]}),
             ("after", "/api/channels/{channel}/history") => json!({
                 "type": "string",
-                "pattern": "^[0-9a-f]{16}\\.(0|[1-9][0-9]{0,14})\\.[0-9a-f]{8}$",
+                "pattern": format!("^[0-9a-f]{{16}}\\.({})\\.[0-9a-f]{{8}}$", offset()),
             }),
             _ if is_number => json!({
                 "type": "integer",
@@ -270,6 +270,24 @@ fn problem() -> Value {
             "retry_after_ms": {"type": "integer", "minimum": 0},
         },
     })
+}
+
+/// Offsets as a regular expression: none that is taken is left out, and none is in it that is refused.
+fn offset() -> String {
+    let max = bowline_proto::OFFSET_MAX.to_string();
+    let digits = max.len() - 1;
+    // With fewer digits, and with as many: of a smaller digit at some place, or the greatest itself.
+    let mut forms = vec!["0".to_owned(), format!("[1-9][0-9]{{0,{}}}", digits - 1)];
+    for (place, digit) in max.bytes().enumerate() {
+        let lowest = if place == 0 { b'1' } else { b'0' };
+        if digit > lowest {
+            let (before, below) = (&max[..place], digit - b'1');
+            let (lowest, behind) = (char::from(lowest), digits - place);
+            forms.push(format!("{before}[{lowest}-{below}][0-9]{{{behind}}}"));
+        }
+    }
+    forms.push(max);
+    forms.join("|")
 }
 
 /// A name as `check_channel` takes it; its length counts in bytes.
@@ -390,6 +408,24 @@ mod tests {
         assert_eq!(described, routes);
         let listed: BTreeSet<&str> = REFUSALS.iter().map(|(path, _)| *path).collect();
         assert_eq!(listed, routes);
+    }
+
+    #[test]
+    fn offsets_go_up_to_the_greatest() {
+        let forms = offset();
+        for form in [
+            "0",
+            "[1-9][0-9]{0,14}",
+            "[1-8][0-9]{15}",
+            "900[0-6][0-9]{12}",
+            "900719925474099[0-0][0-9]{0}",
+            "9007199254740991",
+        ] {
+            assert!(
+                forms.split('|').any(|found| found == form),
+                "{form}: {forms}"
+            );
+        }
     }
 
     #[test]
