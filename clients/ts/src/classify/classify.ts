@@ -23,6 +23,8 @@ export type Evidence =
   /** `cause`: what the platform, or the application's part, threw. */
   | { kind: 'violation'; cause?: string }
   | { kind: 'handshake_timeout' | 'silence' }
+  /** It was given up from this side, and says nothing of the path. */
+  | { kind: 'given_up' }
   | { kind: 'token'; retry: boolean; cause?: string | undefined }
 
 /** What a failure means. */

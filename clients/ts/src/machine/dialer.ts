@@ -188,8 +188,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (link === undefined) return
     this.#hidden = false
     this.closeLink(link)
-    // Given up from this side it says nothing of the path: no failure, and no wait.
-    this.#gone(link, { kind: 'close', code: 1006, reason: '' })
+    // No failure, and no wait.
+    this.#gone(link, { kind: 'given_up' })
     this.redial()
   }
 

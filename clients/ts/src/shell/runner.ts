@@ -8,6 +8,7 @@ import type { Evidence } from '../classify/classify.ts'
 import type { Environment } from '../environment/environment.ts'
 import { attempt } from '../events/target.ts'
 import type { Event, Input, Machine, Output } from '../machine/contract.ts'
+import { causeOf } from './cause.ts'
 import { type Destination, Link, type LinkEnd } from './link.ts'
 import { askWhy } from './refusal.ts'
 
@@ -157,7 +158,7 @@ export class Runner {
     try {
       target = await this.#host.target(advised)
     } catch (error) {
-      return fail({ kind: 'token', retry: true, cause: String(error) })
+      return fail({ kind: 'token', retry: true, cause: causeOf(error) })
     }
     if (this.machine.state === 'closed' || !this.machine.dials(number)) return
     try {
@@ -181,7 +182,7 @@ export class Runner {
       })
       this.#links.set(number, link)
     } catch (error) {
-      fail({ kind: 'violation', cause: String(error) })
+      fail({ kind: 'violation', cause: causeOf(error) })
     }
   }
 

@@ -119,7 +119,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
   /** What was told last of it. */
   #recommended: Recommendation | undefined
   /** A link that closed, before the state that follows from it. */
-  #unsaid: { end: LinkEnd | undefined; event: MachineEvent } | undefined
+  #unsaid: { end: LinkEnd | undefined; event: MachineEvent | undefined } | undefined
   #opens = 0
   /** What was told last of a lost connection, since a link was open. */
   #trouble: 'lost' | 'failed' | undefined
@@ -373,6 +373,11 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     if (!this.#closing) this.runner.feed({ type: 'connect' })
   }
 
+  /** Whether `close` was called, even where its turn has not come. */
+  protected get closing(): boolean {
+    return this.#closing
+  }
+
   /** The newest link's socket. */
   get #newest(): WebSocket | undefined {
     return this.runner.newest()?.socket
@@ -426,9 +431,15 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       this.#level = event.level
       this.emit('healthchange', { level: event.level })
     } else if (event.event === 'link_closed') {
-      this.#verdict = event.verdict
+      const failed = event.evidence.kind !== 'given_up'
+      if (failed) this.#verdict = event.verdict
       if (event.verdict.class === 'auth') this.tokens.reason = 'refused'
-      this.#unsaid = { end, event }
+      this.#unsaid = { end, event: failed ? event : undefined }
+      // Given up amid a dial: the next one has begun, and no other state follows.
+      if (this.#state === 'connecting' && this.runner.machine.state === 'connecting') {
+        this.#linkClosed('connecting')
+        this.emit('connecting')
+      }
     } else this.handle?.(event)
     this.#advise()
   }
@@ -440,7 +451,7 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     // A replacement that failed leaves the client open, and the application knows its own close.
     if (!unsaid || isOpen(current) || current === 'closed') return
     const { end, event } = unsaid
-    if (end?.errored ?? true) this.emit('error', event)
+    if (event && (end?.errored ?? true)) this.emit('error', event)
     this.emit('close', end ?? GONE)
   }
 

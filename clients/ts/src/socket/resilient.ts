@@ -186,7 +186,7 @@ export class ResilientWebSocket extends Face {
     const max = options.readerMax ?? this.options.readerMax ?? READER_MAX
     const { from = null, listener, signal } = options
     const channels = this.#open()
-    if (signal?.aborted || this.state === 'closed') return channels.none(channel)
+    if (signal?.aborted || this.closing) return channels.none(channel)
     const subscription = channels.open(channel, from, max, listener)
     signal?.addEventListener('abort', () => subscription.unsubscribe(), { once: true })
     return subscription
@@ -295,7 +295,7 @@ export class ResilientWebSocket extends Face {
   }
 
   #open(): Channels {
-    if (!this.subprotocol) throw new SocketError('not_supported', 'option bowline is needed')
+    if (!this.subprotocol) throw new SocketError(...NOT_BOWLINE)
     this.#channels ??= new Channels({
       feed: (input) => this.#feed(input),
       subscribe: (channel, wanted) => {
@@ -311,12 +311,16 @@ export class ResilientWebSocket extends Face {
 
   /** Queues a message, or asks once; refuses what can't go on the wire. */
   #hand(about: Omit<Item, 'data'>, given: unknown, volatile = false): Sent {
+    const refused = (code: string, message: string) => {
+      const refusal = never(code, message)
+      return sent(refusal, 0, refusal, () => 'dropped')
+    }
+    if (!this.subprotocol) return refused(...NOT_BOWLINE)
     let data: Payload
     try {
       data = payloadOf(given)
     } catch (error) {
-      const refused = never('unsupported_data', String(error))
-      return sent(refused, 0, refused, () => 'dropped')
+      return refused('unsupported_data', String(error))
     }
     const item = { ...about, data }
     return volatile ? this.#volatile(item) : this.#queue(item)
@@ -355,6 +359,7 @@ export class ResilientWebSocket extends Face {
   }
 
   #ask(request: Request): Promise<unknown> {
+    if (!this.subprotocol) return never(...NOT_BOWLINE)
     const [key, { reply }] = this.#wait(true)
     this.runner.feed({ type: 'request', key, request })
     return reply.promise
@@ -386,6 +391,7 @@ export class ResilientWebSocket extends Face {
   }
 }
 
+const NOT_BOWLINE = ['not_supported', 'option bowline is needed'] as const
 /** Only a Bowline server answers. */
 const NO_REPLY = /* @__PURE__ */ quiet(Promise.reject(new SocketError('not_supported')))
 

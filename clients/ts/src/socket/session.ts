@@ -99,5 +99,7 @@ export function payloadOf(data: unknown): Payload {
   if (bytes) return bytes
   if (isBlob(data)) throw new TypeError('a Blob is read first: await blob.arrayBuffer()')
   // JSON has no undefined; a message without a value carries null.
-  return JSON.stringify(data) ?? 'null'
+  const text = data === undefined ? 'null' : JSON.stringify(data)
+  if (text === undefined) throw new TypeError('no JSON value')
+  return text
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Evidence } from '../classify/classify.ts'
+import { causeOf } from '../shell/cause.ts'
 import type { SocketOptions, TokenReason } from './options.ts'
 
 /** Tokens that are kept out of what is told: older ones are in no event any more. */
@@ -19,7 +20,7 @@ export class Tokens {
   readonly #getToken: SocketOptions['getToken']
   readonly #known = new Set<string>()
   /** What the application threw instead of the last one. */
-  #error: unknown
+  #cause: string | undefined
 
   constructor(getToken: SocketOptions['getToken']) {
     this.#getToken = getToken
@@ -29,11 +30,11 @@ export class Tokens {
   async ask(): Promise<string | undefined> {
     const { reason } = this
     this.reason = 'expired'
-    this.#error = undefined
+    this.#cause = undefined
     try {
       this.hold(await this.#getToken?.({ reason }))
     } catch (error) {
-      this.#error = error
+      this.#cause = causeOf(error)
       throw error
     }
     return this.current
@@ -48,7 +49,7 @@ export class Tokens {
 
   /** What is known of the last one, which did not come. */
   failure(retry: boolean): Evidence {
-    return { kind: 'token', retry, cause: this.#error === undefined ? undefined : `${this.#error}` }
+    return { kind: 'token', retry, cause: this.#cause }
   }
 
   /** The same without any of them: a peer may have echoed one, in the reason of a close for example. */

@@ -74,6 +74,7 @@ export class Recorder {
     else if (event.event === 'health') push(quality, { at, level: event.level }, SAMPLES_MAX)
     else if (event.event === 'link_closed') {
       const { verdict, evidence } = event
+      if (evidence.kind === 'given_up') return
       count(classes, verdict.class)
       // By its name, else by the number of the close or of the answer to the upgrade.
       const number = 'status' in evidence ? evidence.status : 'code' in evidence && evidence.code

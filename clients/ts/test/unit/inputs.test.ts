@@ -22,6 +22,27 @@ describe('a token', () => {
     expect(ws.recommendation).toMatchObject({ title: 'Signed out', action: 'login' })
   })
 
+  test('in a URL is in no cause, whatever is thrown', async () => {
+    const causes: unknown[] = []
+    const thrown = [
+      new Error('no wss://me:secret@test/?token=secret'),
+      Object.create(null),
+      Symbol('secret?secret'),
+    ]
+    const source = () => {
+      const error = thrown.shift()
+      if (error) throw error
+      return 'mailto:test?token=secret'
+    }
+    const ws = plain({}, source)
+    ws.on('error', ({ evidence }) => causes.push((evidence as { cause?: string }).cause))
+    await time.advance(20_000)
+    expect(causes.length).toBeGreaterThan(3)
+    expect(causes[0]).toBe('Error: no wss://test/?…')
+    expect(causes[3]).toMatch(/no URL of a WebSocket/)
+    expect(JSON.stringify([causes, ws.diagnostics()])).not.toContain('secret')
+  })
+
   test('whose source fails for now is waited for, and explained', async () => {
     const ws = bowline({ getToken: () => Promise.reject(new Error('down')) })
     const classes: unknown[] = []
@@ -74,7 +95,7 @@ describe('data', () => {
     await time.advance(10)
     const circle: unknown[] = []
     circle.push(circle)
-    const given = [new Blob(['hello']), 10n, circle]
+    const given = [new Blob(['hello']), 10n, circle, Symbol('no'), () => 1]
     const sent = given.flatMap((data) => [
       ws.send(data),
       ws.publish('news', data),
@@ -96,6 +117,15 @@ describe('data', () => {
     expect(() => ws.send(Symbol('no'))).toThrow(TypeError)
     await time.advance(10)
     expect(server.link?.received).toEqual([{ raw: '42' }])
+  })
+
+  test('for a Bowline server goes to none other, by the promise', async () => {
+    const environment = time.environment(server)
+    const any = new ResilientWebSocket(ADDRESS, [], { environment })
+    const refused = [any.publish('news', 1), any.refresh('T'), any.history('news')]
+    for (const error of await Promise.all(refused.map((promise) => promise.catch((e) => e)))) {
+      expect(error).toMatchObject({ code: 'not_supported' })
+    }
   })
 
   test('that waits counts as buffered, and its bound may have the name of other libraries', async () => {

@@ -51,6 +51,49 @@ describe.each([
   })
 })
 
+test('reconnect() amid a dial tells of the one that it gives up, and of the next', async () => {
+  for (const make of [plain, bowline]) {
+    server.silent = true
+    const ws = make()
+    const log = logOf(ws)
+    ws.on('connecting', () => log.push('connecting'))
+    await time.advance(10)
+    ws.reconnect()
+    expect(log).toEqual(['close', 'connecting'])
+    expect([ws.statistics.classes, ws.recommendation]).toEqual([{}, undefined])
+    await time.advance(10)
+    server.silent = false
+    ws.reconnect()
+    await time.advance(10)
+    expect(log.filter((line) => !line.startsWith('→'))).toEqual([
+      ...['close', 'connecting', 'close', 'connecting', 'open'],
+    ])
+    ws.close()
+  }
+})
+
+test('a channel that is subscribed to behind close() in a listener has ended, and lives later', async () => {
+  const ws = bowline()
+  const ended: unknown[] = []
+  const undo = ws.on('open', () => {
+    undo()
+    ws.close()
+    ws.reconnect()
+    void (async () => {
+      for await (const message of ws.subscribe('news')) ended.push(message)
+      ended.push('end')
+    })()
+  })
+  await time.advance(2000)
+  expect([ws.state, ended]).toEqual(['open', ['end']])
+  const heard: unknown[] = []
+  ws.subscribe('news', { listener: (delivery) => heard.push(delivery.type) })
+  await time.advance(10)
+  server.publish('news', 1)
+  await time.advance(10)
+  expect(heard).toEqual(['subscribed', 'message'])
+})
+
 test('what was published before close() in a listener is written, and the session ends', async () => {
   const ws = bowline()
   const { received } = await new Promise<{ received: unknown[] }>((resolve) => {
