@@ -264,7 +264,7 @@ fn run_committer(mut committer: Committer, shared: &Shared, queue: &Queue<Work>,
     loop {
         let in_trouble = shared.trouble().is_some_and(|trouble| !trouble.is_final);
         let wait = if in_trouble {
-            log.probe_interval
+            committer.look_again_in(log.probe_interval)
         } else {
             log.maintenance_interval
         };

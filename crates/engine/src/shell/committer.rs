@@ -45,6 +45,8 @@ pub(crate) struct Committer {
     active: Option<u32>,
     /// When a write was last refused.
     refused: Option<Instant>,
+    /// When the log may be said to be well again; none before a write was taken.
+    well_at: Option<Instant>,
 }
 
 impl Committer {
@@ -66,7 +68,18 @@ impl Committer {
             trims_from_ms,
             active: None,
             refused: None,
+            well_at: None,
         }
+    }
+
+    /// How long after a trouble until it is worth a look whether all is well again, at most `probe`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is a wait of real time; only what the shell says of its health is decided by it"
+    )]
+    pub(crate) fn look_again_in(&self, probe: Duration) -> Duration {
+        let calm = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.well_at.map_or(probe, |at| probe.min(calm(at)))
     }
 
     /// Random bits, drawn once when the log was opened.
@@ -234,8 +247,9 @@ impl Committer {
         let outcome = match written {
             Ok(written) => {
                 self.active = Some(apply(&mut state, stage, &written, self.active, now_ms));
-                let calm = |refused| started.duration_since(refused) >= CALM;
-                if self.refused.is_none_or(calm) {
+                self.well_at = self.refused.map(|refused| refused + CALM);
+                if self.well_at.is_none_or(|at| started >= at) {
+                    self.refused = None;
                     shared.set_trouble(None);
                 }
                 shared.counters.committed(entries, started.elapsed());
@@ -243,6 +257,7 @@ impl Committer {
             }
             Err(error) => {
                 self.refused = Some(started);
+                self.well_at = None;
                 state.totals.failed += entries;
                 shared
                     .counters

@@ -84,13 +84,7 @@ fn a_full_disk_refuses_cleanly_and_is_well_again_by_itself() {
     assert!(repeated.duplicate);
     assert_eq!(block_on(engine.session(SessionKey([1; 16]))), Ok(Some(1)));
     disk.set_full(false);
-    let freed = Instant::now();
     wait_until(|| engine.health() == EngineHealth::Ready);
-    assert!(
-        freed.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        freed.elapsed()
-    );
     append(&engine, numbered("2", 2)).expect("there is room");
     assert_eq!(texts(&engine, "a"), ["1", "2"]);
     drop(engine);
