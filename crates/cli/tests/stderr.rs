@@ -209,7 +209,8 @@ async fn the_reader_of_the_log_is_stuck() {
 #[tokio::test]
 async fn the_reader_of_all_it_says_is_stuck() {
     let (_reader, writer) = full_pipe();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody else is at this address, so nobody takes the port before the server does.
+    let free = TcpListener::bind("127.9.9.9:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
     let child = bowline(&["serve", "--dev", "--listen", &address.to_string()])

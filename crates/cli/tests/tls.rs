@@ -210,8 +210,8 @@ fn a_hangup_with_nothing_to_read_again_says_so() {
     server.line("bowline is listening on");
     for _ in 0..2 {
         server.hang_up();
-        let line = server.line("nothing was read again");
-        assert!(line.contains("needs a restart"), "{line}");
+        server.line("nothing was read again");
+        server.line("a changed configuration needs a restart");
     }
 }
 

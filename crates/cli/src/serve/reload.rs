@@ -55,17 +55,10 @@ impl Files {
                 Err(problems) => tell("access", problems, "the keys of tokens stay as they are"),
             }
         }
-        let outcome = match (&self.certificate, keys) {
-            (None, None) => {
-                "nothing was read again: no certificate and no key of tokens is in a file"
-            }
-            (Some(_), None) => "the files of the certificate were read",
-            (None, Some(_)) => "the file of the keys of tokens was read",
-            (Some(_), Some(_)) => {
-                "the files of the certificate and of the keys of tokens were read"
-            }
-        };
-        tracing::info!("SIGHUP: {outcome}; a changed configuration needs a restart");
+        if self.certificate.is_none() && keys.is_none() {
+            tracing::info!("nothing was read again: no certificate and no key of tokens is in a file");
+        }
+        tracing::info!("a changed configuration needs a restart");
     }
 }
 

@@ -58,8 +58,9 @@ struct HistoryEntry {
             description = "The position that the page follows; without it the newest are answered, \
                 as many as the bytes of a page allow."),
         ("limit" = Option<u64>, Query,
-            description = "The most publications (default 100; more than 1,000 are 1,000). The page \
-                may end earlier by its bytes: `more` says so.",
+            description = "The most publications (default 100; more than 1,000 are 1,000). Those that \
+                have too many bytes for a page are left out: the newest with `after`, where `more` says \
+                so, else the oldest.",
             minimum = 1),
     ),
     security(("api_key" = []), ("bearer" = [])),
