@@ -56,7 +56,9 @@ impl Files {
             }
         }
         if self.certificate.is_none() && keys.is_none() {
-            tracing::info!("nothing was read again: no certificate and no key of tokens is in a file");
+            tracing::info!(
+                "nothing was read again: no certificate and no key of tokens is in a file"
+            );
         }
         tracing::info!("a changed configuration needs a restart");
     }

@@ -2,7 +2,8 @@
 //!
 //! Owns the order of a row: start a server, measure it idle, print the bound, attack, keep the highest
 //! value. The rows and their bounds are `rows`, the measuring is `gauge`. Attackers have small receive
-//! buffers, so that what the server sends stays on its side of the kernel.
+//! buffers, so that what the server sends stays on its side of the kernel, and are gone at once when
+//! they go (RST): thousands that say goodbye together hold a page of the kernel each.
 
 mod gauge;
 mod rows;
@@ -115,5 +116,7 @@ async fn warm_up(server: &Server) -> Result<(), String> {
 /// A connection whose receive buffer is small.
 async fn attacker(server: &Server, from: &str) -> Result<Wire, String> {
     let wire = Wire::dial(server.address(), from, Some(rows::RECEIVE_BYTES)).await;
-    wire.map_err(|error| format!("can't dial: {error}"))
+    let wire = wire.map_err(|error| format!("can't dial: {error}"))?;
+    wire.go_at_once().map_err(|error| error.to_string())?;
+    Ok(wire)
 }

@@ -114,6 +114,11 @@ impl Wire {
         })
     }
 
+    /// When this is dropped, the connection is reset, and nothing of it stays in the kernel.
+    pub(super) fn go_at_once(&self) -> io::Result<()> {
+        self.stream.set_zero_linger()
+    }
+
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }

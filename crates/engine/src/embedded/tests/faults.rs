@@ -14,9 +14,14 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn open_on(disk: impl Disk) -> Result<Embedded, OpenError> {
+    open_probed(disk, LogConfig::default().probe_interval)
+}
+
+fn open_probed(disk: impl Disk, probe_interval: Duration) -> Result<Embedded, OpenError> {
     let log = LogConfig {
         segment_bytes: 4_096,
         maintenance_interval: Duration::from_millis(5),
+        probe_interval,
         ..LogConfig::default()
     };
     let entropy: Entropy = Box::new(|| getrandom::u64().ok());
@@ -61,6 +66,18 @@ fn a_disk_that_is_nearly_full_is_not_said_to_be_well_between_its_refusals() {
         let is_ready = engine.health() == EngineHealth::Ready;
         assert!(!is_ready || freed.elapsed() > Duration::from_secs(1));
     }
+    wait_until(|| engine.health() == EngineHealth::Ready);
+}
+
+#[test]
+fn a_log_that_is_seldom_probed_is_well_soon_after_a_write_was_taken() {
+    let disk = SimDisk::new(SimPlan::default());
+    let engine = open_probed(disk.clone(), 100 * DEADLINE).expect("it opens");
+    disk.set_full(true);
+    let refused = append(&engine, publish("a", "1"));
+    assert_eq!(refused, Err(AppendError::StorageFull));
+    disk.set_full(false);
+    append(&engine, publish("a", "2")).expect("there is room");
     wait_until(|| engine.health() == EngineHealth::Ready);
 }
 

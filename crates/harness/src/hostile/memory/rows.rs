@@ -19,6 +19,8 @@ const FRAME_BYTES: u64 = 65_536 + 4_096;
 /// What the read buffer, the inflater and their like take once for each of a few threads, and what the
 /// allocator keeps of it.
 const THREADS_BYTES: u64 = 6 << 20;
+/// A publish of 64 KB on its way: in both ends of its socket, as the kernel rounds it up, read, and parsed.
+const PUBLISH_BYTES: u64 = 1 << 20;
 /// For how long attackers hold what they have.
 const HOLD: Duration = Duration::from_secs(2);
 /// Far above what a step takes.
@@ -112,9 +114,9 @@ pub(super) const ROWS: &[Row] = &[
         count: 200,
         short_count: 50,
         config: "",
-        bytes_each: FRAME_BYTES,
+        bytes_each: 2 * FRAME_BYTES,
         bytes_in_all: THREADS_BYTES,
-        reason: "max_message_size + 4 KB each",
+        reason: "max_message_size + 4 KB each, and as much on its way",
         attack: |arena| Box::pin(bombs(arena)),
     },
     Row {
@@ -170,8 +172,14 @@ pub(super) const ROWS: &[Row] = &[
         bytes_each: 0,
         // history_bytes 4 MiB with its records, tail_channel_bytes, send_queue_bytes, one page,
         // twice socket_send_buffer_bytes, and what HTTP holds of a publish.
-        bytes_in_all: (8 << 20) + 262_144 + 262_144 + 65_536 + 262_144 + THREADS_BYTES,
-        reason: "history_bytes, tail_channel_bytes, send_queue_bytes, page_bytes, socket_send_buffer_bytes",
+        bytes_in_all: (8 << 20)
+            + 262_144
+            + 262_144
+            + 65_536
+            + 262_144
+            + PUBLISH_BYTES
+            + THREADS_BYTES,
+        reason: "history_bytes, tail_channel_bytes, send_queue_bytes, page_bytes, socket_send_buffer_bytes, a publish",
         attack: |arena| Box::pin(never_reads(arena)),
     },
 ];
