@@ -30,12 +30,13 @@ use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
 use crate::{
     accept::{Deadline, Stream, Transport, client_of},
+    access::{Credentials, Entrance, Identity},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::{ApiError, Question},
@@ -224,13 +225,41 @@ async fn upgrade(
         channels: channels.unwrap_or_default(),
         deadline,
     };
-    match enter(&node, &head, ip, plain) {
-        Ok((accepted, entry)) => {
-            begin(node, entry, None, take_over(upgraded, deadline));
-            answer(&accepted)
+    let (accepted, entry) = match enter(&node, &head, ip, plain) {
+        Ok(entered) => entered,
+        Err(refused) => return *refused,
+    };
+    if entry.mode == Mode::Plain && entry.permit.is_none() && is_budget_spent(&node) {
+        let token = entry.plain.token.as_deref();
+        if let Err(code) = authenticate(&node, token, ip, entry.origin.as_deref()).await {
+            return ApiError::from(code).into_response();
         }
-        Err(refused) => *refused,
     }
+    begin(node, entry, None, take_over(upgraded, deadline));
+    answer(&accepted)
+}
+
+/// Whether a refusal is told in plain HTTP for now. Then a token that comes with the upgrade is looked at
+/// before it.
+fn is_budget_spent(node: &Node) -> bool {
+    node.refusals.available_permits() == 0
+}
+
+/// Who shows this token, or none, at the entrance.
+async fn authenticate(
+    node: &Node,
+    token: Option<&str>,
+    ip: Option<IpAddr>,
+    origin: Option<&str>,
+) -> Result<Identity, Code> {
+    let question = node.access.authenticate(Credentials {
+        token,
+        entrance: Entrance::WebSocket,
+        remote_addr: ip,
+        origin,
+    });
+    let identity = timeout(node.config.access_timeout, question).await;
+    identity.unwrap_or(Err(Code::Overloaded))
 }
 
 /// Judges a request for an upgrade.

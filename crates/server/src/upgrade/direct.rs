@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Head, begin, enter};
+use super::{Head, begin, enter, is_budget_spent};
 use crate::{
     accept::{Stream, fits},
     connection::PlainRequest,
@@ -67,7 +67,7 @@ pub(crate) fn enter_directly(
         // Which answers fewer peers than this.
         && !config.dev;
     let bearer = head.bearer();
-    let Some(bearer) = bearer.ok().filter(|_| is_direct) else {
+    let Some(bearer) = bearer.ok().filter(|_| is_direct && !is_budget_spent(node)) else {
         return FirstRequest::ForHttp(stream, None);
     };
     let plain = PlainRequest {

@@ -11,12 +11,10 @@ use axum::{
     response::IntoResponse,
 };
 use bowline_proto::Code;
-use tokio::time::timeout;
 
-use super::{Asked, head::bearer};
+use super::{Asked, authenticate, head::bearer};
 use crate::{
     accept::only,
-    access::{Credentials, Entrance},
     http::{ApiError, json_response},
     limits::Refusal,
     node::Node,
@@ -102,15 +100,7 @@ async fn judge(
     let token = bearer.or(asked.token.as_deref());
     // Without a token only plain mode is judged: in bowline.v1 it comes with hello.
     if token.is_some() || asked.channels.is_some() {
-        let credentials = Credentials {
-            token,
-            entrance: Entrance::WebSocket,
-            remote_addr: ip,
-            origin,
-        };
-        let question = node.access.authenticate(credentials);
-        let identity = timeout(node.config.access_timeout, question).await;
-        let identity = identity.unwrap_or(Err(Code::Overloaded));
+        let identity = authenticate(node, token, ip, origin).await;
         verified = identity.map_err(Refusal::now)?.user.is_some();
     }
     // Names alone: what may be done with them is nobody's business here.

@@ -289,6 +289,26 @@ async fn the_verdict_on_plain_mode_is_that_of_its_upgrade_but_for_grants() {
 }
 
 #[tokio::test]
+async fn beyond_the_budget_a_bad_token_is_plain_http() {
+    let config = Config {
+        refusals_max: 0,
+        ..strict()
+    };
+    let world = World::with(Server::builder().config(config).access(Members)).await;
+    for target in ["/ws?token=bad&channels=a", "/ws", "/ws/general"] {
+        let refused = world.plain(HERE, target).await.err();
+        let refused = refused.expect("plain HTTP");
+        assert_eq!(refused.code(), (401, "unauthorized".to_owned()), "{target}");
+    }
+    let member = world.plain(HERE, "/ws?token=ana&channels=a").await;
+    let _member = member.expect("101");
+    // The token of bowline.v1 comes behind the upgrade.
+    let mut late = world.dial(HERE).await.expect("101");
+    late.send(&hello("s", 1)).await;
+    assert_eq!(late.closed().await.code(), (4401, "unauthorized"));
+}
+
+#[tokio::test]
 async fn a_parameter_that_is_repeated_is_refused_and_not_dropped() {
     let world = World::with(Server::builder().config(strict()).access(Names)).await;
     for target in ["/ws?channels=a&channels=b", "/ws/general?token=a&token=b"] {
