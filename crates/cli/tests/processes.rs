@@ -4,6 +4,9 @@
     reason = "clippy does not take helpers of integration tests for tests"
 )]
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
@@ -12,22 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-const EXIT_DEADLINE: Duration = Duration::from_secs(20);
+use command::{bowline, exit_code, signal};
 
-fn bowline(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
-    command.args(arguments);
-    // The machine's own variables must not decide.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("BOWLINE_") || name.starts_with("WEBSOCKET_") {
-            command.env_remove(name);
-        }
-    }
-    // Nor may the tests leave data where they run.
-    command.env("BOWLINE_ENGINE_KIND", "memory");
-    command
-}
+const EXIT_DEADLINE: Duration = Duration::from_secs(20);
 
 fn run(arguments: &[&str]) -> Output {
     bowline(arguments).output().unwrap()
@@ -59,25 +49,11 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&self.child, name);
     }
 
     fn exit_code(&mut self) -> Option<i32> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(begun.elapsed() < EXIT_DEADLINE, "it did not end");
-            std::thread::yield_now();
-        }
+        exit_code(&mut self.child)
     }
 }
 

@@ -7,18 +7,21 @@
 #[path = "../../server/tests/edge/client.rs"]
 #[expect(dead_code, reason = "the server's own tests use the rest of it")]
 mod client;
+#[path = "support/command.rs"]
+mod command;
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc,
     thread::JoinHandle,
     time::Instant,
 };
 
 use client::{Answer, Client, DEADLINE, HERE, Reach, hello};
+use command::{bowline, exit_code, signal};
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -32,20 +35,6 @@ const LONG_BYTES: usize = 60_000;
 
 /// Until the server has said where it listens.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
-
-fn bowline(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
-    command.args(arguments);
-    // The machine's own variables must not decide.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("BOWLINE_") || name.starts_with("WEBSOCKET_") {
-            command.env_remove(name);
-        }
-    }
-    command.env("BOWLINE_ENGINE_KIND", "memory");
-    command
-}
 
 struct Server {
     child: Child,
@@ -79,9 +68,7 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -141,14 +128,7 @@ impl Server {
     }
 
     fn exit_code(&mut self) -> Option<i32> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(begun.elapsed() < DEADLINE, "it did not end");
-            std::thread::yield_now();
-        }
+        exit_code(&mut self.child)
     }
 }
 

@@ -5,17 +5,23 @@
     reason = "clippy does not take helpers of integration tests for tests"
 )]
 
+#[path = "support/command.rs"]
+#[expect(dead_code, reason = "no test here waits for its end")]
+mod command;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use bowline_client::{Client, Delivery, From, State, json};
 use tokio::time::timeout;
+
+use command::{bowline, signal};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -52,19 +58,6 @@ impl Drop for Folder {
 struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
-}
-
-fn bowline(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
-    command.args(arguments);
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("BOWLINE_") || name.starts_with("WEBSOCKET_") {
-            command.env_remove(name);
-        }
-    }
-    command.env("BOWLINE_ENGINE_KIND", "memory");
-    command
 }
 
 impl Process {
@@ -106,9 +99,7 @@ impl Process {
     }
 
     fn hang_up(&self) {
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-s", "HUP", &id]).status();
-        assert!(told.unwrap().success());
+        signal(&self.child, "HUP");
     }
 }
 
