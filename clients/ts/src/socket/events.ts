@@ -64,6 +64,11 @@ export class SocketError extends Error {
   }
 }
 
+/** Why a message was not taken. */
+export function refused(code: string, message?: string): SocketError {
+  return new SocketError(code, message, { fate: 'refused' })
+}
+
 /** A promise that is settled from outside, and whose rejection nobody need wait for. */
 export interface Deferred<T> {
   promise: Promise<T>

@@ -24,7 +24,7 @@ import { constructorOf, type Destination, GONE, type Link, type LinkEnd } from '
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { absolute, originOf, withoutSecrets } from './address.ts'
-import { type Deferred, deferred, domError, SocketError, type SocketEventMap } from './events.ts'
+import { type Deferred, deferred, domError, refused, type SocketEventMap } from './events.ts'
 import type { SocketOptions, UrlSource } from './options.ts'
 import { copyOf, type Data, isBlob, sizeOf } from './payload.ts'
 import { Tokens } from './tokens.ts'
@@ -557,8 +557,4 @@ function isSame(one: Recommendation | undefined, other: Recommendation | undefin
     one?.action === other?.action &&
     Math.abs((one?.retryAt ?? 0) - (other?.retryAt ?? 0)) < RETRY_AT_MS
   )
-}
-
-function refused(code: string): SocketError {
-  return new SocketError(code, undefined, { fate: 'refused' })
 }

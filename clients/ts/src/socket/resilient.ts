@@ -16,7 +16,7 @@ import type { Input, Machine, Event as MachineEvent, Output, Request } from '../
 import type { Item } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
 import { Keeper } from '../storage/keeper.ts'
-import { type Deferred, deferred, quiet, SocketError } from './events.ts'
+import { type Deferred, deferred, quiet, refused, SocketError } from './events.ts'
 import { Face } from './face.ts'
 import type { UrlSource } from './options.ts'
 import { plainMachine } from './plain.ts'
@@ -311,16 +311,16 @@ export class ResilientWebSocket extends Face {
 
   /** Queues a message, or asks once; refuses what can't go on the wire. */
   #hand(about: Omit<Item, 'data'>, given: unknown, volatile = false): Sent {
-    const refused = (code: string, message: string) => {
+    const drop = (code: string, message: string) => {
       const refusal = never(code, message)
       return sent(refusal, 0, refusal, () => 'dropped')
     }
-    if (!this.subprotocol) return refused(...NOT_BOWLINE)
+    if (!this.subprotocol) return drop(...NOT_BOWLINE)
     let data: Payload
     try {
       data = payloadOf(given)
     } catch (error) {
-      return refused('unsupported_data', String(error))
+      return drop('unsupported_data', String(error))
     }
     const item = { ...about, data }
     return volatile ? this.#volatile(item) : this.#queue(item)
@@ -426,7 +426,7 @@ function progressOf(
 
 /** What was refused before it was queued. */
 function never(code: string, message?: string): Promise<never> {
-  return quiet(Promise.reject(new SocketError(code, message, { fate: 'refused' })))
+  return quiet(Promise.reject(refused(code, message)))
 }
 
 function errorOf({ code, message, retry, retry_after_ms }: ErrorInfo): SocketError {
