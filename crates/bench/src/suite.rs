@@ -136,36 +136,68 @@ pub(crate) fn flat(suite: &Suite<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// How long a ping takes on a connection that has no part in a great fan-out, with and without it.
+/// How long a ping takes on a connection that has no part in a great fan-out, with and without it; beside
+/// it a ping to a thread that only echoes, at the same time. With and without alternate.
 pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
     let options = suite.options;
-    let mut fleet = suite.start(&suite.server, Who::Guests)?;
-    fleet.connect(options.connections)?;
-    (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(1))?;
-    let quiet = {
-        let pinger = Pinger::start(fleet.address())?;
-        let seconds = options.publications / options.rate.max(1);
-        sleep(Duration::from_secs(seconds.max(1)));
-        pinger.stop()?
-    };
-    // In the quiet the server has ended what was idle.
-    fleet.renew_publishers(1)?;
-    let pinger = Pinger::start(fleet.address())?;
-    fleet.publish_on_schedule(options.rate, options.publications)?;
-    let busy = pinger.stop()?;
     let (rate, subscribers) = (options.rate, options.connections);
+    let mut fleet = suite.start(&suite.server, Who::Guests)?;
+    fleet.connect(subscribers)?;
+    (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(1))?;
+    let (mut without, mut during) = (Pings::default(), Pings::default());
+    let share = options.publications.div_ceil(rate.max(1));
+    for _ in 0..options.samples.max(1) {
+        without.measure(&mut fleet, |_| {
+            sleep(Duration::from_secs(share));
+            Ok(())
+        })?;
+        // In the quiet the server has ended what was idle.
+        fleet.renew_publishers(1)?;
+        during.measure(&mut fleet, |fleet| {
+            let all = fleet.publish_on_schedule(rate, options.publications);
+            all.map(drop)
+        })?;
+    }
     print_note(&format!(
-        "a ping beside {rate} publications/s to {subscribers}: left during them, right without"
+        "a ping with and without {rate} publications/s to {subscribers}: left the server, right a thread that only echoes"
     ));
     for (per_mille, name) in PERCENTILES {
-        let millis = |histogram: &Histogram| histogram.percentile(per_mille) as f64 / 1e6;
-        print_row(
-            &format!("unrelated: {name} of a ping"),
-            "ms",
-            Figure::new(millis(&busy), millis(&quiet)),
-        );
+        let (during, without) = (during.millis(per_mille), without.millis(per_mille));
+        let row = |what, unit, [server, echo]: [f64; 2]| {
+            let what = format!("unrelated: {name} of a ping, {what}");
+            print_row(&what, unit, Figure::new(server, echo));
+        };
+        row("with them", "ms", during);
+        row("without them", "ms", without);
+        let times = [during[0] / without[0], during[1] / without[1]];
+        row("with over without", "times", times);
     }
     Ok(())
+}
+
+/// How long pings took: to the server, and to a thread that only echoes.
+#[derive(Default)]
+struct Pings([Histogram; 2]);
+
+impl Pings {
+    /// Pings both for as long as this takes.
+    fn measure(
+        &mut self,
+        fleet: &mut Fleet,
+        meanwhile: impl FnOnce(&mut Fleet) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let pingers = [Pinger::of_server(fleet.address())?, Pinger::of_echo()?];
+        meanwhile(fleet)?;
+        for (sum, pinger) in self.0.iter_mut().zip(pingers) {
+            sum.merge(&pinger.stop()?);
+        }
+        Ok(())
+    }
+
+    fn millis(&self, per_mille: u64) -> [f64; 2] {
+        let millis = |histogram: &Histogram| histogram.percentile(per_mille) as f64 / 1e6;
+        [millis(&self.0[0]), millis(&self.0[1])]
+    }
 }
 
 /// How a server with many connections stops.

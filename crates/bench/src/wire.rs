@@ -63,6 +63,13 @@ pub(crate) fn pong() -> Vec<u8> {
     masked(r#"{"type":"pong"}"#)
 }
 
+/// `pong` as a server sends it.
+pub(crate) fn pong_of_server() -> Vec<u8> {
+    let text = br#"{"type":"pong"}"#;
+    let length = u8::try_from(text.len()).expect("a short text");
+    [&[0x81, length][..], text].concat()
+}
+
 /// The answer to a close frame: an empty one.
 pub(crate) const CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
 
