@@ -132,9 +132,9 @@ pub(crate) async fn serve(opening: Opening) {
     let mut timer = pin!(writing::timer(&connection.reading.node));
     let run = poll_fn(|cx| connection.poll(cx, timer.as_mut()));
     let ended = AssertUnwindSafe(run).catch_unwind().await;
-    // What is still served is polled no more: a `bye` that waits for the link's work would keep its
-    // place before those who wait now.
-    drop(connection.service);
+    // Neither is polled any more: a `bye` that waits for the link's work would keep its place before those
+    // who wait now, and a page that is read its slot, and those who share its reading.
+    drop((connection.service, connection.writing));
     let ending: BoxFuture<'_, ()> = match ended {
         Ok(end) => Box::pin(connection.reading.close(end)),
         Err(_) => Box::pin(connection.reading.crash()),
@@ -212,7 +212,7 @@ pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
     };
     let mut decoder = Decoder::new(Role::Server, limits);
     node.counters.errors.note(error);
-    closing::run(node, link, &mut decoder, End::info(error)).await;
+    closing::run(node, link, &mut decoder, Vec::new(), End::info(error)).await;
 }
 
 /// Whether this is the mode in which JSON messages are spoken.

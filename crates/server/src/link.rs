@@ -506,6 +506,11 @@ impl Link {
         inner.counts.messages_in += messages as u64;
     }
 
+    /// So many messages more were in what came before.
+    pub(crate) fn found(&self, messages: usize) {
+        lock(&self.inner).counts.messages_in += messages as u64;
+    }
+
     /// Counts a refusal that this connection is told.
     pub(crate) fn note(&self, error: &ErrorInfo, now: Time) {
         if let Some(code) = self.counters.errors.note(error) {

@@ -62,7 +62,7 @@ pub(crate) struct Node {
     /// Who holds each session; an entry per connection at most.
     pub(crate) sessions: Mutex<Sessions<SessionKey, u64>>,
     /// One permit per hello that is larger than other frames may be.
-    pub(crate) large_hellos: Semaphore,
+    pub(crate) large_hellos: Arc<Semaphore>,
     /// Slots for reading pages, so that a herd of readers takes turns.
     pub(crate) page_slots: Semaphore,
     /// The live connections, by id.
@@ -84,7 +84,7 @@ impl Node {
     ) -> Self {
         let limits = Arc::new(Limits::new(config.clone(), clock));
         let refusals = Arc::new(Semaphore::new(config.refusals_max));
-        let large_hellos = Semaphore::new(config.large_hellos_max);
+        let large_hellos = Arc::new(Semaphore::new(config.large_hellos_max));
         let page_slots = Semaphore::new(config.catchup_slots);
         Self {
             name,

@@ -337,6 +337,107 @@ async fn a_client_may_compress_what_it_sends() {
     assert_eq!(kinds, ["acked", "message"]);
 }
 
+fn compressed(payload: &[u8]) -> Vec<u8> {
+    let frame = Deflater::new().encode_message(MessageKind::Text, payload, Some([1, 2, 3, 4]));
+    frame.expect("it gets shorter").to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_in_few_bytes_are_served_in_order() {
+    const FRAMES: u64 = 8;
+    const EACH: u64 = 2_500;
+    let config = Config {
+        messages_per_second: 1_000_000,
+        messages_burst_max: 1_000_000,
+        ..Config::default()
+    };
+    let (_server, address) = start(config).await;
+    let client = Client::dial(&address, "/ws", Some("own")).await;
+    let (mut client, _) = client.greet("news", Value::Null).await;
+    let pings = |frame: u64| -> String {
+        let numbers = frame * EACH..(frame + 1) * EACH;
+        numbers
+            .map(|n| format!("{{\"type\":\"ping\",\"ts\":{n}}}"))
+            .collect()
+    };
+    let mut flood: Vec<u8> = (0..FRAMES)
+        .flat_map(|frame| compressed(pings(frame).as_bytes()))
+        .collect();
+    let last = b"{\"type\":\"ping\",\"ts\":\"last\"}\n \n{\"type\":\"bye\"}";
+    flood.extend(encode_message(MessageKind::Text, last, Some([5, 6, 7, 8])));
+    let (mut reading, mut writing) = client.socket.into_split();
+    let written = tokio::spawn(async move {
+        writing.write_all(&flood).await.expect("taken");
+        writing
+    });
+    let mut input = std::mem::take(&mut client.input);
+    timeout(DEADLINE, reading.read_to_end(&mut input))
+        .await
+        .expect("in time")
+        .expect("its end");
+    written.await.expect("no panic");
+    let limits = Limits {
+        message_bytes_max: 1 << 20,
+    };
+    let mut decoder = Decoder::new(Role::Client, limits).with_extensions(client.extensions);
+    let (mut input, mut told, mut closed) = (input.as_mut_slice(), Vec::new(), None);
+    while let Some(event) = decoder.decode(&mut input).expect("the server is correct") {
+        match event {
+            Event::Text(text) => {
+                let messages = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+                let messages = messages.map(|message| message.expect("JSON"));
+                let pongs = messages.filter(|message| message["type"] == "pong");
+                told.extend(pongs.map(|pong| pong["ts"].clone()));
+            }
+            Event::Close(frame) => closed = frame.map(|frame| frame.code().as_u16()),
+            _ => {}
+        }
+    }
+    let expected = (0..FRAMES * EACH).map(Value::from).chain([json!("last")]);
+    let wrong = told
+        .iter()
+        .zip(expected.clone())
+        .position(|(told, expected)| *told != expected);
+    assert_eq!((told.len(), wrong), (expected.count(), None));
+    assert_eq!(closed, Some(1000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_hello_that_came_compressed_in_one_read_needs_a_place() {
+    let config = Config {
+        large_hellos_max: 1,
+        ..Config::default()
+    };
+    let (_server, address) = start(config).await;
+    let subscribe: serde_json::Map<_, _> = (0..400)
+        .map(|n| (format!("{n}{}", "c".repeat(200)), Value::Null))
+        .collect();
+    let hello = json!({"type": "hello", "id": 1, "subscribe": subscribe}).to_string();
+    let behind = format!("{{\"type\":\"hello\",\"id\":1}}{}", "{}".repeat(40_000));
+    for text in [hello, behind] {
+        // The place is taken, once a part of another's hello was read.
+        let mut first = Client::dial(&address, "/ws", None).await;
+        let frame = encode_message(MessageKind::Text, &[b' '; 300_000], Some([0; 4]));
+        first
+            .socket
+            .write_all(&frame[..200_000])
+            .await
+            .expect("taken");
+        timeout(DEADLINE, async {
+            loop {
+                let mut client = Client::dial(&address, "/ws", Some("own")).await;
+                client.send(text.as_bytes(), true).await;
+                match client.next().await {
+                    Came::Message { text, .. } if text.contains("welcome") => {}
+                    other => return assert_eq!(other, Came::Closed(4503)),
+                }
+            }
+        })
+        .await
+        .expect("the place is taken");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bombs_and_broken_data_end_their_link_with_their_code() {
     let (server, address) = start(Config::default()).await;

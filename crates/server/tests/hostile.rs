@@ -383,6 +383,62 @@ async fn a_takeover_fences_a_link_that_waits_for_a_page() {
 }
 
 #[tokio::test]
+async fn a_page_for_a_connection_that_ends_holds_nobody_up() {
+    let engine = gated();
+    let gate = Arc::new(Semaphore::new(0));
+    let (called, mut seen) = watch::channel(false);
+    let held = gate.clone();
+    let handler = move |_: Incoming| {
+        let gate = held.clone();
+        called.send_replace(true);
+        async move {
+            let _permit = gate.acquire().await;
+            Ok(Reply::Empty)
+        }
+    };
+    let config = Config {
+        catchup_slots: 1,
+        connections_per_user_max: 1,
+        ..Config::default()
+    };
+    let builder = Server::builder().config(config).engine(engine.clone());
+    let builder = builder.access(ByToken).on_message(handler);
+    let (_server, address) = start(builder).await;
+    let log = ["c", "d"].map(|channel| entry(channel, "1".into()));
+    engine.append(log.into()).await;
+    engine.open.send_replace(false);
+    let subscribe = json!({"c": {"last": 1}});
+    let (mut gone, _) = Client::bowline(&address, hello("s", 1, subscribe)).await;
+    engine.reads_reach(1).await;
+    // It breaks while the application has something of it.
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    gone.send(&send).await;
+    let call = soon("the call", seen.wait_for(|called| *called)).await;
+    call.expect("it says so");
+    gone.socket.set_zero_linger().expect("it is set");
+    drop(gone);
+    // The user's only place is free once its end is noticed.
+    let next = async {
+        loop {
+            let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
+            client.send(&hello("t", 1, json!({}))).await;
+            if client.frame().await.is_ok() {
+                return client;
+            }
+        }
+    };
+    let mut client = soon("a place", next).await;
+    engine.open.send_replace(true);
+    // The first of the pages has no part in the one that was read, the other shares its reading.
+    for channel in ["d", "c"] {
+        let subscribe = json!({"type": "subscribe", "channel": channel, "position": "first"});
+        client.send(&subscribe).await;
+        let page = async { while client.next().await["type"] != "message" {} };
+        soon("its page", page).await;
+    }
+}
+
+#[tokio::test]
 async fn a_silent_link_that_waits_for_a_page_is_stale() {
     let config = Config {
         ping_interval: Duration::from_millis(100),

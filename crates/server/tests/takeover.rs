@@ -1,6 +1,12 @@
 //! What a session keeps when its links replace each other, leave, or wait for a late engine.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bowline::{Config, Incoming, MessageHandler, Reply, Server};
 use bowline_engine::{
@@ -385,6 +391,51 @@ async fn whoever_waits_for_a_late_engine_is_let_go_by_the_next() {
     engine.open.send_replace(true);
     let welcome = soon("welcome", waiting[0].next()).await;
     assert_eq!(welcome["type"], "welcome", "{welcome}");
+}
+
+/// An engine that counts what it is given.
+struct Counting {
+    log: Memory,
+    appended: AtomicUsize,
+}
+
+impl Engine for Counting {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, AppendError>>> {
+        self.appended.fetch_add(batch.len(), Ordering::Relaxed);
+        self.log.append(batch)
+    }
+
+    delegate!(log: read channel session end_session listen clock stats health);
+}
+
+#[tokio::test]
+async fn any_number_of_skips_is_one_record() {
+    const LAST: u64 = 20_000;
+    let log = Memory::open(EngineConfig::default()).expect("it opens");
+    let appended = AtomicUsize::new(0);
+    let engine = Arc::new(Counting { log, appended });
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let builder = Server::builder().engine(engine.clone());
+    let (_server, address) = start(builder.on_message(held(&calls, &gate))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    let mut client = busy(&address, &calls, &send).await;
+    let skips: Vec<_> = (2..=LAST)
+        .map(|seq| json!({"type": "skip", "seq": seq}).to_string())
+        .collect();
+    for part in skips.chunks(1_000) {
+        let frame = part.join("\n");
+        client.send_raw(MessageKind::Text, frame.as_bytes()).await;
+    }
+    client
+        .send(&json!({"type": "presence", "id": 1, "channel": "c"}))
+        .await;
+    while soon("an answer", client.next()).await["id"] != 1 {}
+    gate.add_permits(1);
+    let acked = async { while client.next().await["seq"] != LAST {} };
+    soon("acked", acked).await;
+    // That of the application's message, and that of all skips.
+    assert_eq!(engine.appended.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

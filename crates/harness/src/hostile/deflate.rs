@@ -4,14 +4,16 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::DeflateEncoder};
 
-/// So many zeros, compressed as a message is (RFC 7692, 7.2.1): the empty block at the end left out.
-pub(super) fn bomb(zeros: usize) -> Vec<u8> {
+/// So many times this, compressed as a message is (RFC 7692, 7.2.1): the empty block at the end left out.
+pub(super) fn bomb(unit: &[u8], times: usize) -> Vec<u8> {
+    const CHUNK: usize = 2_048;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    let chunk = [b'0'; 4_096];
-    let mut left = zeros;
+    let chunk = unit.repeat(CHUNK);
+    let mut left = times;
     while left > 0 {
-        let now = left.min(chunk.len());
-        encoder.write_all(&chunk[..now]).expect("a Vec takes all");
+        let now = left.min(CHUNK);
+        let bytes = &chunk[..now * unit.len()];
+        encoder.write_all(bytes).expect("a Vec takes all");
         left -= now;
     }
     encoder.flush().expect("a Vec takes all");

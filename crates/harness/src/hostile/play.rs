@@ -165,7 +165,7 @@ impl<'a> Player<'a> {
                     .collect()
             }
             Act::Body(text) => self.expand(text)?.into_bytes(),
-            Act::Bomb(count) => masked(TEXT | 0x40, &deflate::bomb(*count)),
+            Act::Bomb(count) => masked(TEXT | 0x40, &deflate::bomb(b"0", *count)),
             other => return Err(format!("{other:?} writes nothing")),
         })
     }

@@ -56,6 +56,7 @@ struct Objects<'a> {
     stream: Option<serde_json::StreamDeserializer<'a, serde_json::de::SliceRead<'a>, &'a RawValue>>,
     json: &'a [u8],
     nesting_max: usize,
+    is_binary: bool,
     payload: Option<&'a [u8]>,
     refused: Option<DecodeError>,
 }
@@ -79,6 +80,7 @@ impl<'a> Objects<'a> {
             stream: Some(stream),
             json,
             nesting_max,
+            is_binary: payload.is_some(),
             payload,
             refused: None,
         }
@@ -95,9 +97,16 @@ impl<'a> Objects<'a> {
             stream: None,
             json: &[],
             nesting_max: 0,
+            is_binary: false,
             payload: None,
             refused: Some(refused),
         }
+    }
+
+    /// In how many bytes of the frame the objects stand that were read.
+    fn read_bytes(&self) -> usize {
+        let stream = self.stream.as_ref();
+        stream.map_or(self.json.len(), |stream| stream.byte_offset())
     }
 
     fn next_with<T>(&mut self, read: Read<T>) -> Option<Result<T, DecodeError>> {
@@ -119,6 +128,10 @@ impl<'a> Objects<'a> {
                 }));
             }
         };
+        let is_alone = self.json[self.read_bytes()..].trim_ascii().is_empty();
+        if self.is_binary {
+            self.stream = None;
+        }
         // serde would take an array for a struct, its elements for the fields in their order.
         if !raw.get().starts_with('{') {
             let error = ErrorInfo::new(Code::Malformed).with_message("a message is a JSON object");
@@ -139,10 +152,13 @@ impl<'a> Objects<'a> {
                 }));
             }
         };
-        let payload = self.payload.take();
         let outcome = match is_deeper_than(self.nesting_max, raw.get().as_bytes()) {
             true => Err(Code::TooDeep.into()),
-            false => read(&head, raw, payload),
+            false if self.is_binary && !is_alone => {
+                let sentence = "a binary frame has one JSON object before its payload";
+                Err(ErrorInfo::new(Code::Malformed).with_message(sentence))
+            }
+            false => read(&head, raw, self.payload.take()),
         };
         Some(outcome.map_err(|error| DecodeError {
             to: head.subject(),

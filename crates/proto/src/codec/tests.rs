@@ -41,6 +41,47 @@ fn several_objects_in_a_frame_come_in_order() {
 }
 
 #[test]
+fn a_text_frame_can_be_read_in_parts() {
+    let text =
+        "{\"type\":\"bye\"}\n {}{\"type\":\"skip\",\"seq\":3} [] {\"type\":\"ping\"} nope {}";
+    // A sentence says at which column of what was read.
+    let told = |outcome: Result<ClientMessage, DecodeError>| {
+        outcome.map_err(|error| (error.error.code, error.ends_frame))
+    };
+    let whole: Vec<_> = client(text).into_iter().map(told).collect();
+    assert_eq!(whole.len(), 6);
+    for step in 1..=whole.len() {
+        let (mut rest, mut parts) = (text, Vec::new());
+        while !rest.trim_ascii().is_empty() {
+            let mut messages = decode_client(Incoming::Text(rest));
+            parts.extend(messages.by_ref().take(step).map(told));
+            rest = &rest[messages.read_bytes()..];
+        }
+        assert_eq!(parts, whole, "{step} at a time");
+    }
+}
+
+#[test]
+fn a_binary_frame_has_one_object() {
+    let outcome = |header: &str| -> Vec<_> {
+        let frame = [header.as_bytes(), b"\npayload {}"].concat();
+        decode_client(Incoming::Binary(&frame)).collect()
+    };
+    let publish = r#"{"type":"publish","seq":3,"channel":"c"}"#;
+    let refused = outcome(&format!("{publish}{{}}"));
+    let [Err(refused)] = &refused[..] else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refused.error.code, "malformed");
+    assert_eq!(refused.to, Some(Subject::Seq(3)));
+    assert!(!refused.ends_frame);
+    let [Ok(ClientMessage::Publish(taken))] = &outcome(&format!(" {publish} "))[..] else {
+        panic!("it is taken");
+    };
+    assert_eq!(taken.data, Data::Binary("payload {}".into()));
+}
+
+#[test]
 fn a_refusal_names_its_request_and_leaves_the_rest_of_the_frame() {
     let outcome = client("{\"type\":\"dance\",\"id\":\"a\"}\n{\"type\":\"bye\"}");
     let error = outcome[0].clone().expect_err("unknown");

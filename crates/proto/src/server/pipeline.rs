@@ -2,7 +2,8 @@
 //!
 //! Owns the queue of one connection: one run at a time, in which either several messages are stored
 //! together or one is handled; what arrives meanwhile is the next run. Must not know how a run is
-//! done. Which numbers are accepted is [`Upstream`]'s decision; it bounds the numbered part.
+//! done. Which numbers are accepted is [`Upstream`]'s decision; it bounds the numbered part, but for
+//! [`skip`](Pipeline::skip)s, of which no two wait in a row.
 
 use std::collections::VecDeque;
 
@@ -18,8 +19,18 @@ pub struct Pipeline<W> {
 #[derive(Debug)]
 struct Item<W> {
     seq: Option<u64>,
-    is_stored: bool,
+    kind: Kind,
     work: W,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It goes to the log as it is, and so together with others.
+    Stored,
+    /// The same, and it says nothing but that the numbers up to its own have ended.
+    Skip,
+    /// The application has it first.
+    Handled,
 }
 
 impl<W> Pipeline<W> {
@@ -33,11 +44,19 @@ impl<W> Pipeline<W> {
 
     /// Adds a message; `is_stored` where it goes to the log as it is, and so together with others.
     pub fn push(&mut self, seq: Option<u64>, is_stored: bool, work: W) {
-        self.queue.push_back(Item {
-            seq,
-            is_stored,
-            work,
-        });
+        let kind = if is_stored {
+            Kind::Stored
+        } else {
+            Kind::Handled
+        };
+        self.queue.push_back(Item { seq, kind, work });
+    }
+
+    /// Adds a `skip`, which covers one that waits just before it: any number of them are one.
+    pub fn skip(&mut self, seq: u64, work: W) {
+        self.queue.pop_back_if(|item| item.kind == Kind::Skip);
+        let (seq, kind) = (Some(seq), Kind::Skip);
+        self.queue.push_back(Item { seq, kind, work });
     }
 
     /// The next run, which must then be done and [`finished`](Self::finish); none while one is, or
@@ -49,8 +68,9 @@ impl<W> Pipeline<W> {
         let first = self.queue.pop_front()?;
         self.running = true;
         let mut run = vec![first.work];
-        if first.is_stored {
-            while let Some(item) = self.queue.pop_front_if(|item| item.is_stored) {
+        if first.kind != Kind::Handled {
+            let together = |item: &mut Item<W>| item.kind != Kind::Handled;
+            while let Some(item) = self.queue.pop_front_if(together) {
                 run.push(item.work);
             }
         }
@@ -114,6 +134,29 @@ mod tests {
         pipeline.finish();
         assert_eq!(pipeline.start(), Some(vec!['c']));
         assert!(pipeline.is_empty() && pipeline.is_running());
+    }
+
+    #[test]
+    fn skips_in_a_row_are_one() {
+        let mut upstream = Upstream::new(0, 8);
+        let mut pipeline = Pipeline::new();
+        for seq in 1..=1_000 {
+            assert_eq!(upstream.skip(seq), Intake::Accept);
+            pipeline.skip(seq, seq);
+            if seq == 1 {
+                assert_eq!(pipeline.start(), Some(vec![1]));
+            }
+        }
+        assert_eq!(pipeline.len(), 1);
+        pipeline.push(None, true, 0);
+        pipeline.skip(1_001, 1_001);
+        pipeline.skip(1_002, 1_002);
+        pipeline.finish();
+        pipeline.settle(&mut upstream, 1, Ok(()));
+        assert_eq!(pipeline.start(), Some(vec![1_000, 0, 1_002]));
+        pipeline.finish();
+        pipeline.settle(&mut upstream, 1_000, Ok(()));
+        assert_eq!(upstream.acked(), 1_000);
     }
 
     #[test]

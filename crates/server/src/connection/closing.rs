@@ -16,9 +16,16 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// The most bytes that are read and thrown away while the peer's close is awaited.
 const DISCARD_BYTES_MAX: usize = 1 << 20;
 
-/// Tells the peer, waits for it within bounds, and ends the socket.
-pub(super) async fn run(node: &Node, link: &Link, decoder: &mut Decoder, end: End) {
-    let (frame, await_close) = match end {
+/// Tells the peer, waits for it within bounds, and ends the socket. What was read and not decoded yet is
+/// thrown away like what still comes.
+pub(super) async fn run(
+    node: &Node,
+    link: &Link,
+    decoder: &mut Decoder,
+    mut undecoded: Vec<u8>,
+    end: End,
+) {
+    let (frame, mut await_close) = match end {
         End::Broken => return,
         End::Answer(frame) => (frame, false),
         End::Fail(frame) => (Some(frame), false),
@@ -37,6 +44,10 @@ pub(super) async fn run(node: &Node, link: &Link, decoder: &mut Decoder, end: En
     if flushed.await.is_err() || link.is_broken() {
         return;
     }
+    if await_close && is_closed_in(decoder, &mut undecoded) {
+        await_close = false;
+    }
+    drop(undecoded);
     // Reading on until the peer's end keeps the kernel from answering late bytes with a reset,
     // which would destroy the close frame on its way.
     let drained = timeout(CLOSE_WAIT, drain(link, decoder, await_close));
@@ -46,7 +57,7 @@ pub(super) async fn run(node: &Node, link: &Link, decoder: &mut Decoder, end: En
 }
 
 /// Reads until the peer's close frame, if it is awaited, else until the end of its stream.
-async fn drain(link: &Link, decoder: &mut Decoder, mut await_close: bool) {
+async fn drain(link: &Link, decoder: &mut Decoder, await_close: bool) {
     if !await_close && link.socket.shut_down().is_err() {
         return;
     }
@@ -58,20 +69,23 @@ async fn drain(link: &Link, decoder: &mut Decoder, mut await_close: bool) {
             Ok(0) => return,
             Ok(count) => {
                 discarded += count;
-                let mut input = &mut buffer[..count];
-                while await_close {
-                    match decoder.decode(&mut input) {
-                        Ok(Some(Event::Close(_))) | Err(_) => await_close = false,
-                        Ok(Some(_)) => {}
-                        Ok(None) => break,
-                    }
-                    if !await_close {
-                        return;
-                    }
+                if await_close && is_closed_in(decoder, &mut buffer[..count]) {
+                    return;
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return,
+        }
+    }
+}
+
+/// Whether the peer's close frame is in it, or anything behind which none can be found.
+fn is_closed_in(decoder: &mut Decoder, mut input: &mut [u8]) -> bool {
+    loop {
+        match decoder.decode(&mut input) {
+            Ok(Some(Event::Close(_))) | Err(_) => return true,
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
         }
     }
 }

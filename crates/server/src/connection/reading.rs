@@ -19,13 +19,21 @@ use bowline_proto::{
 };
 use bowline_ws::{Closing, ControlPayload, Decoder, Event, Inflater, Limits, Role, encode_pong};
 use bytes::Bytes;
-use tokio::time::timeout_at;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
 
 use super::{End, Peer, PlainRequest, desk::Service, speaks_bowline};
 use crate::{link::Link, node::Node, sync::lock};
 
 /// The size of each thread's read buffer: a batch of small messages, or a good part of a large one.
 const READ_BYTES: usize = 16 * 1024;
+
+/// The messages that wait to be served at most; what was read behind them is decoded later. A compressed
+/// frame of 100 bytes can hold 30,000.
+const ARRIVED_MAX: usize = 256;
+
+/// Behind so many bytes of frames nothing more is decoded before they are served: each may be as long as
+/// one can be, and compressed a hundredth of that.
+const ARRIVED_BYTES_MAX: usize = READ_BYTES;
 
 /// The pings of one read that are answered each for itself; of what comes beyond, only the last is
 /// (RFC 6455, 5.5.3), so that a flood of pings makes none of pongs.
@@ -58,8 +66,10 @@ pub(super) struct Reading {
     pub(super) node: Arc<Node>,
     pub(super) link: Arc<Link>,
     decoder: Decoder,
-    /// What was read and is not served yet.
+    /// What was read and is not served yet, at most [`ARRIVED_MAX`].
     arrived: Vec<Arrived>,
+    /// What was read behind it and is not decoded yet.
+    undecoded: Option<Box<Undecoded>>,
     /// How the connection ends, once what came before has been served; most never know, so it is
     /// on the heap.
     ending: Option<Box<End>>,
@@ -71,6 +81,25 @@ pub(super) enum Arrived {
     Message(Result<ClientMessage, DecodeError>),
     /// A message in plain mode: text or bytes.
     Plain { text: bool, data: Bytes },
+}
+
+/// What was read and not decoded, because enough waits to be served.
+#[derive(Default)]
+struct Undecoded {
+    /// A text frame, and in how many of its bytes the messages stand that were taken from it.
+    frame: String,
+    taken_bytes: usize,
+    /// What came behind it, at most one read.
+    input: Vec<u8>,
+    /// The place of a frame that is larger than others may be, which only the first can.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Undecoded {
+    /// What is left of the frame.
+    fn frame(&self) -> &str {
+        self.frame[self.taken_bytes..].trim_ascii_start()
+    }
 }
 
 impl Reading {
@@ -85,6 +114,7 @@ impl Reading {
             link,
             decoder,
             arrived: Vec::new(),
+            undecoded: None,
             ending: None,
         }
     }
@@ -126,7 +156,8 @@ impl Reading {
         if let Some(code) = code {
             self.node.counters.errors.add(code);
         }
-        super::closing::run(&self.node, &self.link, &mut self.decoder, end).await;
+        let undecoded = self.undecoded.take().unwrap_or_default().input;
+        super::closing::run(&self.node, &self.link, &mut self.decoder, undecoded, end).await;
         self.finish().await;
     }
 
@@ -188,6 +219,12 @@ impl Reading {
                 pipeline.settle(&self.node, &self.link, upstream, done);
                 continue;
             }
+            if self.undecoded.is_some() {
+                self.decode_on();
+                // Much can stand in few bytes: others have their turn in between.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.ending.take() {
                 // The peer has sent something.
                 None => ready!(self.poll_read(cx))?,
@@ -204,10 +241,12 @@ impl Reading {
     /// Waits for the first message and answers it.
     async fn hello(&mut self) -> Result<Peer, End> {
         let node = self.node.clone();
-        // A place among the large ones, from the moment that it is one until its answer has left.
+        let usual_bytes = frame_limits(&node).message_bytes_max;
+        // A place among the large ones, from the moment that it is one until its answer has left, and what
+        // stood behind it in its frame is served.
         let mut place = None;
         let large = || {
-            let place = node.large_hellos.try_acquire();
+            let place = node.large_hellos.clone().try_acquire_owned();
             place.map_err(|_| {
                 End::info(&ErrorInfo::new(Code::Overloaded).with_retry_after_ms(LARGE_RETRY_MS))
             })
@@ -217,7 +256,7 @@ impl Reading {
                 return Err(*end);
             }
             let buffered = self.decoder.buffered_bytes();
-            if place.is_none() && buffered > frame_limits(&node).message_bytes_max {
+            if place.is_none() && buffered > usual_bytes {
                 place = Some(large()?);
             }
             // Pongs are owed to whoever has not said hello as well.
@@ -230,8 +269,12 @@ impl Reading {
         self.arrived.shrink_to_fit();
         match first {
             Arrived::Message(Ok(ClientMessage::Hello(hello))) => {
-                let usual = node.config.subscriptions_per_connection_max;
-                if place.is_none() && hello.subscribe.len() > usual {
+                // Compressed, it may have come in one read.
+                let left = self.undecoded.as_ref();
+                let left_bytes = left.map_or(0, |undecoded| undecoded.frame().len());
+                let is_large = hello.bytes().max(left_bytes) > usual_bytes
+                    || hello.subscribe.len() > node.config.subscriptions_per_connection_max;
+                if place.is_none() && is_large {
                     place = Some(large()?);
                 }
                 let answer = super::hello::answer(&node, &self.link, *hello);
@@ -239,6 +282,11 @@ impl Reading {
                 if place.is_some() {
                     let room = poll_fn(|cx| self.link.poll_room(cx, node.clock)).await;
                     room.map_err(|_| End::Broken)?;
+                }
+                if let Some(undecoded) = &mut self.undecoded
+                    && left_bytes > usual_bytes
+                {
+                    undecoded.place = place;
                 }
                 Ok(peer)
             }
@@ -271,26 +319,58 @@ impl Reading {
         }
     }
 
-    fn decode(&mut self, mut input: &mut [u8]) {
+    /// Decodes what was just read.
+    fn decode(&mut self, input: &mut [u8]) {
         if input.is_empty() {
             return;
         }
-        let now = self.node.clock.now();
-        let (bytes, waiting) = (input.len(), self.arrived.len());
-        self.decode_events(&mut input, now);
-        self.link.received(now, bytes, self.arrived.len() - waiting);
+        let (now, bytes) = (self.node.clock.now(), input.len());
+        self.decode_events(input, now);
+        self.link.received(now, bytes, self.arrived.len());
     }
 
-    fn decode_events(&mut self, input: &mut &mut [u8], now: Time) {
+    /// Decodes on where enough had waited. Nothing waits now.
+    fn decode_on(&mut self) {
+        let Some(mut undecoded) = self.undecoded.take() else {
+            return;
+        };
+        if undecoded.frame().is_empty() {
+            undecoded.place = None;
+            let now = self.node.clock.now();
+            self.decode_events(&mut undecoded.input, now);
+        } else {
+            let left = &undecoded.frame[undecoded.taken_bytes..];
+            undecoded.taken_bytes += self.take_messages(Incoming::Text(left));
+            self.undecoded = Some(undecoded);
+        }
+        self.link.found(self.arrived.len());
+    }
+
+    /// Decodes until enough waits, and keeps what is left then.
+    fn decode_events(&mut self, mut input: &mut [u8], now: Time) {
         let mut closing = Closing::new(Role::Server);
         let (mut pings, mut last_pong) = (0, None);
+        let mut bytes = 0;
         while self.ending.is_none() {
+            let is_enough = self.arrived.len() >= ARRIVED_MAX || bytes >= ARRIVED_BYTES_MAX;
+            if is_enough || self.undecoded.is_some() {
+                if !input.is_empty() {
+                    self.undecoded.get_or_insert_default().input = input.to_vec();
+                }
+                break;
+            }
             let decoded =
-                INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(input, inflater));
+                INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(&mut input, inflater));
             match decoded {
                 Ok(None) => break,
-                Ok(Some(Event::Text(text))) => self.arrive(Incoming::Text(&text)),
-                Ok(Some(Event::Binary(bytes))) => self.arrive(Incoming::Binary(&bytes)),
+                Ok(Some(Event::Text(text))) => {
+                    bytes += text.len();
+                    self.arrive(Incoming::Text(&text));
+                }
+                Ok(Some(Event::Binary(payload))) => {
+                    bytes += payload.len();
+                    self.arrive(Incoming::Binary(&payload));
+                }
                 Ok(Some(Event::Ping(payload))) => {
                     pings += 1;
                     let pong = encode_pong(&payload, None);
@@ -321,8 +401,13 @@ impl Reading {
         if speaks_bowline(&self.link) {
             // Only the first message may be as long as hello.
             self.decoder.set_limits(frame_limits(&self.node));
-            self.arrived
-                .extend(decode_client(incoming).map(Arrived::Message));
+            let taken_bytes = self.take_messages(incoming);
+            if let Incoming::Text(text) = incoming
+                && !text[taken_bytes..].trim_ascii().is_empty()
+            {
+                let undecoded = self.undecoded.get_or_insert_default();
+                undecoded.frame = text[taken_bytes..].to_owned();
+            }
             return;
         }
         let (text, data) = match incoming {
@@ -330,6 +415,15 @@ impl Reading {
             Incoming::Binary(bytes) => (false, Bytes::copy_from_slice(bytes)),
         };
         self.arrived.push(Arrived::Plain { text, data });
+    }
+
+    /// Takes as many messages of a frame as may wait, and answers in how many of its bytes they stand.
+    fn take_messages(&mut self, frame: Incoming<'_>) -> usize {
+        let mut messages = decode_client(frame);
+        let room = ARRIVED_MAX.saturating_sub(self.arrived.len());
+        let taken = messages.by_ref().take(room).map(Arrived::Message);
+        self.arrived.extend(taken);
+        messages.read_bytes()
     }
 
     fn pong(&self, payload: &ControlPayload<'_>) {

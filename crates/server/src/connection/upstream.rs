@@ -91,9 +91,14 @@ impl Pipeline {
             Origin::Seq(seq) => Some(seq),
             Origin::Volatile(_) | Origin::Raw(_) => None,
         };
-        let is_stored = matches!(item.work, Work::Store(_));
         let accepted = self.0.get_or_insert_default();
-        accepted.order.push(seq, is_stored, item);
+        match (seq, &item.work) {
+            (Some(seq), Work::Store(Effect::Advance)) => accepted.order.skip(seq, item),
+            (seq, work) => {
+                let is_stored = matches!(work, Work::Store(_));
+                accepted.order.push(seq, is_stored, item);
+            }
+        }
         accepted.start(node, link);
     }
 

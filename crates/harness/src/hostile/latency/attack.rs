@@ -100,7 +100,7 @@ fn attackers() -> Vec<Attacker> {
         once("\r\n", masked(0x81, b"\xff\xff\xff\xff")),
         once(
             "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-            masked(0xc1, &deflate::bomb(1 << 20)),
+            masked(0xc1, &deflate::bomb(b"0", 1 << 20)),
         ),
         once(protocol, hello_then_deep),
         once(protocol, text(r#"{"type":"publish"}"#)),

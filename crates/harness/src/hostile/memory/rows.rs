@@ -21,6 +21,9 @@ const FRAME_BYTES: u64 = 65_536 + 4_096;
 const THREADS_BYTES: u64 = 6 << 20;
 /// A publish of 64 KB on its way: in both ends of its socket, as the kernel rounds it up, read, and parsed.
 const PUBLISH_BYTES: u64 = 1 << 20;
+/// A frame that is served in parts, 256 of its messages with what they hold, the rest of a read, and as
+/// much of it in the socket.
+const DENSE_BYTES: u64 = FRAME_BYTES + 256 * 512 + 2 * (16 << 10) + HANDSHAKE_BYTES;
 /// For how long attackers hold what they have.
 const HOLD: Duration = Duration::from_secs(2);
 /// Far above what a step takes.
@@ -118,6 +121,28 @@ pub(super) const ROWS: &[Row] = &[
         bytes_in_all: THREADS_BYTES,
         reason: "max_message_size + 4 KB each, and as much on its way",
         attack: |arena| Box::pin(bombs(arena)),
+    },
+    Row {
+        name: "dense frames",
+        counts: "connections with a read of frames that are 35,000 messages each once inflated",
+        count: 100,
+        short_count: 20,
+        config: "",
+        bytes_each: DENSE_BYTES,
+        bytes_in_all: THREADS_BYTES,
+        reason: "max_message_size + 4 KB, 256 messages and a read each, and as much on its way",
+        attack: |arena| Box::pin(dense_frames(arena)),
+    },
+    Row {
+        name: "dense frames, answers not read",
+        counts: "connections with a read of them behind hello that read no answer",
+        count: 50,
+        short_count: 20,
+        config: "",
+        bytes_each: DENSE_BYTES + 262_144 + 262_144,
+        bytes_in_all: THREADS_BYTES,
+        reason: "the same, send_queue_bytes and socket_send_buffer_bytes each",
+        attack: |arena| Box::pin(dense_frames_not_read(arena)),
     },
     Row {
         name: "empty fragments",
@@ -311,7 +336,7 @@ async fn refused_frames(arena: &mut Arena, frame: Vec<u8>, code: u16) -> Result<
 }
 
 async fn bombs(arena: &mut Arena) -> Result<(), String> {
-    let bomb = masked(TEXT | 0x40, &deflate::bomb(64 << 20));
+    let bomb = masked(TEXT | 0x40, &deflate::bomb(b"0", 64 << 20));
     let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
     let mut held = Vec::with_capacity(arena.count);
     for number in 0..arena.count {
@@ -325,6 +350,51 @@ async fn bombs(arena: &mut Arena) -> Result<(), String> {
         closed(wire, 1009).await?;
     }
     Ok(())
+}
+
+/// As many frames as fit into a read of the server, each as long once inflated as one may be.
+fn dense() -> Vec<u8> {
+    const READ_BYTES: usize = 16 << 10;
+    let object = b"{}";
+    let times = usize::try_from(FRAME_BYTES).expect("it is small") / object.len();
+    let frame = masked(TEXT | 0x40, &deflate::bomb(object, times));
+    frame.repeat(READ_BYTES / frame.len())
+}
+
+const COMPRESSED: &str = "Sec-WebSocket-Protocol: bowline.v1\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+async fn dense_frames(arena: &mut Arena) -> Result<(), String> {
+    let flood = dense();
+    let mut held = Vec::with_capacity(arena.count);
+    for number in 0..arena.count {
+        held.push(plain(arena, number, COMPRESSED).await?);
+    }
+    for wire in &mut held {
+        wire.write(&flood).await.map_err(told)?;
+    }
+    for wire in &mut held {
+        closed(wire, 4400).await?;
+    }
+    Ok(())
+}
+
+async fn dense_frames_not_read(arena: &mut Arena) -> Result<(), String> {
+    let flood = dense();
+    let mut held = Vec::with_capacity(arena.count);
+    for number in 0..arena.count {
+        let mut wire = plain(arena, number, COMPRESSED).await?;
+        wire.write(&masked(TEXT, br#"{"type":"hello"}"#))
+            .await
+            .map_err(told)?;
+        message(&mut wire, "welcome").await?;
+        held.push(wire);
+    }
+    for wire in &mut held {
+        wire.write(&flood).await.map_err(told)?;
+    }
+    sleep(HOLD).await;
+    all_held(&mut held)
 }
 
 async fn fragments(arena: &mut Arena) -> Result<(), String> {

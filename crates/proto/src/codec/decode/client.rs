@@ -26,6 +26,14 @@ pub fn decode_client(frame: Incoming<'_>) -> ClientMessages<'_> {
     ClientMessages(Objects::new(frame, NESTING_MAX))
 }
 
+impl ClientMessages<'_> {
+    /// In how many bytes of the frame the messages stand that were handed out: what follows in a text frame
+    /// can be read as a frame of its own.
+    pub fn read_bytes(&self) -> usize {
+        self.0.read_bytes()
+    }
+}
+
 impl Iterator for ClientMessages<'_> {
     type Item = Result<ClientMessage, DecodeError>;
 
