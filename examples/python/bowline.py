@@ -26,6 +26,7 @@ from websocket import BINARY, TEXT, Closed, WebSocket
 
 INBOX_MAX = 256  # Messages of one channel that wait for the handler; beyond it the channel is paused.
 OUTBOX_MAX = 10_000
+UPTIME_MIN = 10.0  # Seconds after which a link that ends is no failure like those before it.
 REPLIES_MAX = 1_000  # Acknowledged sends whose reply has not come.
 
 
@@ -60,7 +61,7 @@ class Client:
         token: Union[None, str, Callable[[], str]] = None,
         on_event: Callable[[Any], Awaitable[None]],
         on_status: Callable[[Any], None] = lambda status: None,
-        backoff_min: float = 0.5,
+        backoff_min: float = 1.0,
         backoff_max: float = 30.0,
         attempts_max: Optional[int] = None,
         connect_timeout: float = 10.0,
@@ -83,6 +84,7 @@ class Client:
         self._link: Optional[_Link] = None
         self._run_task: Optional[asyncio.Task] = None
         self._drains: set = set()
+        self._proved = False  # This link has stored something.
         self._stopped: Optional[str] = None
 
     # --- what the application calls ---
@@ -142,15 +144,18 @@ class Client:
     # --- dialling ---
 
     async def _run(self) -> None:
-        attempt, delay = 0, 0.0
+        attempt = failures = 0  # Without a welcome; without a number acked or a link that lived a while.
+        delay = 0.0
         while True:
             if delay:
                 self._on_status(State("waiting"))
                 await asyncio.sleep(delay)
             try:
                 link = await self._dial()
-                attempt = 0
+                attempt, began, self._proved = 0, time.monotonic(), False
                 ended = await self._follow(link)
+                if self._proved or time.monotonic() - began >= UPTIME_MIN:
+                    failures = 0
             except Closed as closed:
                 link, ended = None, closed
             if ended is None:
@@ -158,10 +163,10 @@ class Client:
                 continue
             if not self._may_dial_again(ended, attempt):
                 return
-            delay = p.backoff(attempt, *self._backoff, max(ended.retry_after_ms, p.close_reason(ended.reason)[1]))
+            delay = p.backoff(failures, *self._backoff, max(ended.retry_after_ms, p.close_reason(ended.reason)[1]))
             if link and link.restart_ms is not None:
                 delay = p.backoff(0, link.restart_ms / 1000, link.restart_ms / 1000)
-            attempt += 1
+            attempt, failures = attempt + 1, failures + 1
 
     async def _dial(self) -> _Link:
         """A link that has its welcome. Until then an older one, if there is one, goes on delivering."""
@@ -220,7 +225,7 @@ class Client:
         return link.reader.result()
 
     def _may_dial_again(self, ended: Closed, attempt: int) -> bool:
-        verdict = p.after_close(ended.code)
+        verdict = p.after_close(ended.code, ended.reason)
         attempts_max = self._attempts_max or self._limits["max_reconnect_attempts"]
         if verdict == p.NEW_SESSION:
             self._session = secrets.token_urlsafe(16)
@@ -459,6 +464,7 @@ class Client:
             link.ws.send(BINARY if binary else TEXT, frame)
 
     def _acked(self, seq: int) -> None:
+        self._proved = True
         for entry in self._outbox.acked(seq):
             _succeed(entry.stored, None)
             if entry.head["type"] == "send" and not entry.reply.done():

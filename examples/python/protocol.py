@@ -107,16 +107,25 @@ def recovery(unplaced: bool, answer: Dict[str, Any]) -> Tuple[bool, Optional[str
 
 # --- reconnecting ---------------------------------------------------------------------------------
 
+# Advice of the server is obeyed for so many seconds at most.
+ADVICE_MAX = 600.0
+
 
 def backoff(attempt: int, minimum: float, maximum: float, retry_after_ms: int = 0) -> float:
-    """Full jitter, in seconds: between 0 and a bound that doubles, not less than the server asked for."""
-    bound = min(maximum, minimum * 2 ** min(attempt, 30))
-    return max(random.uniform(0, bound), retry_after_ms / 1000)
+    """Full jitter, in seconds: between 0 and a bound that doubles. What the server asked for has precedence, and a
+    random part, so that those who were told the same do not come at the same time (PROTOCOL.md, 10)."""
+    if retry_after_ms:
+        advice = min(retry_after_ms / 1000, ADVICE_MAX)
+        return advice + random.uniform(0, advice / 4 + 1)
+    return random.uniform(0, min(maximum, minimum * 2 ** min(attempt, 30)))
 
 
-def after_close(code: int) -> str:
+def after_close(code: int, reason: str = "") -> str:
     """What a client does after a close with this code (PROTOCOL.md, 11.1)."""
-    if code in (1008, 4400, 4403, 4413):
+    if code == 4400:
+        # Without a code of the server's own, something between the two may have caused it.
+        return STOP if close_reason(reason)[0] else DIAL
+    if code in (1008, 4403, 4413):
         return STOP
     return {1000: DONE, 4401: NEW_TOKEN, 4409: NEW_SESSION}.get(code, DIAL)
 

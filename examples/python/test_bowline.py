@@ -156,12 +156,16 @@ class Reconnecting(unittest.TestCase):
         for attempt in range(40):
             bound = min(30, 0.5 * 2**attempt)
             self.assertTrue(0 <= p.backoff(attempt, 0.5, 30) <= bound)
-        self.assertGreaterEqual(p.backoff(0, 0.5, 30, retry_after_ms=60_000), 60)
+        delays = [p.backoff(10, 0.5, 30, retry_after_ms=4_000) for _ in range(100)]
+        self.assertTrue(all(4 <= delay <= 6 for delay in delays))
+        self.assertGreater(max(delays) - min(delays), 0.5, "all would come at the same time")
+        self.assertLessEqual(p.backoff(0, 0.5, 30, retry_after_ms=10**9), 751)
 
     def test_close_codes(self):
-        verdicts = {1000: p.DONE, 1006: p.DIAL, 1008: p.STOP, 4400: p.STOP, 4401: p.NEW_TOKEN, 4403: p.STOP,
+        verdicts = {1000: p.DONE, 1006: p.DIAL, 1008: p.STOP, 4400: p.DIAL, 4401: p.NEW_TOKEN, 4403: p.STOP,
                     4408: p.DIAL, 4409: p.NEW_SESSION, 4413: p.STOP, 4429: p.DIAL, 4503: p.DIAL, 4599: p.DIAL}
         self.assertEqual({code: p.after_close(code) for code in verdicts}, verdicts)
+        self.assertEqual(p.after_close(4400, '{"code":"malformed"}'), p.STOP)
         self.assertEqual(p.close_reason('{"code":"overloaded","retry_after_ms":2000}'), ("overloaded", 2000))
         for odd in ("", "going away", "[]", '{"retry_after_ms":"x"}'):
             self.assertEqual(p.close_reason(odd), ("", 0))

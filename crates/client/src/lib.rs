@@ -8,7 +8,7 @@
 //! use bowline_client::{Client, Delivery, From, json};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder("ws://127.0.0.1:8080/ws").connect()?;
+//! let client = Client::builder("ws://127.0.0.1:8000/ws").connect()?;
 //! let mut room = client.subscribe("room:1", From::Now).await?;
 //! client.publish("room:1", json("{\"text\":\"hello\"}")?).await?.stored().await?;
 //! while let Some(delivery) = room.next().await {
