@@ -146,22 +146,6 @@ pub struct Hello {
     pub client: Option<ClientInfo>,
 }
 
-impl Hello {
-    /// How many bytes its texts have together.
-    pub fn bytes(&self) -> usize {
-        let client = self.client.as_ref();
-        let texts = [
-            self.token.as_deref(),
-            self.session.as_deref(),
-            client.map(|client| &*client.name),
-            client.and_then(|client| client.version.as_deref()),
-        ];
-        let channels = self.subscribe.iter().map(|(channel, _)| &**channel);
-        let texts = texts.into_iter().flatten().chain(channels);
-        texts.map(str::len).sum()
-    }
-}
-
 /// What a client says of its own program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientInfo {

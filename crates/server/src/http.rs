@@ -26,10 +26,11 @@ use axum::{
 };
 use bowline_engine::Engine;
 use bowline_proto::Code;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{AccessControl, Config, accept::only, node::Node, upgrade::is_entrance};
 pub(crate) use error::{ApiError, json_response};
+use intake::Places;
 pub(crate) use query::Question;
 pub(crate) use unread::Unread;
 
@@ -41,9 +42,9 @@ pub(crate) struct HttpApi {
     access: Arc<dyn AccessControl>,
     config: Arc<Config>,
     /// One permit per request whose body is in memory.
-    places: Arc<Semaphore>,
+    places: Places,
     /// One permit per page of history that is not written yet.
-    pages: Arc<Semaphore>,
+    pages: Places,
 }
 
 /// Every route but those that end in a WebSocket; `openapi` describes them all.
@@ -67,8 +68,8 @@ fn routes() -> [(&'static str, MethodRouter<HttpApi>); 12] {
 impl HttpApi {
     /// Over the parts of a node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        let semaphore = || Arc::new(Semaphore::new(node.config.http_requests_max));
-        let (places, pages) = (semaphore(), semaphore());
+        let places = || Places::new(node.config.http_requests_max);
+        let (places, pages) = (places(), places());
         Self {
             engine: node.engine.clone(),
             access: node.access.clone(),

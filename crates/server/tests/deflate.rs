@@ -414,17 +414,22 @@ async fn a_large_hello_that_came_compressed_in_one_read_needs_a_place() {
         .collect();
     let hello = json!({"type": "hello", "id": 1, "subscribe": subscribe}).to_string();
     let behind = format!("{{\"type\":\"hello\",\"id\":1}}{}", "{}".repeat(40_000));
-    for text in [hello, behind] {
-        // The place is taken, once a part of another's hello was read.
-        let mut first = Client::dial(&address, "/ws", None).await;
-        let frame = encode_message(MessageKind::Text, &[b' '; 300_000], Some([0; 4]));
-        first
-            .socket
-            .write_all(&frame[..200_000])
-            .await
-            .expect("taken");
+    let publish = format!(
+        "{{\"type\":\"publish\",\"channel\":\"c\",\"data\":\"{}\"}}",
+        "x".repeat(1_900)
+    );
+    let few = format!("{{\"type\":\"hello\",\"id\":1}}{}", publish.repeat(200));
+    for text in [hello, behind, few] {
+        let part = encode_message(MessageKind::Text, &[b' '; 300_000], Some([0; 4]));
         timeout(DEADLINE, async {
             loop {
+                // The place is taken once a part of another's hello was read, if nobody was faster.
+                let mut first = Client::dial(&address, "/ws", None).await;
+                first
+                    .socket
+                    .write_all(&part[..200_000])
+                    .await
+                    .expect("taken");
                 let mut client = Client::dial(&address, "/ws", Some("own")).await;
                 client.send(text.as_bytes(), true).await;
                 match client.next().await {

@@ -128,8 +128,9 @@ impl<'a> Objects<'a> {
                 }));
             }
         };
-        let is_alone = self.json[self.read_bytes()..].trim_ascii().is_empty();
+        let mut is_alone = true;
         if self.is_binary {
+            is_alone = self.json[self.read_bytes()..].trim_ascii().is_empty();
             self.stream = None;
         }
         // serde would take an array for a struct, its elements for the fields in their order.
@@ -154,7 +155,7 @@ impl<'a> Objects<'a> {
         };
         let outcome = match is_deeper_than(self.nesting_max, raw.get().as_bytes()) {
             true => Err(Code::TooDeep.into()),
-            false if self.is_binary && !is_alone => {
+            false if !is_alone => {
                 let sentence = "a binary frame has one JSON object before its payload";
                 Err(ErrorInfo::new(Code::Malformed).with_message(sentence))
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_proto::Time;
-use bowline_ws::{Decoder, Event, encode_close};
+use bowline_ws::{Decoder, Event, Limits, encode_close};
 use tokio::time::timeout;
 
 use super::End;
@@ -44,6 +44,11 @@ pub(super) async fn run(
     if flushed.await.is_err() || link.is_broken() {
         return;
     }
+    // Nothing but the close frame is looked for: where a message comes first there is no waiting for it, and none
+    // is inflated.
+    decoder.set_limits(Limits {
+        message_bytes_max: 0,
+    });
     if await_close && is_closed_in(decoder, &mut undecoded) {
         await_close = false;
     }

@@ -22,6 +22,9 @@ use crate::{
     sync::lock,
 };
 
+/// After so many subscriptions of a hello other connections have their turn.
+const SUBSCRIPTIONS_PER_TURN: usize = 256;
+
 /// The longest session id that a client may choose, in bytes.
 const SESSION_BYTES_MAX: usize = 128;
 
@@ -45,7 +48,10 @@ pub(super) async fn answer(node: &Node, link: &Arc<Link>, mut hello: Hello) -> R
     {
         asked.push((personal, Some(From::Now)));
     }
-    for (channel, from) in asked {
+    for (index, (channel, from)) in asked.into_iter().enumerate() {
+        if index % SUBSCRIPTIONS_PER_TURN == SUBSCRIPTIONS_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
         let outcome =
             if link.subscriptions(&channel).1 >= node.config.subscriptions_per_connection_max {
                 Err(ErrorInfo::new(Code::TooManySubscriptions))

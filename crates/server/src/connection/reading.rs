@@ -91,7 +91,9 @@ struct Undecoded {
     taken_bytes: usize,
     /// What came behind it, at most one read.
     input: Vec<u8>,
-    /// The place of a frame that is larger than others may be, which only the first can.
+    /// The frame before it was larger than others may be, which only the first can.
+    is_large: bool,
+    /// The place of one that is large.
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -156,6 +158,7 @@ impl Reading {
         if let Some(code) = code {
             self.node.counters.errors.add(code);
         }
+        self.arrived = Vec::new();
         let undecoded = self.undecoded.take().unwrap_or_default().input;
         super::closing::run(&self.node, &self.link, &mut self.decoder, undecoded, end).await;
         self.finish().await;
@@ -270,9 +273,7 @@ impl Reading {
         match first {
             Arrived::Message(Ok(ClientMessage::Hello(hello))) => {
                 // Compressed, it may have come in one read.
-                let left = self.undecoded.as_ref();
-                let left_bytes = left.map_or(0, |undecoded| undecoded.frame().len());
-                let is_large = hello.bytes().max(left_bytes) > usual_bytes
+                let is_large = self.undecoded.as_ref().is_some_and(|left| left.is_large)
                     || hello.subscribe.len() > node.config.subscriptions_per_connection_max;
                 if place.is_none() && is_large {
                     place = Some(large()?);
@@ -280,13 +281,8 @@ impl Reading {
                 let answer = super::hello::answer(&node, &self.link, *hello);
                 let peer = answer.await?;
                 if place.is_some() {
-                    let room = poll_fn(|cx| self.link.poll_room(cx, node.clock)).await;
-                    room.map_err(|_| End::Broken)?;
-                }
-                if let Some(undecoded) = &mut self.undecoded
-                    && left_bytes > usual_bytes
-                {
-                    undecoded.place = place;
+                    // Kept until that is looked at, behind everything else.
+                    self.undecoded.get_or_insert_default().place = place;
                 }
                 Ok(peer)
             }
@@ -402,11 +398,17 @@ impl Reading {
             // Only the first message may be as long as hello.
             self.decoder.set_limits(frame_limits(&self.node));
             let taken_bytes = self.take_messages(incoming);
-            if let Incoming::Text(text) = incoming
-                && !text[taken_bytes..].trim_ascii().is_empty()
-            {
+            let (text, bytes) = match incoming {
+                Incoming::Text(text) => (text, text.len()),
+                Incoming::Binary(payload) => ("", payload.len()),
+            };
+            let left = text.get(taken_bytes..).unwrap_or_default();
+            let left = left.trim_ascii_start();
+            let is_large = bytes > frame_limits(&self.node).message_bytes_max;
+            if !left.is_empty() || is_large {
                 let undecoded = self.undecoded.get_or_insert_default();
-                undecoded.frame = text[taken_bytes..].to_owned();
+                undecoded.frame = left.to_owned();
+                undecoded.is_large = is_large;
             }
             return;
         }

@@ -82,10 +82,12 @@ pub(super) async fn take(
             let id = request.id.clone();
             let outcome = history(&node, &desk.identity(), request).await;
             reply(desk, id, outcome);
+            others_first().await;
         }
         ClientMessage::Presence { id, channel, limit } => {
             let outcome = presence(&node, &desk.identity(), &channel, limit).await;
             reply(desk, id, outcome);
+            others_first().await;
         }
         ClientMessage::Publish(publish) => take_publish(desk, publish, limited).await,
         ClientMessage::Send(send) => take_send(desk, send, limited),
@@ -101,6 +103,11 @@ pub(super) async fn take(
         }
     }
     Ok(())
+}
+
+/// Lets other connections have their turn behind a request that may have taken long.
+async fn others_first() {
+    tokio::task::yield_now().await;
 }
 
 /// Does and answers what stands before `bye`, then ends the session. Meanwhile the writing half goes on:

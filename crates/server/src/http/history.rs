@@ -11,13 +11,12 @@ use bowline_engine::PageLimit;
 use bowline_proto::{Code, recovery::From};
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
     HttpApi,
     error::{ApiError, json_response},
-    intake::place,
+    intake::Place,
     query::Question,
 };
 use crate::{Operation, history::read_history};
@@ -87,7 +86,7 @@ pub(super) async fn history(
         count: limit,
         bytes: api.config.history_bytes_max,
     };
-    let place = place(&api.pages)?;
+    let place = api.pages.take(identity.role)?;
     let data = read_history(&*api.engine, &channel, from, limit).await?;
     let page = Bytes::from_owner(Unwritten {
         page: data.bytes().clone(),
@@ -99,7 +98,7 @@ pub(super) async fn history(
 /// A page, which holds its place until the socket has taken it.
 struct Unwritten {
     page: Bytes,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl AsRef<[u8]> for Unwritten {

@@ -3,7 +3,7 @@
 //! Owns the order of these steps: a request is known before it gets a place, and has a place before
 //! its body is read. Must not know what the body means, nor what becomes of one that was not read.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -44,9 +44,10 @@ impl HttpApi {
     }
 
     /// Whether the application's own backend asks, or whoever runs the server.
-    pub(super) async fn backend(&self, parts: &Parts) -> Result<(), ApiError> {
-        if self.identify(parts).await?.role.is_backend() {
-            Ok(())
+    pub(super) async fn backend(&self, parts: &Parts) -> Result<Role, ApiError> {
+        let role = self.identify(parts).await?.role;
+        if role.is_backend() {
+            Ok(role)
         } else {
             Err(Code::Forbidden.into())
         }
@@ -84,10 +85,11 @@ impl HttpApi {
     /// The whole body, and the place that it holds for as long as it is in memory.
     pub(super) async fn body(
         &self,
+        role: Role,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
-        let place = place(&self.places)?;
+    ) -> Result<(Bytes, Place), ApiError> {
+        let place = self.places.take(role)?;
         let bytes = read(
             headers,
             body,
@@ -115,8 +117,19 @@ async fn read(
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_big());
     }
-    match timeout(wait, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    // Each piece is copied: kept as they come, pieces of one byte would hold fifty times their sum.
+    let mut body = Limited::new(body, bytes_max);
+    let mut bytes = Vec::new();
+    let collected = timeout(wait, async {
+        while let Some(frame) = body.frame().await.transpose()? {
+            if let Ok(data) = frame.into_data() {
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok::<_, Box<dyn Error + Send + Sync>>(())
+    });
+    match collected.await {
+        Ok(Ok(())) => Ok(bytes.into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_big()),
         Ok(Err(_)) => Err(ApiError::new(Code::Malformed, "The body was cut short.")),
         Err(_) => Err(ApiError::new(
@@ -126,10 +139,42 @@ async fn read(
     }
 }
 
-/// One of these places, if there is one.
-pub(super) fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
-    let place = places.clone().try_acquire_owned();
-    place.map_err(|_| ApiError::from(Code::Overloaded).with_retry_after_ms(PLACE_RETRY_MS))
+/// The places of requests that hold memory until their peer has sent or read all. Users have at most half of
+/// them, so that none of their tokens keeps the application's own backend out.
+#[derive(Clone)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    users: Arc<Semaphore>,
+}
+
+/// One of them, until it is dropped.
+pub(super) struct Place {
+    _one: OwnedSemaphorePermit,
+    _users: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(count)),
+            users: Arc::new(Semaphore::new(count.div_ceil(2))),
+        }
+    }
+
+    /// One for whoever has this role, if there is one.
+    pub(super) fn take(&self, role: Role) -> Result<Place, ApiError> {
+        let take = |places: &Arc<Semaphore>| {
+            let place = places.clone().try_acquire_owned();
+            place.map_err(|_| ApiError::from(Code::Overloaded).with_retry_after_ms(PLACE_RETRY_MS))
+        };
+        let users = (!role.is_backend())
+            .then(|| take(&self.users))
+            .transpose()?;
+        Ok(Place {
+            _one: take(&self.all)?,
+            _users: users,
+        })
+    }
 }
 
 fn token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {

@@ -172,8 +172,8 @@ pub(super) async fn disconnect(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    api.backend(&parts).await?;
-    let (body, _place) = api.body(&parts.headers, body).await?;
+    let role = api.backend(&parts).await?;
+    let (body, _place) = api.body(role, &parts.headers, body).await?;
     let asked: DisconnectRequest =
         serde_json::from_slice(&body).map_err(|_| ApiError::new(Code::Malformed, ONE_OF_THREE))?;
     let target = asked.target()?;

@@ -91,8 +91,8 @@ pub(super) async fn publish(
     let (parts, body) = request.into_parts();
     let identity = api.identify(&parts).await?;
     let form = request::form(&parts)?;
-    let (body, _place) = api.body(&parts.headers, body).await?;
-    let parsed = request::parse(form, body, api.config.batch_messages_max)?;
+    let (body, _place) = api.body(identity.role, &parts.headers, body).await?;
+    let parsed = request::parse(form, body, &api.config)?;
     match parsed {
         Parsed::One(order) => {
             let channel = order.channel.clone();

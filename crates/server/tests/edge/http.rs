@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bowline::{
-    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Operation, Server,
+    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Operation, Role, Server,
 };
 use bowline_engine::{ChannelPolicy, EngineConfig, Memory, Retention};
 use bowline_ws::{ClientRequest, MessageKind, encode_message};
@@ -536,6 +536,62 @@ async fn a_refusal_that_ends_the_connection_says_so() {
             "{headers}"
         );
     }
+}
+
+#[tokio::test]
+async fn slow_bodies_of_users_leave_places_to_the_backend() {
+    struct Both;
+
+    impl AccessControl for Both {
+        fn authenticate<'a>(
+            &'a self,
+            credentials: Credentials<'a>,
+        ) -> BoxFuture<'a, Result<Identity, Code>> {
+            let mut identity = Identity::user("ana");
+            if credentials.token == Some("backend") {
+                identity.role = Role::Backend;
+            }
+            Box::pin(std::future::ready(Ok(identity)))
+        }
+
+        fn authorize<'a>(
+            &'a self,
+            _: &'a Identity,
+            _: Operation,
+            _: &'a str,
+        ) -> BoxFuture<'a, bool> {
+            Box::pin(std::future::ready(true))
+        }
+    }
+
+    let config = Config {
+        http_requests_max: 2,
+        ..Config::default()
+    };
+    let world = World::with(Server::builder().config(config).access(Both)).await;
+    let publish = |token: &str, bytes: usize| {
+        format!(
+            "POST /api/publish?channel=c HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n\r\nx"
+        )
+    };
+    let mut slow = world.socket(HERE).await;
+    slow.write_all(publish("ana", 2).as_bytes())
+        .await
+        .expect("taken");
+    let answered = async |token: &str| {
+        let mut socket = world.socket(HERE).await;
+        socket
+            .write_all(publish(token, 1).as_bytes())
+            .await
+            .expect("taken");
+        next_answer(&mut socket).await.status
+    };
+    until("a user's place is taken", async || {
+        answered("ana").await == 503
+    })
+    .await;
+    assert_eq!(answered("backend").await, 200);
 }
 
 #[tokio::test]

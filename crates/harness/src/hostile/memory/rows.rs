@@ -167,6 +167,17 @@ pub(super) const ROWS: &[Row] = &[
         attack: |arena| Box::pin(incomplete(arena)),
     },
     Row {
+        name: "bodies in pieces",
+        counts: "publishes of 500 KB over HTTP in chunks of a byte, without the last",
+        count: 20,
+        short_count: 5,
+        config: "",
+        bytes_each: 2 << 20,
+        bytes_in_all: THREADS_BYTES,
+        reason: "http_body_bytes each, and as much while it grows",
+        attack: |arena| Box::pin(pieces(arena)),
+    },
+    Row {
         name: "deep JSON",
         counts: "messages of 60,000 levels",
         count: 500,
@@ -419,6 +430,26 @@ async fn incomplete(arena: &mut Arena) -> Result<(), String> {
     for number in 0..arena.count {
         let mut wire = plain(arena, number, "").await?;
         wire.write(&message).await.map_err(told)?;
+        held.push(wire);
+    }
+    sleep(HOLD).await;
+    all_held(&mut held)
+}
+
+async fn pieces(arena: &mut Arena) -> Result<(), String> {
+    const PIECES: usize = 500_000;
+    let head = format!(
+        "POST /api/publish HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n",
+        arena.server.address()
+    );
+    let pieces = b"1\r\n \r\n".repeat(PIECES);
+    let mut held = Vec::with_capacity(arena.count);
+    for _ in 0..arena.count {
+        // A development server takes publishes of its own machine only.
+        let mut wire = attacker(&arena.server, "127.0.0.1").await?;
+        wire.write(head.as_bytes()).await.map_err(told)?;
+        wire.write(&pieces).await.map_err(told)?;
         held.push(wire);
     }
     sleep(HOLD).await;

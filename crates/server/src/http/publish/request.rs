@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::http::error::ApiError;
+use crate::{Config, http::error::ApiError};
 
 /// The longest idempotency key, in bytes: twice a UUID with a prefix and room to spare.
 const KEY_BYTES_MAX: usize = 255;
@@ -121,10 +121,51 @@ pub(super) fn form(parts: &Parts) -> Result<Form, ApiError> {
     }
 }
 
-/// Reads the body; at most `orders_max` publications.
-pub(super) fn parse(form: Form, body: Bytes, orders_max: usize) -> Result<Parsed, ApiError> {
+/// What one request publishes holds at most so many times the bytes that its body may have: one `data` can go to
+/// many channels.
+const EXPANSION_MAX: usize = 16;
+
+/// How much one request may still publish.
+struct Room {
+    publications_max: usize,
+    bytes_max: usize,
+    publications: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn new(config: &Config) -> Self {
+        let publications_max = config.batch_messages_max;
+        let bytes_max = config.http_body_bytes_max.saturating_mul(EXPANSION_MAX);
+        Self {
+            publications_max,
+            bytes_max,
+            publications: publications_max,
+            bytes: bytes_max,
+        }
+    }
+
+    fn take(&mut self, publications: usize, each_bytes: usize) -> Result<(), ApiError> {
+        let too_big = |max: usize, what: &str| {
+            let message = format!("A request holds at most {max} {what}.");
+            ApiError::new(Code::MessageTooBig, message)
+        };
+        let publications = self.publications.checked_sub(publications);
+        let publications =
+            publications.ok_or_else(|| too_big(self.publications_max, "publications"))?;
+        let bytes = (self.publications - publications).saturating_mul(each_bytes);
+        let bytes = self.bytes.checked_sub(bytes);
+        self.bytes = bytes
+            .ok_or_else(|| too_big(self.bytes_max, "bytes, its data once for each channel"))?;
+        self.publications = publications;
+        Ok(())
+    }
+}
+
+/// Reads the body.
+pub(super) fn parse(form: Form, body: Bytes, config: &Config) -> Result<Parsed, ApiError> {
     match form {
-        Form::Json { key } => parse_json(&body, key, orders_max),
+        Form::Json { key } => parse_json(&body, key, Room::new(config)),
         Form::Bytes { key, query } => Ok(Parsed::One(Order {
             channel: query.channel.into(),
             data: Data::Binary(body),
@@ -134,13 +175,13 @@ pub(super) fn parse(form: Form, body: Bytes, orders_max: usize) -> Result<Parsed
     }
 }
 
-fn parse_json(body: &[u8], key: Option<Arc<str>>, orders_max: usize) -> Result<Parsed, ApiError> {
+fn parse_json(body: &[u8], key: Option<Arc<str>>, mut room: Room) -> Result<Parsed, ApiError> {
     let mut whole = item(body, "The body")?;
     let mut orders = Vec::new();
     let Some(messages) = whole.messages.take() else {
         let one = whole.channel.is_some();
         let key = one_key(key, whole.key.as_deref())?;
-        read_item(whole, key, orders_max, &mut orders)?;
+        read_item(whole, key, &mut room, &mut orders)?;
         return Ok(match orders.pop() {
             Some(order) if one => Parsed::One(order),
             last => Parsed::Many(orders.into_iter().chain(last).collect()),
@@ -156,7 +197,7 @@ fn parse_json(body: &[u8], key: Option<Arc<str>>, orders_max: usize) -> Result<P
         let own = item.key.as_deref().map(key_text).transpose()?.map(Key::Own);
         let of_batch = || key.clone().map(|text| Key::OfBatch { text, index });
         let key = own.or_else(of_batch);
-        read_item(item, key, orders_max, &mut orders).map_err(|error| {
+        read_item(item, key, &mut room, &mut orders).map_err(|error| {
             let message = format!("messages[{index}]: {}", error.info.message);
             error.with_message(message)
         })?;
@@ -181,7 +222,7 @@ fn item<'a>(text: &'a [u8], place: &str) -> Result<Item<'a>, ApiError> {
 fn read_item(
     item: Item<'_>,
     key: Option<Key>,
-    orders_max: usize,
+    room: &mut Room,
     orders: &mut Vec<Order>,
 ) -> Result<(), ApiError> {
     if item.messages.is_some() {
@@ -206,10 +247,7 @@ fn read_item(
             ));
         }
     };
-    if orders.len() + channels.len() > orders_max {
-        let message = format!("A request holds at most {orders_max} publications.");
-        return Err(ApiError::new(Code::MessageTooBig, message));
-    }
+    room.take(channels.len(), data.len())?;
     let tag = item.tag.as_deref().map(tag_text).transpose()?;
     orders.extend(channels.iter().map(|channel| Order {
         channel: channel.as_ref().into(),

@@ -63,6 +63,23 @@ async fn bodies_data_and_batches_are_bounded() {
     assert_eq!(announced.code(), (413, "message_too_big"));
     let four = r#"{"channels":["a","b","c","d"],"data":1}"#;
     assert_eq!(world.publish(four).await.code(), (413, "message_too_big"));
+    let config = Config {
+        message_bytes_max: 1_000,
+        http_body_bytes_max: 6_000,
+        ..Config::default()
+    };
+    let wide = World::with(config, engine()).await;
+    let everywhere = |channels: usize| {
+        let channels: Vec<_> = (0..channels)
+            .map(|channel| format!("\"{channel}\""))
+            .collect();
+        let (channels, data) = (channels.join(","), "x".repeat(998));
+        format!(r#"{{"messages":[{{"channels":[{channels}],"data":"{data}"}}]}}"#)
+    };
+    // Sixteen times the body's bound is 96,000 bytes.
+    assert_eq!(wide.publish(&everywhere(96)).await.status, 200);
+    let refused = wide.publish(&everywhere(97)).await;
+    assert_eq!(refused.code(), (413, "message_too_big"));
     let chunked = format!(
         "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n\
          Content-Type: application/json\r\nTransfer-Encoding: chunked"
@@ -70,6 +87,21 @@ async fn bodies_data_and_batches_are_bounded() {
     let body = format!("2328\r\n{}\r\n0\r\n\r\n", " ".repeat(0x2328));
     let answer = world.raw(&chunked, body.as_bytes()).await;
     assert_eq!(answer.code(), (413, "message_too_big"));
+}
+
+#[tokio::test]
+async fn a_body_may_come_in_pieces_of_any_size() {
+    let world = World::start().await;
+    let head = format!(
+        "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked"
+    );
+    let body = r#"{"channel":"a","data":"in pieces"}"#;
+    let mut pieces: String = body.chars().map(|one| format!("1\r\n{one}\r\n")).collect();
+    pieces.push_str("0\r\nX-Trailer: 1\r\n\r\n");
+    assert_eq!(world.raw(&head, pieces.as_bytes()).await.status, 200);
+    let page = world.get("/api/channels/a/history").await;
+    assert_eq!(page.body["publications"][0]["data"], "in pieces");
 }
 
 #[tokio::test]
