@@ -33,11 +33,6 @@ const MUTATIONS = [
   ],
   ['machine/client', 'this.#requests.size >= this', 'this.#requests.size > this'],
   ['machine/client', 'acked > 0 && !this.options.resendStored', 'acked > 0'],
-  [
-    'machine/client',
-    'this.#subscriptions.size < this.options',
-    'this.#subscriptions.size <= this.options',
-  ],
   ['machine/client', 'if (this.#fenced) return', 'if (false) return'],
   ['machine/client', 'this.now - active.receivedAt >= this.options.silenceMs * 1000', 'false'],
   ['machine/client', "reason === 'restart'", 'false'],
@@ -74,6 +69,7 @@ const MUTATIONS = [
   ['outbox/outbox', 'entry.queuedAt > bound', 'entry.queuedAt >= bound'],
   ['outbox/outbox', 'findIndex(({ seq }) => seq === undefined)', 'findIndex(() => true)'],
   ['subscriptions/subscriptions', 'if (ahead <= 0)', 'if (ahead < 0)'],
+  ['subscriptions/subscriptions', 'this.#all.size >= this.#max', 'this.#all.size > this.#max'],
   [
     'subscriptions/subscriptions',
     'last.offset === 0 && next.offset === 1',

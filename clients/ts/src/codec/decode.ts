@@ -5,23 +5,24 @@
  * server may say what this client does not know; a frame that can't be read at all is a violation.
  */
 
+import { readPosition } from '../position/position.ts'
 import { fromBase64, textOf } from './bytes.ts'
 import type { ServerMessage } from './messages.ts'
 
 /**
- * What is relied on of each type: fields by the first letter of their JavaScript type, `?` if they may
- * be absent. Other fields are only handed on, so a server that gets them wrong misleads nobody else.
+ * What is relied on of each type: fields by the first letter of their JavaScript type or `p` for a
+ * position, which goes into the next `hello`; `?` if they may be absent. Other fields are only handed on, so a server that gets them wrong misleads nobody else.
  */
 const SHAPES: Record<string, string> = {
   welcome:
     'session:s resumed:b acked:n inflight_max:n ping_interval_ms:n pong_timeout_ms:n message_bytes_max:n max_reconnect_attempts:n',
-  subscribed: 'channel:s',
+  subscribed: 'channel:s position:p?',
   unsubscribed: 'channel:s',
-  message: 'channel:s',
+  message: 'channel:s position:p?',
   acked: 'seq:n',
   reply: 'seq:n?',
   error: 'seq:n? code:s retry_after_ms:n?',
-  gap: 'channel:s',
+  gap: 'channel:s position:p?',
   reconnect: 'after_ms:n',
   expiring: '',
   ping: '',
@@ -63,6 +64,9 @@ function read(text: string, payload?: Uint8Array): ServerMessage[] {
   for (const [, name, kind] of SHAPES[type]?.matchAll(/(\w+):(\S+)/g) ?? []) {
     if (!fits(fields[name as string], kind as string)) return []
   }
+  for (const entry of Object.values(fields.subscriptions ?? {})) {
+    if (!entry || !fits(entry.position ?? undefined, 'p?')) return []
+  }
   if (type === 'message' || type === 'reply') {
     const { data = null, data_b64 } = fields
     fields.data = payload ?? (typeof data_b64 === 'string' ? fromBase64(data_b64) : data)
@@ -76,6 +80,7 @@ function read(text: string, payload?: Uint8Array): ServerMessage[] {
 
 function fits(value: unknown, kind: string): boolean {
   if (value === undefined) return kind.endsWith('?')
+  if (kind[0] === 'p') return readPosition(value) !== undefined
   if (kind[0] === 'n') return Number.isSafeInteger(value) && (value as number) >= 0
   return (typeof value)[0] === kind
 }

@@ -13,7 +13,7 @@ import type {
   Welcome,
 } from '../codec/messages.ts'
 import { isTooBig, Outbox } from '../outbox/outbox.ts'
-import { Subscriptions } from '../subscriptions/subscriptions.ts'
+import { isChannel, Subscriptions } from '../subscriptions/subscriptions.ts'
 import type { ClientOptions, Handlers, Input, Of } from './contract.ts'
 import { CLOSE_NORMAL, Dialer } from './dialer.ts'
 
@@ -33,7 +33,7 @@ export class Client extends Dialer<ClientOptions> {
   readonly outbox: Outbox
   /** The session's secret id. */
   session: string | undefined
-  readonly #subscriptions = new Subscriptions()
+  readonly #subscriptions: Subscriptions
   #inflightMax = 0
   #bytesMax: number | undefined
   /** A newer link has written `hello`: nothing numbered goes out any more, and nothing is asked for. */
@@ -113,6 +113,7 @@ export class Client extends Dialer<ClientOptions> {
     super(seed, options)
     this.outbox = new Outbox(options, (resolved) => this.emit(resolved))
     this.session = options.session
+    this.#subscriptions = new Subscriptions(options.subscriptionsMax)
   }
 
   protected subscribe({ channel, from }: Of<Input, 'subscribe'>): void {
@@ -120,7 +121,7 @@ export class Client extends Dialer<ClientOptions> {
     if (begun) this.#writeUnsubscribe(channel)
     // Somebody may have read it until there.
     from ??= begun?.cursor ?? null
-    if (this.#subscriptions.size < this.options.subscriptionsMax) {
+    if (!this.#subscriptions.isFull) {
       if (this.#subscriptions.add(channel, from)) this.#change(channel)
       return
     }
@@ -330,9 +331,10 @@ export class Client extends Dialer<ClientOptions> {
   }
 
   #begin(channel: string, id: number | undefined, recovery: Recovery): void {
+    if (!isChannel(channel)) return
     const told = this.#subscriptions.begin(channel, id, recovery)
     if (told) this.emit({ event: 'subscribed', channel, ...told })
-    // Paused since `hello` asked for it: the server must stop.
+    // Paused since `hello` asked for it, or there is no room for it: the server must stop.
     else if (id === undefined) this.#writeUnsubscribe(channel)
   }
 

@@ -5,8 +5,17 @@
  * know links: the machine tells it when one begins.
  */
 
+import { utf8Length } from '../codec/bytes.ts'
 import type { Publication, Recovery } from '../codec/messages.ts'
 import { distance, type From, type Position, readPosition } from '../position/position.ts'
+
+/** No server lets a channel have a longer name. */
+const CHANNEL_BYTES_MAX = 1024
+/**
+ * All names that servers began by themselves: a `hello` with them fits into the 512 KiB that servers
+ * read, even if each byte is escaped.
+ */
+const BEGUN_BYTES_MAX = 192 * 1024
 
 interface Subscription {
   from: From
@@ -27,24 +36,35 @@ interface Subscription {
   byServer: boolean
 }
 
-/** All subscriptions of one client, in order of channel name. */
+/** All subscriptions of one client, in order of channel name where they are asked for. */
 export class Subscriptions {
   #all = new Map<string, Subscription>()
-  /** Whether one may be wanted or refused; saves the search on each input. */
-  #restless = false
+  #isSorted = true
+  readonly #max: number
+  /** Bytes of the names that servers began by themselves. */
+  #begunBytes = 0
+  /** Nothing is to be asked for before; saves the search on each input. */
+  #due = Number.POSITIVE_INFINITY
 
-  /** Adds one to be asked for; whether it is new: one that exists is kept as it is. */
-  add(channel: string, from: From, byServer = false): boolean {
+  /** None yet; `max` is how many there is room for. */
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  /**
+   * Adds one to be asked for; whether it is new: one that exists is kept as it is. The caller has
+   * looked whether there is room.
+   */
+  add(channel: string, from: From): boolean {
     if (this.#all.has(channel)) return false
-    const flags = { loose: false, lossy: false, faulty: false, byServer }
-    const added = this.#want({ from, cursor: undefined, phase: 'wanted', mark: 0, ...flags })
-    this.#all.set(channel, added)
-    this.#all = new Map([...this.#all].sort(([a], [b]) => (a < b ? -1 : 1)))
+    this.#due = 0
+    this.#insert(channel, from, false)
     return true
   }
 
   /** Forgets one; whether there was one. */
   remove(channel: string): boolean {
+    if (this.#all.get(channel)?.byServer) this.#begunBytes -= utf8Length(channel)
     return this.#all.delete(channel)
   }
 
@@ -59,7 +79,7 @@ export class Subscriptions {
   /** What `hello` asks for. Those that are live on an older link stay so until `welcome`. */
   hello(): Record<string, From> {
     const asked: [string, From][] = []
-    for (const [channel, subscription] of this.#all) {
+    for (const [channel, subscription] of this.#sorted()) {
       if (subscription.phase === 'paused') continue
       if (subscription.phase !== 'live') Object.assign(subscription, { phase: 'asked', mark: 0 })
       asked.push([channel, subscription.cursor ?? subscription.from])
@@ -78,24 +98,32 @@ export class Subscriptions {
 
   /** The next one to be asked for, now marked as asked with this id. */
   ask(now: number, id: number): [channel: string, from: From] | undefined {
-    if (!this.#restless) return undefined
-    for (const [channel, subscription] of this.#all) {
+    if (this.#due > now) return undefined
+    let due = Number.POSITIVE_INFINITY
+    for (const [channel, subscription] of this.#sorted()) {
       const { phase, mark, cursor, from } = subscription
       if (phase === 'wanted' || (phase === 'refused' && mark <= now)) {
         Object.assign(subscription, { phase: 'asked', mark: id })
         return [channel, cursor ?? from]
       }
+      if (phase === 'refused') due = Math.min(due, mark)
     }
-    this.#restless = this.retryAt() !== undefined
+    this.#due = due
     return undefined
   }
 
   /**
    * An answer came: what the application is told of it; nothing where it is not the one that is waited
-   * for. `id` is none within `welcome` and for what the server added by itself.
+   * for. `id` is none within `welcome` and for what the server added by itself, which is not kept where
+   * there is no room.
    */
   begin(channel: string, id: number | undefined, recovery: Recovery): Recovery | undefined {
-    if (id === undefined) this.add(channel, null, true)
+    if (id === undefined && !this.#all.has(channel)) {
+      const begunBytes = this.#begunBytes + utf8Length(channel)
+      if (this.isFull || begunBytes > BEGUN_BYTES_MAX) return undefined
+      this.#begunBytes = begunBytes
+      this.#insert(channel, null, true)
+    }
     const subscription = this.#all.get(channel)
     if (!subscription) return undefined
     const { phase, mark, cursor, lossy } = subscription
@@ -122,10 +150,10 @@ export class Subscriptions {
   /** It was refused: for good, or until a time. One that was paused meanwhile stays so. */
   refuse(channel: string, until: number | undefined): void {
     const subscription = this.#all.get(channel)
-    if (until === undefined || !subscription) this.#all.delete(channel)
+    if (until === undefined || !subscription) this.remove(channel)
     else if (subscription.phase !== 'paused') {
       Object.assign(subscription, { phase: 'refused', mark: until })
-      this.#restless = true
+      this.#due = Math.min(this.#due, until)
     }
   }
 
@@ -185,23 +213,37 @@ export class Subscriptions {
     return true
   }
 
-  /** When a refused one may be asked for again. */
-  retryAt(): number | undefined {
-    if (!this.#restless) return undefined
-    const refused = [...this.#all.values()].filter(({ phase }) => phase === 'refused')
-    return refused.length ? Math.min(...refused.map(({ mark }) => mark)) : undefined
+  /** When a refused one may be asked for again, or before: some may be gone since. */
+  retryAt(): number {
+    return this.#due
   }
 
-  /** How many there are. */
-  get size(): number {
-    return this.#all.size
+  /** Whether there is no room for another. */
+  get isFull(): boolean {
+    return this.#all.size >= this.#max
   }
 
-  #want(subscription: Subscription): Subscription {
+  #insert(channel: string, from: From, byServer: boolean): void {
+    const flags = { loose: false, lossy: false, faulty: false, byServer }
+    this.#all.set(channel, { from, cursor: undefined, phase: 'wanted', mark: 0, ...flags })
+    this.#isSorted = false
+  }
+
+  #sorted(): Map<string, Subscription> {
+    if (!this.#isSorted) this.#all = new Map([...this.#all].sort(([a], [b]) => (a < b ? -1 : 1)))
+    this.#isSorted = true
+    return this.#all
+  }
+
+  #want(subscription: Subscription): void {
     subscription.phase = 'wanted'
-    this.#restless = true
-    return subscription
+    this.#due = 0
   }
+}
+
+/** Whether a channel may be called so. */
+export function isChannel(name: string): boolean {
+  return /^\P{Cc}+$/u.test(name) && utf8Length(name) <= CHANNEL_BYTES_MAX
 }
 
 /** It is about to be live no more, for a time. */

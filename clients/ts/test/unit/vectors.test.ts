@@ -12,6 +12,16 @@ import { codeRow } from '../../src/codes/codes.ts'
 import { english } from '../../src/recommendation/en.ts'
 import { ACTIONS, recommend } from '../../src/recommendation/recommendation.ts'
 
+/** The numbers that a `welcome` must have. */
+const NUMBERS = [
+  'acked',
+  'inflight_max',
+  'ping_interval_ms',
+  'pong_timeout_ms',
+  'message_bytes_max',
+  'max_reconnect_attempts',
+]
+
 interface Vector {
   name: string
   text?: string
@@ -105,6 +115,25 @@ describe('frames from the server', () => {
       expect(encode({ type: 'pong', ts: (ping as { ts: string }).ts })).toBe(
         `{"type":"pong","ts":${ts}}`,
       )
+    }
+  })
+
+  test('what is no position, and would go into the next hello, is left out with its message', () => {
+    const numbers = NUMBERS.map((name) => `"${name}":1`)
+    const welcome = (subscriptions: string) =>
+      decode(
+        `{"type":"welcome","session":"s","resumed":true,${numbers},"subscriptions":${subscriptions}}`,
+      )
+    for (const position of ['"here"', `"${'0'.repeat(99)}"`, '5', '{}']) {
+      const at = `"recovered":true,"position":${position}`
+      expect(decode(`{"type":"subscribed","channel":"c",${at}}`)).toEqual([])
+      expect(decode(`{"type":"message","channel":"c","data":1,${at}}`)).toEqual([])
+      expect(decode(`{"type":"gap","channel":"c",${at}}`)).toEqual([])
+      expect(welcome(`{"c":{${at}}}`)).toEqual([])
+    }
+    expect(welcome('{"c":null}')).toEqual([])
+    for (const good of ['null', '{}', '{"c":{"recovered":true,"position":null}}']) {
+      expect(welcome(good), good).toHaveLength(1)
     }
   })
 

@@ -10,7 +10,7 @@ use crate::{
     client::{
         contract::{Event, Output, State},
         machine::{Active, Client, Probe, report},
-        subscriptions::Judgement,
+        subscriptions::{Judgement, is_channel},
     },
     close,
     code::Code,
@@ -306,9 +306,12 @@ impl Client {
         recovery: Recovery,
         out: &mut Vec<Output>,
     ) {
+        if !is_channel(&channel) {
+            return;
+        }
         match self.subscriptions.begin(&channel, id, recovery) {
             Some(recovery) => out.push(Output::Event(Event::Subscribed { channel, recovery })),
-            // Paused since `hello` asked for it: the server must stop.
+            // Paused since `hello` asked for it, or there is no room for it: the server must stop.
             None if id.is_none() => self.write_unsubscribe(&channel, out),
             None => {}
         }

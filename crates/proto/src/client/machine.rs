@@ -105,7 +105,7 @@ impl Client {
             backoff: Backoff::new(options.backoff),
             health: Health::default(),
             outbox: Outbox::new(options.outbox),
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(options.subscriptions_max),
             session: options.session.clone(),
             token: None,
             auth_failures: 0,
@@ -231,13 +231,11 @@ impl Client {
                 from = From::After(cursor);
             }
         }
-        if self.subscriptions.len() < self.options.subscriptions_max {
-            if self.subscriptions.add(channel.clone(), from) {
-                self.changed(channel);
-            }
-        } else {
+        if self.subscriptions.is_full() {
             let error = ErrorInfo::new(Code::TooManySubscriptions);
             out.push(Output::Event(Event::SubscribeFailed { channel, error }));
+        } else if self.subscriptions.add(channel.clone(), from) {
+            self.changed(channel);
         }
     }
 

@@ -15,6 +15,12 @@ use crate::{
     time::Time,
 };
 
+/// No server lets a channel have a longer name.
+const CHANNEL_BYTES_MAX: usize = 1_024;
+/// All names that servers began by themselves: a `hello` with them fits into the 512 KiB that servers
+/// read, even if each byte is escaped.
+const BEGUN_BYTES_MAX: usize = 192 * 1_024;
+
 /// What a message is to its subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
@@ -58,27 +64,50 @@ struct Subscription {
 }
 
 /// All subscriptions of one client, in order of channel name.
-#[derive(Clone, Debug, Default)]
-pub struct Subscriptions(BTreeMap<Arc<str>, Subscription>);
+#[derive(Clone, Debug)]
+pub struct Subscriptions {
+    all: BTreeMap<Arc<str>, Subscription>,
+    max: usize,
+    /// Bytes of the names that servers began by themselves.
+    begun_bytes: usize,
+    /// Nothing is to be asked for before; saves the search on each input.
+    due: Option<Time>,
+}
 
 impl Subscriptions {
-    /// Adds one to be asked for; whether it is new: one that exists is kept as it is.
+    /// None yet; `max` is how many there is room for.
+    pub const fn new(max: usize) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            max,
+            begun_bytes: 0,
+            due: None,
+        }
+    }
+
+    /// Adds one to be asked for; whether it is new: one that exists is kept as it is. The caller has
+    /// looked whether there is room.
     pub fn add(&mut self, channel: Arc<str>, from: From) -> bool {
-        let Entry::Vacant(vacant) = self.0.entry(channel) else {
+        let Entry::Vacant(vacant) = self.all.entry(channel) else {
             return false;
         };
         vacant.insert(Subscription::new(from, false));
+        self.due = Some(Time::ZERO);
         true
     }
 
     /// Forgets one; whether there was one.
     pub fn remove(&mut self, channel: &str) -> bool {
-        self.0.remove(channel).is_some()
+        let removed = self.all.remove(channel);
+        if removed.as_ref().is_some_and(|s| s.by_server) {
+            self.begun_bytes -= channel.len();
+        }
+        removed.is_some()
     }
 
     /// Forgets one that the server began by itself; how far it had come, if there was one.
     pub fn remove_by_server(&mut self, channel: &str) -> Option<Option<Position>> {
-        let cursor = self.0.get(channel).filter(|s| s.by_server)?.cursor;
+        let cursor = self.all.get(channel).filter(|s| s.by_server)?.cursor;
         self.remove(channel);
         Some(cursor)
     }
@@ -86,7 +115,7 @@ impl Subscriptions {
     /// What `hello` asks for. Those that are live on an older link stay so until `welcome`.
     pub fn hello(&mut self) -> Vec<(Arc<str>, Option<From>)> {
         let mut asked = Vec::new();
-        for (channel, subscription) in &mut self.0 {
+        for (channel, subscription) in &mut self.all {
             if subscription.phase == Phase::Paused {
                 continue;
             }
@@ -100,38 +129,56 @@ impl Subscriptions {
 
     /// The link on which they were asked for or live is gone.
     pub fn unlink(&mut self) {
-        for subscription in self.0.values_mut() {
+        for subscription in self.all.values_mut() {
             subscription.leave();
             if matches!(subscription.phase, Phase::Asked(_) | Phase::Live) {
                 subscription.phase = Phase::Wanted;
+                self.due = Some(Time::ZERO);
             }
         }
     }
 
     /// The next one to be asked for, now marked as asked with this id.
     pub fn ask(&mut self, now: Time, id: u64) -> Option<(Arc<str>, From)> {
-        let (channel, subscription) = self.0.iter_mut().find(|(_, s)| match s.phase {
+        if self.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        let found = self.all.iter_mut().find(|(_, s)| match s.phase {
             Phase::Wanted => true,
             Phase::Refused(until) => until <= now,
             _ => false,
-        })?;
+        });
+        let Some((channel, subscription)) = found else {
+            let refused = self.all.values().filter_map(|s| match s.phase {
+                Phase::Refused(until) => Some(until),
+                _ => None,
+            });
+            self.due = refused.min();
+            return None;
+        };
         subscription.phase = Phase::Asked(id);
         Some((channel.clone(), subscription.start()))
     }
 
     /// An answer came: what the application is told of it; nothing where it is not the one that is
-    /// waited for. `id` is none within `welcome` and for what the server added by itself.
+    /// waited for. `id` is none within `welcome` and for what the server added by itself, which is not
+    /// kept where there is no room.
     pub fn begin(
         &mut self,
         channel: &Arc<str>,
         id: Option<u64>,
         recovery: Recovery,
     ) -> Option<Recovery> {
-        if id.is_none() && !self.0.contains_key(channel) {
+        if id.is_none() && !self.all.contains_key(channel) {
+            let begun_bytes = self.begun_bytes + channel.len();
+            if self.is_full() || begun_bytes > BEGUN_BYTES_MAX {
+                return None;
+            }
+            self.begun_bytes = begun_bytes;
             let added = Subscription::new(From::Now, true);
-            self.0.insert(channel.clone(), added);
+            self.all.insert(channel.clone(), added);
         }
-        let subscription = self.0.get_mut(channel)?;
+        let subscription = self.all.get_mut(channel)?;
         let expected = match (id, subscription.phase) {
             (Some(id), Phase::Asked(asked)) => id == asked,
             (None, phase) => phase != Phase::Paused,
@@ -172,18 +219,21 @@ impl Subscriptions {
 
     /// It was refused: for good, or until a time. One that was paused meanwhile stays so.
     pub fn refuse(&mut self, channel: &str, until: Option<Time>) {
-        match (self.0.get_mut(channel), until) {
+        match (self.all.get_mut(channel), until) {
             (Some(subscription), Some(_)) if subscription.phase == Phase::Paused => {}
-            (Some(subscription), Some(until)) => subscription.phase = Phase::Refused(until),
+            (Some(subscription), Some(until)) => {
+                subscription.phase = Phase::Refused(until);
+                self.due = Some(self.due.map_or(until, |due| due.min(until)));
+            }
             _ => {
-                self.0.remove(channel);
+                self.remove(channel);
             }
         }
     }
 
     /// The channel of the subscription that was asked for with this id.
     pub fn asked(&self, id: u64) -> Option<Arc<str>> {
-        self.0
+        self.all
             .iter()
             .find(|(_, subscription)| subscription.phase == Phase::Asked(id))
             .map(|(channel, _)| channel.clone())
@@ -191,7 +241,7 @@ impl Subscriptions {
 
     /// Judges a message and moves the cursor.
     pub fn judge(&mut self, message: &Message) -> Judgement {
-        let Some(subscription) = self.0.get_mut(&message.channel) else {
+        let Some(subscription) = self.all.get_mut(&message.channel) else {
             return Judgement::Ignore;
         };
         if subscription.phase != Phase::Live {
@@ -228,6 +278,7 @@ impl Subscriptions {
             Judgement::Fault { .. } => {
                 subscription.phase = Phase::Wanted;
                 subscription.faulty = true;
+                self.due = Some(Time::ZERO);
             }
             Judgement::Ignore => {}
         }
@@ -236,7 +287,7 @@ impl Subscriptions {
 
     /// A gap was announced; whether it is one for this client.
     pub fn gap(&mut self, channel: &str, position: Option<Position>, reason: GapReason) -> bool {
-        let Some(subscription) = self.0.get_mut(channel) else {
+        let Some(subscription) = self.all.get_mut(channel) else {
             return false;
         };
         if subscription.phase != Phase::Live {
@@ -257,7 +308,7 @@ impl Subscriptions {
 
     /// Stops one at its cursor; whether the server must be told.
     pub fn pause(&mut self, channel: &str) -> bool {
-        let Some(subscription) = self.0.get_mut(channel) else {
+        let Some(subscription) = self.all.get_mut(channel) else {
             return false;
         };
         let told = matches!(subscription.phase, Phase::Live | Phase::Asked(1..));
@@ -268,37 +319,44 @@ impl Subscriptions {
 
     /// Wants a paused one again; whether it was paused.
     pub fn resume(&mut self, channel: &str) -> bool {
-        let paused = self.0.get_mut(channel).filter(|s| s.phase == Phase::Paused);
-        paused
-            .map(|subscription| subscription.phase = Phase::Wanted)
-            .is_some()
+        let paused = self.all.get_mut(channel);
+        let Some(paused) = paused.filter(|s| s.phase == Phase::Paused) else {
+            return false;
+        };
+        paused.phase = Phase::Wanted;
+        self.due = Some(Time::ZERO);
+        true
     }
 
-    /// When a refused one may be asked for again.
-    pub fn retry_at(&self) -> Option<Time> {
-        self.0
-            .values()
-            .filter_map(|subscription| match subscription.phase {
-                Phase::Refused(until) => Some(until),
-                _ => None,
-            })
-            .min()
+    /// When a refused one may be asked for again, or before: some may be gone since.
+    pub const fn retry_at(&self) -> Option<Time> {
+        self.due
     }
 
     /// The position behind the last message that was handed on.
     pub fn cursor(&self, channel: &str) -> Option<Position> {
-        self.0.get(channel)?.cursor
+        self.all.get(channel)?.cursor
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
+
+    /// Whether there is no room for another.
+    pub fn is_full(&self) -> bool {
+        self.all.len() >= self.max
+    }
+}
+
+/// Whether a channel may be called so.
+pub(super) fn is_channel(name: &str) -> bool {
+    (1..=CHANNEL_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 impl Subscription {

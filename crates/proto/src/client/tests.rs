@@ -481,3 +481,46 @@ fn the_outbox_is_bounded() {
     };
     assert_eq!(events(&out), [expired]);
 }
+
+/// A broken or hostile server begins subscriptions with names that it makes up, and never ends.
+#[test]
+fn names_that_a_server_makes_up_leave_room_in_hello() {
+    for (quotes, kept) in [(1, 1_000), (1_000, 196)] {
+        let mut world = World::open();
+        for number in 0..3_000 {
+            let name = format!("{number:04}{}", r#"\""#.repeat(quotes));
+            let out = world.hear(1, &format!(
+                r#"{{"type":"subscribed","channel":"{name}","position":"{AT}.9007199254740991.00000001","recovered":true}}"#
+            ));
+            let is_begun = !events(&out).is_empty();
+            let ended = format!(r#"1 {{"type":"unsubscribe","channel":"{name}"}}"#);
+            assert_eq!(written(&out), if is_begun { vec![] } else { vec![ended] });
+        }
+        // A place that is given up is free again.
+        let quotes = r#"\""#.repeat(quotes);
+        world.hear(
+            1,
+            &format!(r#"{{"type":"unsubscribed","channel":"0000{quotes}","code":"forbidden"}}"#),
+        );
+        for number in 3_000..3_002 {
+            world.hear(
+                1,
+                &format!(
+                    r#"{{"type":"subscribed","channel":"{number:04}{quotes}","recovered":true}}"#
+                ),
+            );
+        }
+        assert_eq!(world.client.subscriptions().len(), kept);
+
+        world.close(1, 1006, "");
+        world.timeout();
+        let out = world.feed(Input::Opened { link: 2 });
+        let hello = &written(&out)[0];
+        assert_eq!(
+            hello.matches(r#""00000000000000aa."#).count(),
+            kept - 1,
+            "all but the newest"
+        );
+        assert!(hello.len() < 512 * 1_024, "{} bytes", hello.len());
+    }
+}
