@@ -13,16 +13,19 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::{
     access::{Identity, OpenAccess},
+    channel::Channel,
     config::Config,
     entropy::Entropy,
     frames::Mode,
     hub::Hub,
     link::Link,
     node::Node,
+    presence::Presence,
     socket::Socket,
     tails::TailBudget,
 };
 
+const CHANNEL: &str = "c";
 const STEP: usize = 8;
 
 fn node() -> Arc<Node> {
@@ -65,6 +68,81 @@ fn scattered(end: usize) -> impl Iterator<Item = usize> {
         *state = (*state * 31 + 17) % 1_009;
         Some(*state % end)
     })
+}
+
+fn join(node: &Node, links: &[Arc<Link>]) -> Arc<Channel> {
+    let joined = links
+        .iter()
+        .map(|link| node.hub.join(&CHANNEL.into(), link));
+    joined.last().expect("there are some")
+}
+
+#[tokio::test]
+async fn nobody_who_stays_is_missed_or_seen_twice() {
+    let node = node();
+    let (stay, mut leave) = (links(&node, "stay", 50), links(&node, "leave", 100));
+    let come = links(&node, "come", 100);
+    let mut all: Vec<_> = stay.iter().chain(&leave).cloned().collect();
+    all.sort_by_key(|link| link.id * 37 % 151);
+    let channel = join(&node, &all);
+    let mut making = Box::pin(Presence::make(channel.clone(), node.clock, STEP));
+    let (mut come, mut place, mut steps) = (come.iter(), scattered(1_000), 1);
+    let (answer, keep_for) = loop {
+        if let Some(made) = making.as_mut().now_or_never() {
+            break made;
+        }
+        steps += 1;
+        // More leave than come, so that the last one takes a place before it, whoever it is.
+        for place in place.by_ref().take(5.min(leave.len())) {
+            let gone = leave.swap_remove(place % leave.len());
+            node.hub.leave(&channel, &gone);
+        }
+        for link in come.by_ref().take(2) {
+            node.hub.join(&CHANNEL.into(), link);
+        }
+    };
+    assert!(steps > 10, "{steps}");
+    assert!(keep_for.is_some(), "it took more than one step");
+    let answer = serde_json::to_value(&answer).expect("JSON");
+    let users = answer["users"].as_array().expect("a list");
+    for link in &stay {
+        let user = link.user().expect("it has one");
+        let seen = users.iter().filter(|seen| **seen == *user).count();
+        assert_eq!(seen, 1, "{user}");
+    }
+    assert_eq!(answer["user_count"], users.len());
+    assert_eq!(answer["connection_count"], 150);
+    assert!(users.len() <= 150, "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_about_few_is_exact_and_leaves_nothing() {
+    let node = node();
+    let links = links(&node, "u", 3);
+    let channel = join(&node, &links[..2]);
+    let ask = async || {
+        let answer = Presence::of(&node, CHANNEL, None).await;
+        let answer = serde_json::to_value(&answer).expect("JSON");
+        let counts = ["user_count", "connection_count"];
+        counts.map(|count| answer[count].as_u64().expect("a number"))
+    };
+    assert_eq!(ask().await, [2, 2]);
+    node.hub.join(&CHANNEL.into(), &links[2]);
+    assert_eq!(ask().await, [3, 3]);
+    assert!(channel.presence().is_none());
+    // One connection can't be a member twice, but so many sockets are more than a test may open.
+    for _ in 0..STEP_MAX {
+        channel.add(&links[0]);
+    }
+    assert_eq!(ask().await, [3, 3 + STEP_MAX as u64]);
+    assert!(channel.presence().is_some());
+    for _ in 0..STEP_MAX {
+        channel.remove(&links[0]);
+    }
+    assert_eq!(ask().await, [3, 3]);
+    assert!(channel.presence().is_none());
+    node.hub.leave(&channel, &links[1]);
+    assert_eq!(ask().await, [2, 2]);
 }
 
 #[tokio::test]
