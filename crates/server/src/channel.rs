@@ -23,8 +23,10 @@ use crate::{
     frames::Shared,
     link::Link,
     pages::Pages,
+    presence::Presence,
     sync::{AtomicBool, Mutex, lock},
     tails::TailBudget,
+    walk::{Kept, STEP_MAX},
 };
 
 /// After so many writes a broadcast gives the thread to others: at 5 µs each, 1.3 ms.
@@ -85,6 +87,8 @@ struct State {
     counted: usize,
     /// It is on the list of those that hold a tail.
     listed: bool,
+    /// Who its members are, where they are many and somebody has asked.
+    presence: Option<Kept<Arc<Presence>>>,
 }
 
 /// One pass of a broadcast over the members, in turns.
@@ -108,6 +112,7 @@ impl Channel {
                 version: 0,
                 counted: 0,
                 listed: false,
+                presence: None,
             }),
             pages: Pages::new(),
             budget,
@@ -272,9 +277,27 @@ impl Channel {
         &self.name
     }
 
-    /// The members, for statistics and presence.
-    pub(crate) fn members(&self) -> Vec<Arc<Link>> {
-        lock(&self.state).members.clone()
+    /// Up to so many members, the last of those before `end`, and where they begin. In steps from
+    /// the end to the beginning nobody is missed who is there throughout: who is removed gives its
+    /// place to the last one, who has been seen or is still ahead.
+    pub(crate) fn members_before(&self, end: usize, count: usize) -> (Vec<Arc<Link>>, usize) {
+        let members = &lock(&self.state).members;
+        let end = end.min(members.len());
+        let begin = end.saturating_sub(count);
+        (members[begin..end].to_vec(), begin)
+    }
+
+    /// Where the answer to who its members are is kept; none where they are seen in one step, and
+    /// then nothing is kept any more.
+    pub(crate) fn presence(&self) -> Option<Kept<Arc<Presence>>> {
+        let mut state = lock(&self.state);
+        if state.members.len() > STEP_MAX {
+            return Some(state.presence.get_or_insert_default().clone());
+        }
+        let kept = state.presence.take();
+        drop(state);
+        drop(kept);
+        None
     }
 }
 

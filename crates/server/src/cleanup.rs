@@ -3,7 +3,7 @@
 //! Owns `POST /ws/cleanup` and `POST /api/disconnect` behind HTTP. Connections end in their own
 //! tasks; here they are told to, and waited for within bounds.
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bowline_engine::SessionKey;
 use serde::Serialize;
@@ -19,8 +19,6 @@ use crate::{
 const GONE_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is looked whether they are.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Connections that are looked at under one lock.
-const LOOK_MAX: usize = 1_024;
 
 /// What was removed.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -51,7 +49,8 @@ impl Node {
         silence: Duration,
     ) -> Result<Removed, bowline_engine::AppendError> {
         let now = self.clock.now();
-        let ended = self.end_all(Ending::Stale, |link| link.is_silent(now, silence));
+        let is_chosen = |link: &Link| link.is_silent(now, silence);
+        let ended = self.end_all(Ending::Stale, is_chosen).await;
         self.gone(&ended).await;
         Ok(Removed {
             connections: ended.len() as u64,
@@ -68,33 +67,29 @@ impl Node {
                 link.iter().for_each(|link| link.end(Ending::Disconnected));
                 link.into_iter().collect()
             }
-            Target::User(user) => self.end_all(Ending::Disconnected, |link| {
-                link.user().as_deref() == Some(user)
-            }),
-            Target::Session(session) => self.end_all(Ending::Disconnected, |link| {
-                link.session() == Some(*session)
-            }),
+            Target::User(user) => {
+                let is_chosen = |link: &Link| link.user().as_deref() == Some(user);
+                self.end_all(Ending::Disconnected, is_chosen).await
+            }
+            Target::Session(session) => {
+                let is_chosen = |link: &Link| link.session() == Some(*session);
+                self.end_all(Ending::Disconnected, is_chosen).await
+            }
         };
         self.gone(&ended).await;
         ended.len() as u64
     }
 
-    fn end_all(&self, ending: Ending, chosen: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
+    async fn end_all(&self, ending: Ending, chosen: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
         let mut ended = Vec::new();
-        let mut after = Bound::Unbounded;
-        loop {
-            let links = self.links_after(after, LOOK_MAX);
-            let Some(last) = links.last() else {
-                return ended;
-            };
-            after = Bound::Excluded(last.id);
-            for link in links {
-                if chosen(&link) {
-                    link.end(ending);
-                    ended.push(link);
-                }
+        let visited = self.visit_links(|link| {
+            if chosen(&link) {
+                link.end(ending);
+                ended.push(link);
             }
-        }
+        });
+        visited.await;
+        ended
     }
 
     /// Waits until these are gone, so that who asks next no longer sees them.

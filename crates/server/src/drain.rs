@@ -36,10 +36,12 @@ const JITTER_MIN: Duration = Duration::from_millis(250);
 pub(crate) async fn run(node: &Node, acceptor: Option<&Acceptor>) {
     let begun = Instant::now();
     let end = begun + node.config.shutdown_timeout;
-    let links = node.begin_drain();
+    node.begin_drain();
     if let Some(acceptor) = acceptor {
         acceptor.close();
     }
+    let mut links = Vec::new();
+    node.visit_links(|link| links.push(link)).await;
     let window = window(links.len(), node.config.shutdown_timeout);
     let advice = advice(window);
     let (mut told, mut closed) = (0, 0);

@@ -298,9 +298,8 @@ impl World {
     /// Nothing is left of connections that have ended; answers how often they rose from the log.
     fn assert_empty(&self) -> u64 {
         assert_eq!(self.node.hub.channels(), 0);
-        let (links, totals) = self.node.traffic();
-        assert_eq!(links.len(), 0);
-        totals["catchups_finished"]
+        assert_eq!(self.node.link_count(), 0);
+        self.node.totals_at_once()["catchups_finished"]
     }
 }
 
@@ -376,7 +375,7 @@ fn a_takeover_in_the_midst_of_publications_loses_and_doubles_nothing() {
         new.wait_welcome();
         // From its welcome on nothing more is queued for the old one.
         let queued = || {
-            let links = world.node.traffic().0;
+            let links = world.node.links_after(0, usize::MAX);
             links.first().map(|link| (link.id, link.counts().list()[1]))
         };
         let queued_before = queued();

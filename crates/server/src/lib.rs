@@ -40,6 +40,7 @@ mod sync;
 mod tails;
 mod tls;
 mod upgrade;
+mod walk;
 
 pub use bowline_engine::{
     AppendError, Appended, BoxFuture, ChannelPolicy, Embedded, Engine, EngineConfig, LogConfig,

@@ -1,14 +1,12 @@
 //! What all connections of one server share.
 //!
-//! Owns the parts and their construction; each part guards itself.
+//! Owns the parts and their construction; each part guards itself. The live connections are in `links`.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+mod links;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use bowline_engine::{Append, AppendError, Appended, Engine, SessionKey};
@@ -32,7 +30,9 @@ use crate::{
     link::{Link, Work},
     stats::Counters,
     sync::{Mutex, lock},
+    walk::Kept,
 };
+use links::{LinkTotals, Links};
 
 /// What came of one entry of a batch.
 type Outcome = Result<Appended, AppendError>;
@@ -65,8 +65,9 @@ pub(crate) struct Node {
     pub(crate) large_hellos: Arc<Semaphore>,
     /// Slots for reading pages, so that a herd of readers takes turns.
     pub(crate) page_slots: Semaphore,
-    /// The live connections, by id.
-    links: Mutex<BTreeMap<u64, Arc<Link>>>,
+    links: Mutex<Links>,
+    /// What all links have counted, where there are very many.
+    link_sum: Kept<LinkTotals>,
     next_link: AtomicU64,
     draining: AtomicBool,
     pub(crate) counters: Arc<Counters>,
@@ -102,7 +103,8 @@ impl Node {
             sessions: Mutex::new(Sessions::new()),
             large_hellos,
             page_slots,
-            links: Mutex::new(BTreeMap::new()),
+            links: Mutex::new(Links::default()),
+            link_sum: Kept::default(),
             next_link: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             counters: Arc::default(),
@@ -130,53 +132,9 @@ impl Node {
         if self.is_draining() {
             return false;
         }
-        links.insert(link.id, link.clone());
+        links.live.insert(link.id, link.clone());
         count(&self.counters.connections_opened, 1);
         true
-    }
-
-    /// Removes a connection.
-    pub(crate) fn forget(&self, link: &Link) {
-        link.pass.release();
-        // In one step under the lock, so that no total ever falls.
-        let mut links = lock(&self.links);
-        if links.remove(&link.id).is_none() {
-            return;
-        }
-        for (total, by) in self.link_totals().into_iter().zip(link.counts().list()) {
-            count(total.1, by);
-        }
-    }
-
-    /// Everything that is open, and all plain totals with what the open connections add to them.
-    pub(crate) fn traffic(&self) -> (Vec<Arc<Link>>, BTreeMap<&'static str, u64>) {
-        let (links, mut totals) = {
-            let links = lock(&self.links);
-            (
-                links.values().cloned().collect::<Vec<_>>(),
-                self.counters.totals(),
-            )
-        };
-        let names = self.link_totals().map(|(name, _)| name);
-        for link in &links {
-            for (name, by) in names.into_iter().zip(link.counts().list()) {
-                *totals.entry(name).or_default() += by;
-            }
-        }
-        (links, totals)
-    }
-
-    /// The totals of what links count, in the order of `LinkCounts::list`.
-    fn link_totals(&self) -> [(&'static str, &AtomicU64); 6] {
-        let counters = &self.counters;
-        [
-            ("messages_in", &counters.messages_in),
-            ("messages_out", &counters.messages_out),
-            ("bytes_in", &counters.bytes_in),
-            ("bytes_out", &counters.bytes_out),
-            ("catchups_started", &counters.catchups_started),
-            ("catchups_finished", &counters.catchups_finished),
-        ]
     }
 
     /// Hands a batch to the engine, for at most `publish_timeout`: then its fate is not known.
@@ -216,33 +174,15 @@ impl Node {
         answer
     }
 
-    /// Lets no new connection in from now on, and answers those that are there.
-    pub(crate) fn begin_drain(&self) -> Vec<Arc<Link>> {
-        let links = lock(&self.links);
+    /// Lets no new connection in from now on.
+    pub(crate) fn begin_drain(&self) {
+        let _links = lock(&self.links);
         self.draining.store(true, Ordering::Release);
-        links.values().cloned().collect()
     }
 
     /// Whether the server shuts down.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
-    }
-
-    /// A live connection.
-    pub(crate) fn link(&self, id: u64) -> Option<Arc<Link>> {
-        lock(&self.links).get(&id).cloned()
-    }
-
-    /// Some live connections with an id in this range, in the order of their ids.
-    pub(crate) fn links_after(&self, after: Bound<u64>, count: usize) -> Vec<Arc<Link>> {
-        let links = lock(&self.links);
-        let range = links.range((after, Bound::Unbounded));
-        range.take(count).map(|(_, link)| link.clone()).collect()
-    }
-
-    /// How many connections are live.
-    pub(crate) fn link_count(&self) -> usize {
-        lock(&self.links).len()
     }
 }
 

@@ -89,7 +89,7 @@ impl Server {
 
     /// What its bounds bound, at this moment.
     pub fn gauges(&self) -> Gauges {
-        let links = self.node().traffic().0;
+        let links = self.node().links_after(0, usize::MAX);
         let tails = self.node().hub.tail_bytes();
         Gauges {
             connections: links.len(),
@@ -100,6 +100,6 @@ impl Server {
 
     /// Each total of the node with its name, as `/ws/stats` shows it.
     pub fn totals(&self) -> Vec<(&'static str, u64)> {
-        self.node().traffic().1.into_iter().collect()
+        self.node().totals_at_once().into_iter().collect()
     }
 }

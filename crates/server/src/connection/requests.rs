@@ -339,7 +339,7 @@ async fn presence(
 ) -> Result<Data, ErrorInfo> {
     hello::permit(node, identity, Operation::Presence, channel).await?;
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let presence = Presence::of(node, channel, limit);
+    let presence = Presence::of(node, channel, limit).await;
     let text = serde_json::to_vec(&presence).map_err(|_| ErrorInfo::new(Code::Internal))?;
     Ok(Data::Json(text.into()))
 }

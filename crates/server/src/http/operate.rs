@@ -65,7 +65,7 @@ pub(super) async fn stats(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     api.backend(&parts).await?;
-    json(&Stats::of(&api.node))
+    json(&Stats::of(&api.node).await)
 }
 
 /// Connections one by one, in the order of their ids.
@@ -101,7 +101,7 @@ pub(super) async fn detailed(
         ip: asked.parsed("ip", ADDRESS)?,
         channel: channel.map(str::to_owned),
     };
-    json(&Connections::of(&api.node, &filter))
+    json(&Connections::of(&api.node, &filter).await)
 }
 
 /// What the limits count for each address (IPv6: a /64).
@@ -208,7 +208,7 @@ pub(super) async fn metrics(
         (header::CONTENT_TYPE, EXPOSITION),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, exposition(&api.node)).into_response())
+    Ok((headers, exposition(&api.node).await).into_response())
 }
 
 impl DisconnectRequest {

@@ -37,7 +37,7 @@ pub(super) async fn presence(
     api.may(&identity, Operation::Presence, &channel).await?;
     let limit = Question::of(&parts.uri)?.number("limit", 0)?;
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let presence = Presence::of(&api.node, &channel, limit);
+    let presence = Presence::of(&api.node, &channel, limit).await;
     let body = serde_json::to_vec(&presence).map_err(|_| ApiError::from(Code::Internal))?;
     Ok(json_response(StatusCode::OK, body))
 }

@@ -3,7 +3,7 @@
 //! Owns the filter, the order (that of their ids) and what is shown of a connection. A session is
 //! shown as its digest only.
 
-use std::{net::IpAddr, ops::Bound, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bowline_proto::Level;
 use serde::Serialize;
@@ -14,10 +14,9 @@ use crate::{
     frames::Mode,
     link::{Inspection, Link},
     node::Node,
+    walk::STEP_MAX,
 };
 
-/// Connections that are looked at under one lock while a filter passes them over.
-const LOOK_MAX: usize = 1_024;
 /// Subscriptions of one connection that are shown.
 const SUBSCRIPTIONS_MAX: usize = 100;
 /// A single error in few messages says little of a link: it counts as one of so many.
@@ -140,11 +139,11 @@ enum Health {
 
 impl Connections {
     /// The page that is asked for.
-    pub(crate) fn of(node: &Node, filter: &Filter) -> Self {
+    pub(crate) async fn of(node: &Node, filter: &Filter) -> Self {
         let mut connections = Vec::new();
         let mut after = filter.after;
         loop {
-            let links = node.links_after(Bound::Excluded(after), LOOK_MAX);
+            let links = node.links_after(after, STEP_MAX);
             let Some(last) = links.last() else {
                 return Self {
                     connections,
@@ -159,6 +158,7 @@ impl Connections {
                 }
                 connections.push(Connection::of(node, link));
             }
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the one table of metrics: name, kind, help, and where the value stands. Nothing is shown
 //! that is not in it, and every total of the server and the engine is.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use super::{
     Counters, Stats,
@@ -158,8 +158,8 @@ metrics! {
 }
 
 /// All metrics as text.
-pub(crate) fn exposition(node: &Node) -> String {
-    let stats = Stats::of(node);
+pub(crate) async fn exposition(node: &Arc<Node>) -> String {
+    let stats = Stats::of(node).await;
     let mut text = String::with_capacity(16 << 10);
     for metric in METRICS {
         metric.write(&stats, &node.counters, &mut text);

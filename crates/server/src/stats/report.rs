@@ -2,7 +2,7 @@
 //!
 //! Owns what is gathered for it and for `/metrics`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_engine::EngineStats;
 use serde::Serialize;
@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use crate::{node::Node, sync::lock};
 
-/// The server at one moment. Totals are since its start, and never fall.
+/// The server at one moment. Totals are since its start, and never fall. With more than 1,024
+/// connections those of messages, bytes and catch-ups may be a little old.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Stats {
     /// The server process.
@@ -79,9 +80,9 @@ pub(crate) struct EngineReport {
 }
 
 impl Stats {
-    /// The node now.
-    pub(crate) fn of(node: &Node) -> Self {
-        let (links, mut totals) = node.traffic();
+    /// The node now. What its connections count may be a while old where they are very many.
+    pub(crate) async fn of(node: &Arc<Node>) -> Self {
+        let mut totals = node.totals().await;
         let mut take = |name| totals.remove(name).unwrap_or_default();
         let [messages_in, messages_out, bytes_in, bytes_out] =
             ["messages_in", "messages_out", "bytes_in", "bytes_out"].map(&mut take);
@@ -90,7 +91,7 @@ impl Stats {
             node: node.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: node.clock.now().as_millis() / 1_000,
-            connections: links.len() as u64,
+            connections: node.link_count() as u64,
             users: node.limits.users() as u64,
             sessions: lock(&node.sessions).len() as u64,
             channels: node.hub.channels() as u64,

@@ -518,6 +518,20 @@ async fn metrics_have_a_head_each_and_move() {
 }
 
 #[tokio::test]
+async fn metrics_have_what_was_just_counted() {
+    let world = open(Config::default()).await;
+    let mut client = follower(&world, "one", "news").await;
+    for n in 1..=20 {
+        client.send(&json!({"type": "ping", "ts": n})).await;
+        assert_eq!(client.next().await.expect("a pong")["type"], "pong");
+        let found = samples(&world.get("/metrics", &[]).await.text);
+        // The hello and the pings.
+        let received = found["bowline_messages_received_total"];
+        assert_eq!(received, f64::from(1 + n));
+    }
+}
+
+#[tokio::test]
 async fn metrics_may_ask_for_a_key() {
     let config = Config {
         metrics_public: false,
