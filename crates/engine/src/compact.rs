@@ -24,7 +24,7 @@ use crate::{
     scan::{self, BeginError, Damage},
     state::{SegmentFile, State},
 };
-pub(crate) use choice::choose;
+pub(crate) use choice::{choose, is_nearly_full};
 use rewrite::Rewrite;
 
 /// A frame of a rewritten segment is written when it has this size: large enough to be cheap, small

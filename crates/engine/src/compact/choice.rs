@@ -8,6 +8,8 @@ use crate::{
 /// So many neighbours that fit into one segment are merged though nothing in them is dead: each
 /// opening of a log leaves a segment, however short.
 const MERGED_MIN: usize = 4;
+/// A run reads at most so many segments' bytes: none of its space is back before all of it was read.
+const RUN_SEGMENTS: u64 = 8;
 /// The share of dead bytes that is enough when the log is nearly full.
 const DEAD_PERCENT_WHEN_FULL: u64 = 5;
 
@@ -19,8 +21,7 @@ pub(crate) fn choose(
     log_bytes_max: u64,
     dead_percent: u32,
 ) -> Option<Vec<(u32, SegmentFile)>> {
-    let is_nearly_full = files.bytes() > log_bytes_max - log_bytes_max / 8;
-    let percent = if is_nearly_full {
+    let percent = if is_nearly_full(files, log_bytes_max) {
         DEAD_PERCENT_WHEN_FULL
     } else {
         u64::from(dead_percent)
@@ -34,7 +35,7 @@ pub(crate) fn choose(
     let mut best: Option<(u64, &[(u32, SegmentFile)])> = None;
     let mut start = 0;
     while start < sealed.len() {
-        let count = fitting(&sealed[start..], segment_bytes / 2);
+        let count = fitting(&sealed[start..], segment_bytes);
         let run = &sealed[start..start + count];
         let dead: u64 = run.iter().map(|(_, file)| file.dead_bytes()).sum();
         let is_worth_it = run.iter().any(|(_, file)| is_dead(file)) || count >= MERGED_MIN;
@@ -47,18 +48,24 @@ pub(crate) fn choose(
     best.map(|(_, run)| run.to_vec())
 }
 
+/// Whether so little room is left that giving space back comes before everything else.
+pub(crate) fn is_nearly_full(files: &Files, log_bytes_max: u64) -> bool {
+    files.bytes() > log_bytes_max - log_bytes_max / 8
+}
+
 /// Whether a frame was committed in this segment or before: what stands for none can't be told from
 /// what was never rewritten. A first start that was interrupted leaves a segment without any.
 fn has_frames(file: &SegmentFile) -> bool {
     file.header.first_seq > 1 || file.bytes > HEADER_BYTES as u64
 }
 
-/// How many from the first on fit into so many bytes, and at least one.
-fn fitting(files: &[(u32, SegmentFile)], bytes_max: u64) -> usize {
-    let mut bytes = 0;
+/// How many from the first on make one segment that is half full, and are read soon; at least one.
+fn fitting(files: &[(u32, SegmentFile)], segment_bytes: u64) -> usize {
+    let (mut bytes, mut kept) = (0, 0);
     let fit = files.iter().take_while(|(_, file)| {
-        bytes += file.bytes - file.dead_bytes();
-        bytes <= bytes_max
+        bytes += file.bytes;
+        kept += file.bytes - file.dead_bytes();
+        kept <= segment_bytes / 2 && bytes <= RUN_SEGMENTS * segment_bytes
     });
     fit.count().max(1)
 }
@@ -121,6 +128,12 @@ mod tests {
             [2, 3]
         );
         assert_eq!(chosen(&[(full, 900), (full, 0)], 2_100), [1], "nearly full");
+        let dead = [(full, 0); 20];
+        assert_eq!(
+            chosen(&dead, 1 << 20),
+            [1, 2, 3, 4, 5, 6, 7, 8],
+            "soon read"
+        );
     }
 
     #[test]

@@ -191,3 +191,38 @@ mod faults;
     reason = "real threads on real files are waited for in real time"
 )]
 mod hints;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the time that it may take")]
+fn a_log_that_is_nearly_full_gives_space_back_as_fast_as_it_can() {
+    const BYTES: usize = 40_000;
+    let folder = Folder::new();
+    let config = EngineConfig {
+        policies: vec![crate::ChannelPolicy {
+            pattern: "*".to_owned(),
+            history: Some(crate::Retention {
+                messages: 1,
+                ..crate::Retention::default()
+            }),
+        }],
+        ..EngineConfig::default()
+    };
+    let log = LogConfig {
+        segment_bytes: 64 << 10,
+        log_bytes_max: 2 << 20,
+        compact_bytes_per_second: 4_096,
+        maintenance_interval: Duration::from_millis(10),
+        ..LogConfig::default()
+    };
+    let engine = Embedded::open(&folder.0, config, log).expect("it opens");
+    let text = format!("\"{}\"", "x".repeat(BYTES));
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    // Ten times what the log may hold, of which one publication counts.
+    for number in 0..10 * (2 << 20) / BYTES {
+        while block_on(engine.append(vec![publish("c", &text)])) == [Err(AppendError::StorageFull)]
+        {
+            assert!(std::time::Instant::now() < deadline, "no room for {number}");
+            thread::yield_now();
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 
 use super::shared::{Shared, Trouble};
 use crate::{
-    compact::{CompactError, StateLock, choose, compact},
+    compact::{CompactError, StateLock, choose, compact, is_nearly_full},
     config::LogConfig,
     contract::EngineStats,
     disk::Disk,
@@ -24,6 +24,9 @@ use crate::{
 
 /// After the disk has refused a rewriting, the next one is tried so much later.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// It rests for so long before it looks again whether it may.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Rewrites what is worth it.
 pub(crate) struct Compactor {
@@ -169,6 +172,25 @@ impl Compactor {
         pace(bytes)
     }
 
+    /// Rests after so many bytes, as long as the log is not nearly full: what has no room is refused, which is
+    /// worse than late. False once it is to end.
+    fn rest(&self, shared: &Shared, bytes: u64) -> bool {
+        let full = || {
+            let state = shared.read_state();
+            state.is_some_and(|state| is_nearly_full(&state.files, self.log_bytes_max))
+        };
+        let mut left =
+            Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_second);
+        while !left.is_zero() && !full() {
+            let now = left.min(REST_MAX);
+            if self.wait(now) {
+                return false;
+            }
+            left -= now;
+        }
+        !self.wait(Duration::ZERO)
+    }
+
     /// Waits; true once it is to end.
     fn wait(&self, span: Duration) -> bool {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,10 +205,7 @@ impl Compactor {
 pub(crate) fn run_compactor(compactor: &Compactor, shared: &Shared, interval: Duration) {
     loop {
         let failures = compactor.totals.failures.load(Ordering::Relaxed);
-        let mut pace = |bytes: u64| {
-            let micros = bytes.saturating_mul(1_000_000) / compactor.bytes_per_second;
-            !compactor.wait(Duration::from_micros(micros))
-        };
+        let mut pace = |bytes: u64| compactor.rest(shared, bytes);
         let did = compactor.round(shared, &mut pace) || compactor.tend(shared, &mut pace);
         let failed = compactor.totals.failures.load(Ordering::Relaxed) > failures;
         let pause = if failed {
