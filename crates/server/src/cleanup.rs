@@ -45,11 +45,11 @@ impl Node {
     /// # Errors
     /// The engine's.
     pub(crate) async fn clean_up(
-        &self,
+        self: &Arc<Self>,
         silence: Duration,
     ) -> Result<Removed, bowline_engine::AppendError> {
         let now = self.clock.now();
-        let is_chosen = |link: &Link| link.is_silent(now, silence);
+        let is_chosen = move |link: &Link| link.is_silent(now, silence);
         let ended = self.end_all(Ending::Stale, is_chosen).await;
         self.gone(&ended).await;
         Ok(Removed {
@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// Ends the connections of somebody, and answers how many those were.
-    pub(crate) async fn disconnect(&self, target: &Target) -> u64 {
+    pub(crate) async fn disconnect(self: &Arc<Self>, target: &Target) -> u64 {
         let ended = match target {
             Target::Connection(id) => {
                 let link = self.link(*id);
@@ -68,11 +68,13 @@ impl Node {
                 link.into_iter().collect()
             }
             Target::User(user) => {
-                let is_chosen = |link: &Link| link.user().as_deref() == Some(user);
+                let user = user.clone();
+                let is_chosen = move |link: &Link| link.user().as_deref() == Some(&*user);
                 self.end_all(Ending::Disconnected, is_chosen).await
             }
             Target::Session(session) => {
-                let is_chosen = |link: &Link| link.session() == Some(*session);
+                let session = *session;
+                let is_chosen = move |link: &Link| link.session() == Some(session);
                 self.end_all(Ending::Disconnected, is_chosen).await
             }
         };
@@ -80,16 +82,25 @@ impl Node {
         ended.len() as u64
     }
 
-    async fn end_all(&self, ending: Ending, chosen: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
-        let mut ended = Vec::new();
-        let visited = self.visit_links(|link| {
-            if chosen(&link) {
-                link.end(ending);
-                ended.push(link);
-            }
+    /// A task of its own: whoever asks and goes away amid it has asked for all of them.
+    async fn end_all(
+        self: &Arc<Self>,
+        ending: Ending,
+        chosen: impl Fn(&Link) -> bool + Send + Sync + 'static,
+    ) -> Vec<Arc<Link>> {
+        let node = self.clone();
+        let ending = tokio::spawn(async move {
+            let mut ended = Vec::new();
+            let visited = node.visit_links(|link| {
+                if chosen(&link) {
+                    link.end(ending);
+                    ended.push(link);
+                }
+            });
+            visited.await;
+            ended
         });
-        visited.await;
-        ended
+        ending.await.unwrap_or_default()
     }
 
     /// Waits until these are gone, so that who asks next no longer sees them.

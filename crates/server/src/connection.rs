@@ -210,9 +210,9 @@ pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
     let limits = Limits {
         message_bytes_max: 0,
     };
-    let mut decoder = Decoder::new(Role::Server, limits);
+    let decoder = Decoder::new(Role::Server, limits);
     node.counters.errors.note(error);
-    closing::run(node, link, &mut decoder, Vec::new(), End::info(error)).await;
+    closing::run(node, link, &decoder, Vec::new(), End::info(error)).await;
 }
 
 /// Whether this is the mode in which JSON messages are spoken.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bowline_proto::Time;
-use bowline_ws::{Decoder, Event, Limits, encode_close};
+use bowline_ws::{Decoder, Event, Limits, Role, encode_close};
 use tokio::time::timeout;
 
 use super::End;
@@ -21,7 +21,7 @@ const DISCARD_BYTES_MAX: usize = 1 << 20;
 pub(super) async fn run(
     node: &Node,
     link: &Link,
-    decoder: &mut Decoder,
+    decoder: &Decoder,
     mut undecoded: Vec<u8>,
     end: End,
 ) {
@@ -44,20 +44,22 @@ pub(super) async fn run(
     if flushed.await.is_err() || link.is_broken() {
         return;
     }
-    // Nothing but the close frame is looked for: where a message comes first there is no waiting for it, and none
-    // is inflated.
-    decoder.set_limits(Limits {
+    // Nothing but the close frame is looked for, and nothing waited for where a message stands before it: none is
+    // put together or inflated.
+    await_close &= decoder.is_between_messages();
+    let limits = Limits {
         message_bytes_max: 0,
-    });
-    if await_close && is_closed_in(decoder, &mut undecoded) {
+    };
+    let mut decoder = Decoder::new(Role::Server, limits);
+    if await_close && is_closed_in(&mut decoder, &mut undecoded) {
         await_close = false;
     }
     drop(undecoded);
     // Reading on until the peer's end keeps the kernel from answering late bytes with a reset,
     // which would destroy the close frame on its way.
-    let drained = timeout(CLOSE_WAIT, drain(link, decoder, await_close));
+    let drained = timeout(CLOSE_WAIT, drain(link, &mut decoder, await_close));
     if drained.await.is_ok() && await_close {
-        let _ = timeout(CLOSE_WAIT, drain(link, decoder, false)).await;
+        let _ = timeout(CLOSE_WAIT, drain(link, &mut decoder, false)).await;
     }
 }
 
@@ -88,8 +90,8 @@ async fn drain(link: &Link, decoder: &mut Decoder, await_close: bool) {
 fn is_closed_in(decoder: &mut Decoder, mut input: &mut [u8]) -> bool {
     loop {
         match decoder.decode(&mut input) {
-            Ok(Some(Event::Close(_))) | Err(_) => return true,
-            Ok(Some(_)) => {}
+            Ok(Some(Event::Ping(_) | Event::Pong(_))) => {}
+            Ok(Some(_)) | Err(_) => return true,
             Ok(None) => return false,
         }
     }

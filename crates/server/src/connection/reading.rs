@@ -160,7 +160,7 @@ impl Reading {
         }
         self.arrived = Vec::new();
         let undecoded = self.undecoded.take().unwrap_or_default().input;
-        super::closing::run(&self.node, &self.link, &mut self.decoder, undecoded, end).await;
+        super::closing::run(&self.node, &self.link, &self.decoder, undecoded, end).await;
         self.finish().await;
     }
 

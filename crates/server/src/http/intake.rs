@@ -140,7 +140,7 @@ async fn read(
 }
 
 /// The places of requests that hold memory until their peer has sent or read all. Users have at most half of
-/// them, so that none of their tokens keeps the application's own backend out.
+/// them, or the only one, so that none of their tokens keeps the application's own backend out.
 #[derive(Clone)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
@@ -157,7 +157,7 @@ impl Places {
     pub(super) fn new(count: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(count)),
-            users: Arc::new(Semaphore::new(count.div_ceil(2))),
+            users: Arc::new(Semaphore::new((count / 2).max(1))),
         }
     }
 

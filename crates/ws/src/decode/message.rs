@@ -159,7 +159,8 @@ impl Body {
         self.extend(chunk, limit_bytes)
     }
 
-    /// Appends bytes. The buffer grows by factors, but never above `bytes_max`.
+    /// Appends bytes. The buffer grows by factors, but never above `bytes_max` and what there is: the limit may
+    /// have become lower meanwhile.
     fn extend(&mut self, part: &[u8], bytes_max: usize) -> Result<(), ProtocolError> {
         let (len, capacity) = match self {
             Self::Text(text) => (text.valid.len(), text.valid.capacity()),
@@ -167,7 +168,8 @@ impl Body {
         };
         let needed = self.len() + part.len();
         if needed > capacity {
-            let additional = needed.max(capacity.saturating_mul(2)).min(bytes_max) - len;
+            let grown = capacity.saturating_mul(2).min(bytes_max);
+            let additional = needed.max(grown) - len;
             match self {
                 Self::Text(text) => text.valid.reserve_exact(additional),
                 Self::Binary(bytes) => bytes.reserve_exact(additional),

@@ -144,6 +144,25 @@ fn the_buffer_never_passes_the_limit() {
 }
 
 #[test]
+fn a_limit_that_becomes_lower_holds_from_the_next_frame_on() {
+    for kind in [MessageKind::Text, MessageKind::Binary] {
+        let limits = |message_bytes_max| Limits { message_bytes_max };
+        let mut decoder = Decoder::new(Role::Client, limits(1_000));
+        let mut frame = fragment(Some(kind), false, &[b'x'; 300]);
+        let (mut begun, mut rest) = frame.split_at_mut(100);
+        assert_eq!(decoder.decode(&mut begun), Ok(None));
+        decoder.set_limits(limits(0));
+        assert_eq!(decoder.decode(&mut rest), Ok(None));
+        let mut more = fragment(None, true, b"y");
+        let refused = decoder.decode(&mut more.as_mut_slice());
+        assert!(
+            matches!(refused, Err(ProtocolError::MessageTooBig { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
 fn fragments_join_and_control_frames_stand_between_them() {
     let frames = [
         fragment(TEXT, false, b"a"),
