@@ -35,6 +35,9 @@ scripts/schemathesis.sh short
 step "Hostile clients"
 scripts/hostile.sh
 
+step "Planted panics still fit the code"
+for patch in fuzz/plants/*.patch; do git apply --check "$patch"; done
+
 step "Simulation"
 scripts/sim.sh
 
