@@ -56,7 +56,6 @@ struct Objects<'a> {
     stream: Option<serde_json::StreamDeserializer<'a, serde_json::de::SliceRead<'a>, &'a RawValue>>,
     json: &'a [u8],
     nesting_max: usize,
-    is_binary: bool,
     payload: Option<&'a [u8]>,
     refused: Option<DecodeError>,
 }
@@ -80,7 +79,6 @@ impl<'a> Objects<'a> {
             stream: Some(stream),
             json,
             nesting_max,
-            is_binary: payload.is_some(),
             payload,
             refused: None,
         }
@@ -97,7 +95,6 @@ impl<'a> Objects<'a> {
             stream: None,
             json: &[],
             nesting_max: 0,
-            is_binary: false,
             payload: None,
             refused: Some(refused),
         }
@@ -128,9 +125,10 @@ impl<'a> Objects<'a> {
                 }));
             }
         };
-        let mut is_alone = true;
-        if self.is_binary {
-            is_alone = self.json[self.read_bytes()..].trim_ascii().is_empty();
+        // Of a binary frame this is the only object that is read, so its payload is still there.
+        let is_binary = self.payload.is_some();
+        let is_alone = !is_binary || self.json[self.read_bytes()..].trim_ascii().is_empty();
+        if is_binary {
             self.stream = None;
         }
         // serde would take an array for a struct, its elements for the fields in their order.
