@@ -3,9 +3,10 @@
 //! Owns the order of these steps: a request is known before it gets a place, and has a place before
 //! its body is read. Must not know what the body means, nor what becomes of one that was not read.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
+    BoxError,
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
@@ -126,7 +127,7 @@ async fn read(
                 bytes.extend_from_slice(&data);
             }
         }
-        Ok::<_, Box<dyn Error + Send + Sync>>(())
+        Ok::<_, BoxError>(())
     });
     match collected.await {
         Ok(Ok(())) => Ok(bytes.into()),

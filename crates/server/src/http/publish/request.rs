@@ -125,47 +125,56 @@ pub(super) fn form(parts: &Parts) -> Result<Form, ApiError> {
 /// many channels.
 const EXPANSION_MAX: usize = 16;
 
-/// How much one request may still publish.
-struct Room {
-    publications_max: usize,
-    bytes_max: usize,
+/// What one request publishes so far.
+struct Sum<'a> {
+    config: &'a Config,
     publications: usize,
     bytes: usize,
 }
 
-impl Room {
-    fn new(config: &Config) -> Self {
-        let publications_max = config.batch_messages_max;
-        let bytes_max = config.http_body_bytes_max.saturating_mul(EXPANSION_MAX);
+impl<'a> Sum<'a> {
+    const fn new(config: &'a Config) -> Self {
         Self {
-            publications_max,
-            bytes_max,
-            publications: publications_max,
-            bytes: bytes_max,
+            config,
+            publications: 0,
+            bytes: 0,
         }
     }
 
-    fn take(&mut self, publications: usize, each_bytes: usize) -> Result<(), ApiError> {
-        let too_big = |max: usize, what: &str| {
-            let message = format!("A request holds at most {max} {what}.");
-            ApiError::new(Code::MessageTooBig, message)
+    /// So many more, each of so many bytes.
+    fn add(&mut self, publications: usize, each_bytes: usize) -> Result<(), ApiError> {
+        let within = |sum: usize, max: usize, what: &str| match sum > max {
+            true => {
+                let message = format!("A request holds at most {max} {what}.");
+                Err(ApiError::new(Code::MessageTooBig, message))
+            }
+            false => Ok(()),
         };
-        let publications = self.publications.checked_sub(publications);
-        let publications =
-            publications.ok_or_else(|| too_big(self.publications_max, "publications"))?;
-        let bytes = (self.publications - publications).saturating_mul(each_bytes);
-        let bytes = self.bytes.checked_sub(bytes);
-        self.bytes = bytes
-            .ok_or_else(|| too_big(self.bytes_max, "bytes, its data once for each channel"))?;
-        self.publications = publications;
-        Ok(())
+        self.publications += publications;
+        self.bytes = self
+            .bytes
+            .saturating_add(publications.saturating_mul(each_bytes));
+        let bytes_max = self
+            .config
+            .http_body_bytes_max
+            .saturating_mul(EXPANSION_MAX);
+        within(
+            self.publications,
+            self.config.batch_messages_max,
+            "publications",
+        )?;
+        within(
+            self.bytes,
+            bytes_max,
+            "bytes, its data once for each channel",
+        )
     }
 }
 
 /// Reads the body.
 pub(super) fn parse(form: Form, body: Bytes, config: &Config) -> Result<Parsed, ApiError> {
     match form {
-        Form::Json { key } => parse_json(&body, key, Room::new(config)),
+        Form::Json { key } => parse_json(&body, key, Sum::new(config)),
         Form::Bytes { key, query } => Ok(Parsed::One(Order {
             channel: query.channel.into(),
             data: Data::Binary(body),
@@ -175,13 +184,13 @@ pub(super) fn parse(form: Form, body: Bytes, config: &Config) -> Result<Parsed, 
     }
 }
 
-fn parse_json(body: &[u8], key: Option<Arc<str>>, mut room: Room) -> Result<Parsed, ApiError> {
+fn parse_json(body: &[u8], key: Option<Arc<str>>, mut sum: Sum<'_>) -> Result<Parsed, ApiError> {
     let mut whole = item(body, "The body")?;
     let mut orders = Vec::new();
     let Some(messages) = whole.messages.take() else {
         let one = whole.channel.is_some();
         let key = one_key(key, whole.key.as_deref())?;
-        read_item(whole, key, &mut room, &mut orders)?;
+        read_item(whole, key, &mut sum, &mut orders)?;
         return Ok(match orders.pop() {
             Some(order) if one => Parsed::One(order),
             last => Parsed::Many(orders.into_iter().chain(last).collect()),
@@ -197,7 +206,7 @@ fn parse_json(body: &[u8], key: Option<Arc<str>>, mut room: Room) -> Result<Pars
         let own = item.key.as_deref().map(key_text).transpose()?.map(Key::Own);
         let of_batch = || key.clone().map(|text| Key::OfBatch { text, index });
         let key = own.or_else(of_batch);
-        read_item(item, key, &mut room, &mut orders).map_err(|error| {
+        read_item(item, key, &mut sum, &mut orders).map_err(|error| {
             let message = format!("messages[{index}]: {}", error.info.message);
             error.with_message(message)
         })?;
@@ -222,7 +231,7 @@ fn item<'a>(text: &'a [u8], place: &str) -> Result<Item<'a>, ApiError> {
 fn read_item(
     item: Item<'_>,
     key: Option<Key>,
-    room: &mut Room,
+    sum: &mut Sum<'_>,
     orders: &mut Vec<Order>,
 ) -> Result<(), ApiError> {
     if item.messages.is_some() {
@@ -247,7 +256,7 @@ fn read_item(
             ));
         }
     };
-    room.take(channels.len(), data.len())?;
+    sum.add(channels.len(), data.len())?;
     let tag = item.tag.as_deref().map(tag_text).transpose()?;
     orders.extend(channels.iter().map(|channel| Order {
         channel: channel.as_ref().into(),
