@@ -24,7 +24,7 @@ use std::{
 
 use bowline_engine::BoxFuture;
 use bowline_proto::{Code, codec::close_reason, message::ErrorInfo, server::Upstream};
-use bowline_ws::{CloseCode, CloseFrame, Decoder, Limits, Role};
+use bowline_ws::{CloseCode, CloseFrame};
 use futures_util::FutureExt;
 use tokio::time::Sleep;
 
@@ -207,12 +207,8 @@ impl Peer {
 
 /// Ends a connection that never was one, with a code that its client can see.
 pub(crate) async fn refuse(node: &Node, link: &Link, error: &ErrorInfo) {
-    let limits = Limits {
-        message_bytes_max: 0,
-    };
-    let decoder = Decoder::new(Role::Server, limits);
     node.counters.errors.note(error);
-    closing::run(node, link, &decoder, Vec::new(), End::info(error)).await;
+    closing::run(node, link, Some(Vec::new()), End::info(error)).await;
 }
 
 /// Whether this is the mode in which JSON messages are spoken.

@@ -17,14 +17,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 const DISCARD_BYTES_MAX: usize = 1 << 20;
 
 /// Tells the peer, waits for it within bounds, and ends the socket. What was read and not decoded yet is
-/// thrown away like what still comes.
-pub(super) async fn run(
-    node: &Node,
-    link: &Link,
-    decoder: &Decoder,
-    mut undecoded: Vec<u8>,
-    end: End,
-) {
+/// thrown away like what still comes; it is none amid a message, behind which no close frame is looked for.
+pub(super) async fn run(node: &Node, link: &Link, undecoded: Option<Vec<u8>>, end: End) {
     let (frame, mut await_close) = match end {
         End::Broken => return,
         End::Answer(frame) => (frame, false),
@@ -46,15 +40,11 @@ pub(super) async fn run(
     }
     // Nothing but the close frame is looked for, and nothing waited for where a message stands before it: none is
     // put together or inflated.
-    await_close &= decoder.is_between_messages();
     let limits = Limits {
         message_bytes_max: 0,
     };
     let mut decoder = Decoder::new(Role::Server, limits);
-    if await_close && is_closed_in(&mut decoder, &mut undecoded) {
-        await_close = false;
-    }
-    drop(undecoded);
+    await_close &= undecoded.is_some_and(|mut read| !is_closed_in(&mut decoder, &mut read));
     // Reading on until the peer's end keeps the kernel from answering late bytes with a reset,
     // which would destroy the close frame on its way.
     let drained = timeout(CLOSE_WAIT, drain(link, &mut decoder, await_close));

@@ -160,7 +160,9 @@ impl Reading {
         }
         self.arrived = Vec::new();
         let undecoded = self.undecoded.take().unwrap_or_default().input;
-        super::closing::run(&self.node, &self.link, &self.decoder, undecoded, end).await;
+        let is_between = self.decoder.is_between_messages();
+        let undecoded = is_between.then_some(undecoded);
+        super::closing::run(&self.node, &self.link, undecoded, end).await;
         self.finish().await;
     }
 
@@ -331,7 +333,6 @@ impl Reading {
             return;
         };
         if undecoded.frame().is_empty() {
-            undecoded.place = None;
             let now = self.node.clock.now();
             self.decode_events(&mut undecoded.input, now);
         } else {
@@ -359,14 +360,8 @@ impl Reading {
                 INFLATER.with_borrow_mut(|inflater| self.decoder.decode_with(&mut input, inflater));
             match decoded {
                 Ok(None) => break,
-                Ok(Some(Event::Text(text))) => {
-                    bytes += text.len();
-                    self.arrive(Incoming::Text(&text));
-                }
-                Ok(Some(Event::Binary(payload))) => {
-                    bytes += payload.len();
-                    self.arrive(Incoming::Binary(&payload));
-                }
+                Ok(Some(Event::Text(text))) => bytes += self.arrive(Incoming::Text(&text)),
+                Ok(Some(Event::Binary(data))) => bytes += self.arrive(Incoming::Binary(&data)),
                 Ok(Some(Event::Ping(payload))) => {
                     pings += 1;
                     let pong = encode_pong(&payload, None);
@@ -393,30 +388,40 @@ impl Reading {
         }
     }
 
-    fn arrive(&mut self, incoming: Incoming<'_>) {
+    /// Takes a frame in, as far as its messages may wait, and answers how many bytes it has.
+    fn arrive(&mut self, frame: Incoming<'_>) -> usize {
+        let bytes = match frame {
+            Incoming::Text(text) => text.len(),
+            Incoming::Binary(data) => data.len(),
+        };
         if speaks_bowline(&self.link) {
-            // Only the first message may be as long as hello.
-            self.decoder.set_limits(frame_limits(&self.node));
-            let taken_bytes = self.take_messages(incoming);
-            let (text, bytes) = match incoming {
-                Incoming::Text(text) => (text, text.len()),
-                Incoming::Binary(payload) => ("", payload.len()),
-            };
-            let left = text.get(taken_bytes..).unwrap_or_default();
-            let left = left.trim_ascii_start();
-            let is_large = bytes > frame_limits(&self.node).message_bytes_max;
-            if !left.is_empty() || is_large {
-                let undecoded = self.undecoded.get_or_insert_default();
-                undecoded.frame = left.to_owned();
-                undecoded.is_large = is_large;
-            }
-            return;
+            self.arrive_in_bowline(frame, bytes);
+            return bytes;
         }
-        let (text, data) = match incoming {
+        let (text, data) = match frame {
             Incoming::Text(text) => (true, Bytes::copy_from_slice(text.as_bytes())),
-            Incoming::Binary(bytes) => (false, Bytes::copy_from_slice(bytes)),
+            Incoming::Binary(data) => (false, Bytes::copy_from_slice(data)),
         };
         self.arrived.push(Arrived::Plain { text, data });
+        bytes
+    }
+
+    fn arrive_in_bowline(&mut self, frame: Incoming<'_>, bytes: usize) {
+        let usual = frame_limits(&self.node);
+        // Only the first message may be as long as hello.
+        self.decoder.set_limits(usual);
+        let taken_bytes = self.take_messages(frame);
+        let left = match frame {
+            Incoming::Text(text) => text[taken_bytes..].trim_ascii_start(),
+            // It has one message.
+            Incoming::Binary(_) => "",
+        };
+        let is_large = bytes > usual.message_bytes_max;
+        if !left.is_empty() || is_large {
+            let undecoded = self.undecoded.get_or_insert_default();
+            undecoded.frame = left.to_owned();
+            undecoded.is_large = is_large;
+        }
     }
 
     /// Takes as many messages of a frame as may wait, and answers in how many of its bytes they stand.

@@ -15,6 +15,7 @@ use bowline_proto::{
     server::Intake,
 };
 use bowline_ws::{CloseCode, CloseFrame};
+use tokio::task::yield_now;
 
 use super::{
     End,
@@ -82,12 +83,13 @@ pub(super) async fn take(
             let id = request.id.clone();
             let outcome = history(&node, &desk.identity(), request).await;
             reply(desk, id, outcome);
-            others_first().await;
+            // It may have taken long: others have their turn.
+            yield_now().await;
         }
         ClientMessage::Presence { id, channel, limit } => {
             let outcome = presence(&node, &desk.identity(), &channel, limit).await;
             reply(desk, id, outcome);
-            others_first().await;
+            yield_now().await;
         }
         ClientMessage::Publish(publish) => take_publish(desk, publish, limited).await,
         ClientMessage::Send(send) => take_send(desk, send, limited),
@@ -103,11 +105,6 @@ pub(super) async fn take(
         }
     }
     Ok(())
-}
-
-/// Lets other connections have their turn behind a request that may have taken long.
-async fn others_first() {
-    tokio::task::yield_now().await;
 }
 
 /// Does and answers what stands before `bye`, then ends the session. Meanwhile the writing half goes on:
