@@ -9,12 +9,15 @@ use bowline_ws::{
     ClientHandshake, ClientRequest, Decoder, Deflater, Event, Extensions, Limits, MessageKind,
     Response, Role, encode_message,
 };
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
+
+const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
 /// Far above what anything here takes: a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -113,12 +116,10 @@ impl Client {
     }
 
     async fn send(&mut self, payload: &[u8], compressed: bool) {
-        let mask = Some([1, 2, 3, 4]);
         let frame = if compressed {
-            let frame = Deflater::new().encode_message(MessageKind::Text, payload, mask);
-            frame.expect("it gets shorter")
+            self::compressed(payload)
         } else {
-            encode_message(MessageKind::Text, payload, mask)
+            encode_message(MessageKind::Text, payload, MASK)
         };
         self.socket.write_all(&frame).await.expect("it is taken");
     }
@@ -337,9 +338,10 @@ async fn a_client_may_compress_what_it_sends() {
     assert_eq!(kinds, ["acked", "message"]);
 }
 
-fn compressed(payload: &[u8]) -> Vec<u8> {
-    let frame = Deflater::new().encode_message(MessageKind::Text, payload, Some([1, 2, 3, 4]));
-    frame.expect("it gets shorter").to_vec()
+/// A compressed text frame of a client.
+fn compressed(payload: &[u8]) -> Bytes {
+    let frame = Deflater::new().encode_message(MessageKind::Text, payload, MASK);
+    frame.expect("it gets shorter")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bowline::{
-    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Operation, Role, Server,
+    AccessControl, BoxFuture, Code, Config, Credentials, Data, Identity, Operation, Server,
 };
 use bowline_engine::{ChannelPolicy, EngineConfig, Memory, Retention};
 use bowline_ws::{ClientRequest, MessageKind, encode_message};
@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     client::{Answer, DEADLINE, HERE, Reach, World, hello, strict, until},
     limits::Names,
+    operate::Staff,
 };
 
 #[tokio::test]
@@ -540,35 +541,11 @@ async fn a_refusal_that_ends_the_connection_says_so() {
 
 #[tokio::test]
 async fn slow_bodies_of_users_leave_places_to_the_backend() {
-    struct Both;
-
-    impl AccessControl for Both {
-        fn authenticate<'a>(
-            &'a self,
-            credentials: Credentials<'a>,
-        ) -> BoxFuture<'a, Result<Identity, Code>> {
-            let mut identity = Identity::user("ana");
-            if credentials.token == Some("backend") {
-                identity.role = Role::Backend;
-            }
-            Box::pin(std::future::ready(Ok(identity)))
-        }
-
-        fn authorize<'a>(
-            &'a self,
-            _: &'a Identity,
-            _: Operation,
-            _: &'a str,
-        ) -> BoxFuture<'a, bool> {
-            Box::pin(std::future::ready(true))
-        }
-    }
-
     let config = Config {
         http_requests_max: 2,
         ..Config::default()
     };
-    let world = World::with(Server::builder().config(config).access(Both)).await;
+    let world = World::with(Server::builder().config(config).access(Staff)).await;
     let publish = |token: &str, bytes: usize| {
         format!(
             "POST /api/publish?channel=c HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\
@@ -591,7 +568,7 @@ async fn slow_bodies_of_users_leave_places_to_the_backend() {
         answered("ana").await == 503
     })
     .await;
-    assert_eq!(answered("backend").await, 200);
+    assert_eq!(answered("boss").await, 200);
 }
 
 #[tokio::test]

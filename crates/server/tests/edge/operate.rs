@@ -17,7 +17,7 @@ const KEY: &str = "backend-key-0123456789";
 const ADMIN: &str = "admin-token-0123456789";
 
 /// `boss` runs the server, every other token is a user's name.
-struct Staff;
+pub(crate) struct Staff;
 
 impl AccessControl for Staff {
     fn authenticate<'a>(
