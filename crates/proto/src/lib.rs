@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod channel;
 mod classify;
 pub mod client;
 mod code;
@@ -19,6 +20,7 @@ pub mod server;
 mod time;
 
 pub use backoff::{Backoff, BackoffConfig};
+pub use channel::{CHANNEL_BYTES_LIMIT, is_channel};
 pub use classify::{Advice, Confidence, Evidence, Strategy, Verdict, advice, classify};
 pub use code::{Action, Class, Code, CodeRow, close};
 pub use health::{Health, Level};

@@ -8,6 +8,8 @@ mod origin;
 
 use std::time::Duration;
 
+use bowline_proto::is_channel;
+
 use crate::limits::Network;
 pub use bowline_engine::ConfigProblem;
 pub use origin::{AllowedOrigins, is_loopback_host};
@@ -182,9 +184,7 @@ pub struct Config {
 impl Config {
     /// Whether a channel may be called so.
     pub(crate) fn allows_channel(&self, name: &str) -> bool {
-        !name.is_empty()
-            && name.len() <= self.channel_bytes_max
-            && !name.chars().any(char::is_control)
+        is_channel(name, self.channel_bytes_max)
     }
 }
 

@@ -6,11 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     backoff::ADVICE_MS_MAX,
+    channel::{CHANNEL_BYTES_LIMIT, is_channel},
     classify::{Evidence, classify},
     client::{
         contract::{Event, Output, State},
         machine::{Active, Client, Probe, report},
-        subscriptions::{Judgement, is_channel},
+        subscriptions::Judgement,
     },
     close,
     code::Code,
@@ -306,7 +307,7 @@ impl Client {
         recovery: Recovery,
         out: &mut Vec<Output>,
     ) {
-        if !is_channel(&channel) {
+        if !is_channel(&channel, CHANNEL_BYTES_LIMIT) {
             return;
         }
         match self.subscriptions.begin(&channel, id, recovery) {

@@ -15,8 +15,6 @@ use crate::{
     time::Time,
 };
 
-/// No server lets a channel have a longer name.
-const CHANNEL_BYTES_MAX: usize = 1_024;
 /// All names that servers began by themselves: a `hello` with them fits into the 512 KiB that servers
 /// read, even if each byte is escaped.
 const BEGUN_BYTES_MAX: usize = 192 * 1_024;
@@ -352,11 +350,6 @@ impl Subscriptions {
     pub fn is_full(&self) -> bool {
         self.all.len() >= self.max
     }
-}
-
-/// Whether a channel may be called so.
-pub(super) fn is_channel(name: &str) -> bool {
-    (1..=CHANNEL_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 impl Subscription {

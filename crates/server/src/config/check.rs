@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bowline_proto::codec::FRAME_OVERHEAD_BYTES;
+use bowline_proto::{CHANNEL_BYTES_LIMIT, codec::FRAME_OVERHEAD_BYTES};
 
 use super::{AllowedOrigins, Config, ConfigProblem};
 
@@ -19,8 +19,6 @@ const SIZE_MAX: usize = 1 << 30;
 const ATTEMPTS_MAX: u32 = 10_000;
 /// Below it the map of addresses would forget at once.
 const ADDRESSES_MIN: usize = 16;
-/// A channel's name stands in every message, so it must stay far below one.
-const CHANNEL_BYTES_LIMIT: usize = 1_024;
 
 impl Config {
     /// Everything that is wrong with it, each with the name of the field.
