@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1);
     let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:8001")).await?;
     let address = listener.local_addr()?;
-    println!("open http://{address}, twice; Ctrl-C stops it");
+    println!("open http://{address} twice; Ctrl-C stops it");
     let stopped = async move {
         // An error here means that nobody can stop it by a signal: then it runs on.
         if tokio::signal::ctrl_c().await.is_err() {
