@@ -66,6 +66,7 @@ pub(crate) struct Fleet {
     bytes: usize,
     who: Who,
     dialect: Dialect,
+    clients_give_way: bool,
 }
 
 impl Fleet {
@@ -83,7 +84,13 @@ impl Fleet {
             bytes,
             who,
             dialect: who.dialect()?,
+            clients_give_way: false,
         })
+    }
+
+    /// Clients from now on run only where nothing else wants the processor, as if on machines of their own.
+    pub(crate) fn clients_give_way(&mut self) {
+        self.clients_give_way = true;
     }
 
     /// Connects this many clients more and waits until all are welcome.
@@ -100,7 +107,8 @@ impl Fleet {
                 format!("--count={share}"),
                 format!("--who={}", self.who.argument()),
             ];
-            self.clients.push(Clients::start(&arguments)?);
+            let clients = Clients::start(&arguments, self.clients_give_way)?;
+            self.clients.push(clients);
         }
         for clients in &mut self.clients[first..] {
             clients.wait("ready")?;
@@ -238,9 +246,14 @@ pub(crate) struct Farewell {
 }
 
 impl Clients {
-    fn start(arguments: &[String]) -> io::Result<Self> {
-        let program = std::env::current_exe()?;
-        let mut process = Process::start(&program.to_string_lossy(), arguments)?;
+    fn start(arguments: &[String], gives_way: bool) -> io::Result<Self> {
+        let program = std::env::current_exe()?.to_string_lossy().into_owned();
+        let mut process = if gives_way {
+            let idle = ["--idle", "0", &program].map(str::to_owned);
+            Process::start("chrt", &[&idle, arguments].concat())?
+        } else {
+            Process::start(&program, arguments)?
+        };
         let (input, output) = process.pipes()?;
         Ok(Self {
             process,

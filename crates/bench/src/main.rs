@@ -105,6 +105,10 @@ struct Options {
     /// Subscribers of `latency`.
     #[arg(long, default_value_t = 1_000)]
     latency_subscribers: usize,
+    /// Subscribers of `unrelated` compete with the server for the processors, instead of giving way as if on
+    /// machines of their own.
+    #[arg(long)]
+    crowded: bool,
     /// Publications of `latency` and `unrelated`.
     #[arg(long, default_value_t = 200)]
     publications: u64,

@@ -137,14 +137,19 @@ pub(crate) fn flat(suite: &Suite<'_>) -> io::Result<()> {
 }
 
 /// How long a ping takes on a connection that has no part in a great fan-out, with and without it; beside
-/// it a ping to a thread that only echoes, at the same time. With and without alternate.
+/// it a ping to a thread that only echoes, at the same time. With and without alternate. The subscribers stand
+/// for other machines: they give way to the server and to the pings, unless they are to crowd them.
 pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
     let options = suite.options;
     let (rate, subscribers) = (options.rate, options.connections);
     let mut fleet = suite.start(&suite.server, Who::Guests)?;
+    if !options.crowded {
+        fleet.clients_give_way();
+    }
     fleet.connect(subscribers)?;
     (0..WARM_UP_PUBLICATIONS).try_for_each(|_| fleet.publish(1))?;
     let (mut without, mut during) = (Pings::default(), Pings::default());
+    let mut deliveries = Histogram::default();
     let share = options.publications.div_ceil(rate.max(1));
     for _ in 0..options.samples.max(1) {
         without.measure(&mut fleet, |_| {
@@ -154,8 +159,8 @@ pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
         // In the quiet the server has ended what was idle.
         fleet.renew_publishers(1)?;
         during.measure(&mut fleet, |fleet| {
-            let all = fleet.publish_on_schedule(rate, options.publications);
-            all.map(drop)
+            deliveries.merge(&fleet.publish_on_schedule(rate, options.publications)?);
+            Ok(())
         })?;
     }
     print_note(&format!(
@@ -172,6 +177,14 @@ pub(crate) fn unrelated(suite: &Suite<'_>) -> io::Result<()> {
         let times = [during[0] / without[0], during[1] / without[1]];
         row("with over without", "times", times);
     }
+    let late = PERCENTILES.map(|(per_mille, name)| {
+        let millis = deliveries.percentile(per_mille) as f64 / 1e6;
+        format!("{name} {millis:.1}")
+    });
+    print_note(&format!(
+        "meanwhile a delivery came after, ms: {}",
+        late.join(", ")
+    ));
     Ok(())
 }
 
