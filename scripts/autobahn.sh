@@ -57,9 +57,9 @@ install_wstest() {
     mkdir -p "$(dirname "$log")" "$(dirname "$venv")"
     rm -rf "$venv" "$library"
     {
-        PYENV_VERSION=$python_version python -m pip install --target "$library" \
+        PYENV_VERSION=$python_version python2.7 -m pip install --target "$library" \
             "virtualenv==$virtualenv_version" &&
-            PYTHONPATH="$library" PYENV_VERSION=$python_version python -m virtualenv "$venv" &&
+            PYTHONPATH="$library" PYENV_VERSION=$python_version python2.7 -m virtualenv "$venv" &&
             "$venv/bin/pip" install "autobahntestsuite==$wstest_version"
     } >"$log" 2>&1 || {
         tail -n 20 "$log" >&2
