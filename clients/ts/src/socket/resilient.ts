@@ -298,10 +298,10 @@ export class ResilientWebSocket extends Face {
     if (!this.subprotocol) throw new SocketError(...NOT_BOWLINE)
     this.#channels ??= new Channels({
       feed: (input) => this.#feed(input),
-      subscribe: (channel, wanted) => {
+      subscribe: (channel, wanted, begin) => {
         this.#defer(() => {
           const from = this.#keeper?.position(channel) ?? wanted
-          this.runner.feed({ type: 'subscribe', channel, from })
+          this.runner.feed({ type: 'subscribe', channel, from }, begin)
         })
       },
       handled: (channel, position) => this.#keeper?.handled(channel, position),

@@ -52,6 +52,22 @@ describe('channels', () => {
     expect([types, done]).toEqual([['subscribed', 'message', 'gap', 'ended'], ['done']])
   })
 
+  test('a further reader joins behind the item that is being told', async () => {
+    const ws = bowline()
+    const read: unknown[] = []
+    const join = () =>
+      ws.subscribe('a', {
+        listener: ({ type }) => {
+          read.push(type)
+          if (type === 'message' && read.length < 100) join()
+        },
+      })
+    join()
+    await time.advance(1)
+    server.publish('a', 1)
+    expect(read).toEqual(['subscribed', 'message'])
+  })
+
   test('an answer that history no longer reached back is a gap, too', async () => {
     const ws = bowline()
     const told: unknown[] = []
