@@ -16,6 +16,7 @@ import type { Input, Machine, Event as MachineEvent, Output, Request } from '../
 import type { Item } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
 import { Keeper } from '../storage/keeper.ts'
+import { isChannel } from '../subscriptions/subscriptions.ts'
 import { type Deferred, deferred, quiet, refused, SocketError } from './events.ts'
 import { Face } from './face.ts'
 import type { UrlSource } from './options.ts'
@@ -32,6 +33,8 @@ import {
 /** The name of the protocol on the wire. */
 const SUBPROTOCOL = 'bowline.v1'
 const READER_MAX = 1024
+/** Half a surrogate pair, which no server reads outside of data. */
+const HALF_PAIR = /[\ud800-\udfff]/u
 /** A URL with its scheme and host, where no platform can take another part for the host. */
 const PLACE = /^(wss?):\/\/([\w.-]+|\[[\da-f:]+\])(?::\d+)?(?:[/?][^\s\\#]*)?$/
 
@@ -301,7 +304,8 @@ export class ResilientWebSocket extends Face {
       subscribe: (channel, wanted, begin) => {
         this.#defer(() => {
           const from = this.#keeper?.position(channel) ?? wanted
-          this.runner.feed({ type: 'subscribe', channel, from }, begin)
+          if (isChannel(channel)) this.runner.feed({ type: 'subscribe', channel, from }, begin)
+          else this.#refuse(channel, begin)
         })
       },
       handled: (channel, position) => this.#keeper?.handled(channel, position),
@@ -309,13 +313,25 @@ export class ResilientWebSocket extends Face {
     return this.#channels
   }
 
+  /** Answers in the server's place, later as that does: a `hello` with such a name can't be read. */
+  #refuse(channel: string, begin: () => void): void {
+    const error = { code: 'bad_channel', message: 'No channel is called so.', retry: false }
+    this.environment.setTimeout(() => {
+      begin()
+      this.handle({ event: 'subscribe_failed', channel, error })
+    }, 0)
+  }
+
   /** Queues a message, or asks once; refuses what can't go on the wire. */
   #hand(about: Omit<Item, 'data'>, given: unknown, volatile = false): Sent {
-    const drop = (code: string, message: string) => {
+    const drop = (code: string, message?: string) => {
       const refusal = never(code, message)
       return sent(refusal, 0, refusal, () => 'dropped')
     }
     if (!this.subprotocol) return drop(...NOT_BOWLINE)
+    const { channel, tag, method } = about
+    if (!isChannel(channel ?? '-')) return drop('bad_channel')
+    if (HALF_PAIR.test(`${tag} ${method}`)) return drop('malformed')
     let data: Payload
     try {
       data = payloadOf(given)

@@ -213,6 +213,13 @@ describe('a Bowline server', () => {
     await expect(read()).rejects.toMatchObject({ code: 'bad_channel' })
   })
 
+  test('a name that the server can not read costs only itself', async () => {
+    const ws = client()
+    const bad = ws.subscribe('\ud800')
+    await ws.subscribe('good').ready
+    await expect(bad.ready).rejects.toMatchObject({ code: 'bad_channel' })
+  })
+
   test('diagnostics hold no secrets', async () => {
     const ws = client({ getToken: () => 'a-secret-token' })
     await once(ws, 'open')

@@ -68,6 +68,26 @@ describe('channels', () => {
     expect(read).toEqual(['subscribed', 'message'])
   })
 
+  test('a name that no server can read is refused alone, and later as a server does', async () => {
+    const ws = bowline()
+    const refused: unknown[] = []
+    ws.on('subscribeerror', ({ channel, error }) => refused.push([channel, error.code]))
+    const names = ['\ud800', 'a\udfff', '', 'a\u0000', 'é'.repeat(513)]
+    const types: string[] = []
+    const found = ends(
+      names.map((name) => ws.subscribe(name, { listener: ({ type }) => types.push(type) }).ready),
+    )
+    const good = ws.subscribe('😀')
+    expect(refused).toEqual([])
+    await time.advance(1)
+    const error = expect.objectContaining({ code: 'bad_channel', retry: false })
+    expect(found).toEqual(names.map(() => error))
+    expect(types).toEqual(names.map(() => 'refused'))
+    expect(refused).toEqual(names.map((name) => [name, 'bad_channel']))
+    await expect(good.ready).resolves.toBeDefined()
+    expect(server.link?.received).toMatchObject([{ subscribe: { '😀': null } }])
+  })
+
   test('an answer that history no longer reached back is a gap, too', async () => {
     const ws = bowline()
     const told: unknown[] = []
