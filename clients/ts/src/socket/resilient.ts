@@ -6,6 +6,7 @@
 
 import { Channels } from '../channels/channels.ts'
 import type { Subscription } from '../channels/subscription.ts'
+import { fromBase64 } from '../codec/bytes.ts'
 import { decode } from '../codec/decode.ts'
 import { encode, isTooDeep } from '../codec/encode.ts'
 import type { ErrorInfo, Payload } from '../codec/messages.ts'
@@ -203,7 +204,8 @@ export class ResilientWebSocket extends Face {
 
   /** Past publications: those after a position, or the newest. */
   history(channel: string, options: { after?: Position; limit?: number } = {}) {
-    return this.#ask({ type: 'history', channel, ...options }) as Promise<HistoryPage>
+    const page = this.#ask({ type: 'history', channel, ...options })
+    return quiet(page.then((page) => withBytes(page as HistoryPage)))
   }
 
   /** Who is there. */
@@ -359,10 +361,10 @@ export class ResilientWebSocket extends Face {
     )
   }
 
-  #volatile({ channel, data, method }: Item): Sent {
-    const request: Request =
-      channel === undefined ? { type: 'send', data, method } : { type: 'publish', channel, data }
-    const reply = isTooDeep(data)
+  #volatile(item: Item): Sent {
+    const type = item.channel === undefined ? 'send' : 'publish'
+    const request = { type, ...item } as Request
+    const reply = isTooDeep(item.data)
       ? never('too_deep')
       : quiet(
           this.#ask(request).catch((error) => {
@@ -443,6 +445,13 @@ function progressOf(
 /** What was refused before it was queued. */
 function never(code: string, message?: string): Promise<never> {
   return quiet(Promise.reject(refused(code, message)))
+}
+
+/** A page with the bytes of its binary publications as bytes. */
+function withBytes(page: HistoryPage): HistoryPage {
+  const read = ({ data_b64, ...rest }: { data: unknown; data_b64?: string }) =>
+    data_b64 === undefined ? rest : { ...rest, data: fromBase64(data_b64) }
+  return { ...page, publications: page.publications.map(read) }
 }
 
 function errorOf({ code, message, retry, retry_after_ms }: ErrorInfo): SocketError {
