@@ -68,6 +68,51 @@ describe('channels', () => {
     expect(read).toEqual(['subscribed', 'message'])
   })
 
+  test.each([
+    ['break', false],
+    ['an error', true],
+  ])('the item at which a loop is left, by %s, is behind the reader', async (_, fails) => {
+    const ws = bowline()
+    await time.advance(1)
+    const subscription = ws.subscribe('a')
+    const read = async () => {
+      for await (const { data } of subscription) {
+        if (data === 2 && fails) throw new Error('mine')
+        if (data === 2) break
+      }
+    }
+    const done = ends([read()])
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    await time.advance(1)
+    expect(done).toEqual([fails ? new Error('mine') : 'done'])
+    const later: unknown[] = []
+    const from = subscription.position ?? null
+    ws.on('message', ({ data }) => later.push(data))
+    ws.subscribe('a', { from })
+    expect(later).toEqual([3])
+  })
+
+  test('loops over one subscription share its items, and end together', async () => {
+    const ws = bowline()
+    const subscription = ws.subscribe('a')
+    const read: unknown[] = []
+    const loop = async () => {
+      for await (const { data } of subscription) read.push(data)
+    }
+    const done = ends([loop(), loop()])
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    await time.advance(1)
+    expect([read, done]).toEqual([
+      [1, 2, 3],
+      [undefined, undefined],
+    ])
+    subscription.unsubscribe()
+    await time.advance(1)
+    expect(done).toEqual(['done', 'done'])
+  })
+
   test('a name that no server can read is refused alone, and later as a server does', async () => {
     const ws = bowline()
     const refused: unknown[] = []
