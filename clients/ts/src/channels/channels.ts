@@ -11,7 +11,8 @@ import { type Delivery, Subscription, type SubscriptionHost } from './subscripti
 /** What the readers' side asks of the client. */
 export interface ChannelsHost {
   feed(input: Input): void
-  subscribe(channel: string, from: From): void
+  /** Asks for the channel, and calls `begin` just before. */
+  subscribe(channel: string, from: From, begin: () => void): void
   /** Everything up to here is handled; without a position nobody reads the channel any more. */
   handled(channel: string, position: Position | undefined): void
 }
@@ -23,6 +24,8 @@ interface Channel {
   answer: Delivery | undefined
   /** How many items it has had. */
   items: number
+  /** Whether it is asked for: what comes before is of an earlier subscription to the channel. */
+  begun: boolean
 }
 
 /** All readers. */
@@ -48,8 +51,11 @@ export class Channels implements SubscriptionHost {
       reader.done = channel.items
       reader.join(channel.answer)
     } else {
-      this.#all.set(name, { readers: new Set([reader]), answer: undefined, items: 0 })
-      this.#host.subscribe(name, from)
+      const fresh = { readers: new Set([reader]), answer: undefined, items: 0, begun: false }
+      this.#all.set(name, fresh)
+      this.#host.subscribe(name, from, () => {
+        fresh.begun = true
+      })
     }
     return reader
   }
@@ -74,19 +80,24 @@ export class Channels implements SubscriptionHost {
   /** Hands an item to the readers of a channel. `final`: there is none after it. */
   push(name: string, delivery: Delivery, final = false): void {
     const channel = this.#all.get(name)
-    if (!channel) return
+    if (!channel?.begun) return
     if (delivery.type === 'subscribed') channel.answer = delivery
     channel.items++
-    for (const reader of channel.readers) reader.push(delivery)
-    if (!final) return
     // They end by themselves when they have read it; the channel is not theirs any more.
-    this.#all.delete(name)
-    for (const reader of channel.readers) reader.finish()
+    if (final) this.#all.delete(name)
+    // Who joins meanwhile joins behind this item.
+    for (const reader of [...channel.readers]) {
+      reader.push(delivery)
+      if (final) reader.finish()
+    }
   }
 
   /** Ends everything. */
   finish(): void {
-    for (const name of this.#all.keys()) this.push(name, { type: 'ended', code: 'closed' }, true)
+    for (const [name, channel] of this.#all) {
+      channel.begun = true
+      this.push(name, { type: 'ended', code: 'closed' }, true)
+    }
   }
 
   /** The slowest reader sets the pace of its channel. */

@@ -35,19 +35,19 @@ export interface SubscriptionHost {
 export class Subscription implements AsyncIterable<Publication>, AsyncDisposable {
   /** The channel. */
   readonly channel: string
-  /** Settled with the first outcome of the subscription. */
+  /** Settled with the first outcome of the subscription; rejected with `closed` where it ends first. */
   readonly ready: Promise<Recovery>
   /** How many of the channel's items are behind the reader. */
   done = 0
-  /** Where the last one was that it handled. */
+  /** Where the last one was that it handled. One at which a loop is left, or fails, counts. */
   position: Position | undefined
   readonly #outcome = deferred<Recovery>()
   readonly #host: SubscriptionHost
   readonly #max: number
   readonly #listener: ((delivery: Delivery) => void) | undefined
   #queue: Delivery[] = []
-  /** Wakes the reader that waits for an item. */
-  #wake: (() => void) | undefined
+  /** Wake the loops that wait for an item. */
+  #wakes: (() => void)[] = []
   #over = false
   #paused = false
 
@@ -64,19 +64,25 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     this.ready = this.#outcome.promise
   }
 
-  /** Publications, gaps and everything else that concerns the channel, in order. */
+  /**
+   * Publications, gaps and everything else that concerns the channel, in order. Loops at the same
+   * time share them: each item goes to one.
+   */
   async *deliveries(): AsyncGenerator<Delivery, void, undefined> {
     try {
       for (;;) {
         const delivery = this.#queue.shift()
         if (this.#queue.length === 0) this.#flow(false)
         if (delivery) {
-          yield delivery
-          this.#tell(delivery)
+          try {
+            yield delivery
+          } finally {
+            this.#tell(delivery)
+          }
         } else if (this.#over) return
         else {
           await new Promise<void>((resolve) => {
-            this.#wake = resolve
+            this.#wakes.push(resolve)
           })
         }
       }
@@ -148,12 +154,12 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     this.#host.handled(this)
   }
 
-  /** Whether a reader was waiting. */
+  /** Whether a loop was waiting. */
   #rouse(): boolean {
-    const wake = this.#wake
-    this.#wake = undefined
-    wake?.()
-    return wake !== undefined
+    const wakes = this.#wakes
+    this.#wakes = []
+    for (const wake of wakes) wake()
+    return wakes.length > 0
   }
 
   #flow(paused: boolean): void {

@@ -84,7 +84,7 @@ export type Request =
     }
   | { type: 'presence'; channel: string; limit?: number | undefined }
   /** Volatile: at most once. */
-  | { type: 'publish'; channel: string; data: Item['data'] }
+  | { type: 'publish'; channel: string; data: Item['data']; tag?: string | undefined }
   | { type: 'send'; data: Item['data']; method?: string | undefined }
   /** A new token of the same user, which the next `hello` brings as well. */
   | { type: 'refresh'; token: string }

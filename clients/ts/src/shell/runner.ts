@@ -19,6 +19,8 @@ import { askWhy } from './refusal.ts'
 const LATE_MS = 200
 /** How long they get. */
 const YIELD_MS = 50
+/** Inputs in one go: listeners that answer each event with another must not hold up all else. */
+const TURNS_MAX = 1000
 /** The longest time that every platform's timers take. */
 const TIMER_MS_MAX = 2 ** 31 - 1
 
@@ -43,7 +45,7 @@ export class Runner {
   readonly #environment: Environment
   readonly #host: Host
   readonly #links = new Map<number, Link>()
-  readonly #queue: Input[] = []
+  readonly #queue: [input: Input, before: (() => void) | undefined][] = []
   /** How the application asked to close. */
   #farewell: [code: number | undefined, reason: string] = [undefined, '']
   /** The link that the application closes: its end is told as it comes. */
@@ -64,27 +66,14 @@ export class Runner {
     this.#host = host
   }
 
-  /** Feeds an input; one that comes while another is handled waits for its turn. */
-  feed(input: Input): void {
-    this.#queue.push(input)
+  /**
+   * Feeds an input; one that comes while another is handled waits for its turn. `before` is called
+   * when that has come.
+   */
+  feed(input: Input, before?: () => void): void {
+    this.#queue.push([input, before])
     if (input.type === 'hint') this.#hinted = input
-    if (this.#feeding) return
-    this.#feeding = true
-    try {
-      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-        const closes = next.type === 'close'
-        // One that failed while it is asked why has told its end.
-        if (closes) this.#closing = [...this.#links.values()].filter((link) => !link.over).at(-1)
-        for (const output of this.machine.handle(this.#environment.now(), next)) {
-          // The application's parts in it may throw: that must not cost what follows.
-          attempt(() => this.#perform(output))
-        }
-        if (closes) this.#close()
-      }
-    } finally {
-      this.#feeding = false
-      this.#schedule()
-    }
+    if (!this.#feeding) this.#drain()
   }
 
   /** The link with this number. */
@@ -106,6 +95,29 @@ export class Runner {
   end(code: number | undefined, reason: string): void {
     this.#farewell = [code, reason]
     this.feed({ type: 'close', bye: true })
+  }
+
+  #drain(): void {
+    this.#feeding = true
+    try {
+      for (let turn = 0; turn < TURNS_MAX; turn++) {
+        const [input, before] = this.#queue.shift() ?? []
+        if (!input) break
+        before?.()
+        const closes = input.type === 'close'
+        // One that failed while it is asked why has told its end.
+        if (closes) this.#closing = [...this.#links.values()].filter((link) => !link.over).at(-1)
+        for (const output of this.machine.handle(this.#environment.now(), input)) {
+          // The application's parts in it may throw: that must not cost what follows.
+          attempt(() => this.#perform(output))
+        }
+        if (closes) this.#close()
+      }
+    } finally {
+      this.#feeding = this.#queue.length > 0
+      this.#schedule()
+      if (this.#feeding) this.#environment.setTimeout(() => this.#drain(), 0)
+    }
   }
 
   #close(): void {

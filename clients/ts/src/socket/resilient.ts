@@ -6,6 +6,7 @@
 
 import { Channels } from '../channels/channels.ts'
 import type { Subscription } from '../channels/subscription.ts'
+import { fromBase64 } from '../codec/bytes.ts'
 import { decode } from '../codec/decode.ts'
 import { encode, isTooDeep } from '../codec/encode.ts'
 import type { ErrorInfo, Payload } from '../codec/messages.ts'
@@ -16,6 +17,7 @@ import type { Input, Machine, Event as MachineEvent, Output, Request } from '../
 import type { Item } from '../outbox/outbox.ts'
 import type { Position } from '../position/position.ts'
 import { Keeper } from '../storage/keeper.ts'
+import { isChannel } from '../subscriptions/subscriptions.ts'
 import { type Deferred, deferred, quiet, refused, SocketError } from './events.ts'
 import { Face } from './face.ts'
 import type { UrlSource } from './options.ts'
@@ -32,6 +34,8 @@ import {
 /** The name of the protocol on the wire. */
 const SUBPROTOCOL = 'bowline.v1'
 const READER_MAX = 1024
+/** Half a surrogate pair, which no server reads outside of data. */
+const HALF_PAIR = /[\ud800-\udfff]/u
 /** A URL with its scheme and host, where no platform can take another part for the host. */
 const PLACE = /^(wss?):\/\/([\w.-]+|\[[\da-f:]+\])(?::\d+)?(?:[/?][^\s\\#]*)?$/
 
@@ -200,7 +204,8 @@ export class ResilientWebSocket extends Face {
 
   /** Past publications: those after a position, or the newest. */
   history(channel: string, options: { after?: Position; limit?: number } = {}) {
-    return this.#ask({ type: 'history', channel, ...options }) as Promise<HistoryPage>
+    const page = this.#ask({ type: 'history', channel, ...options })
+    return quiet(page.then((page) => withBytes(page as HistoryPage)))
   }
 
   /** Who is there. */
@@ -298,10 +303,11 @@ export class ResilientWebSocket extends Face {
     if (!this.subprotocol) throw new SocketError(...NOT_BOWLINE)
     this.#channels ??= new Channels({
       feed: (input) => this.#feed(input),
-      subscribe: (channel, wanted) => {
+      subscribe: (channel, wanted, begin) => {
         this.#defer(() => {
           const from = this.#keeper?.position(channel) ?? wanted
-          this.runner.feed({ type: 'subscribe', channel, from })
+          if (isChannel(channel)) this.runner.feed({ type: 'subscribe', channel, from }, begin)
+          else this.#refuse(channel, begin)
         })
       },
       handled: (channel, position) => this.#keeper?.handled(channel, position),
@@ -309,13 +315,25 @@ export class ResilientWebSocket extends Face {
     return this.#channels
   }
 
+  /** Answers in the server's place, later as that does: a `hello` with such a name can't be read. */
+  #refuse(channel: string, begin: () => void): void {
+    const error = { code: 'bad_channel', message: 'No channel is called so.', retry: false }
+    this.environment.setTimeout(() => {
+      begin()
+      this.handle({ event: 'subscribe_failed', channel, error })
+    }, 0)
+  }
+
   /** Queues a message, or asks once; refuses what can't go on the wire. */
   #hand(about: Omit<Item, 'data'>, given: unknown, volatile = false): Sent {
-    const drop = (code: string, message: string) => {
+    const drop = (code: string, message?: string) => {
       const refusal = never(code, message)
       return sent(refusal, 0, refusal, () => 'dropped')
     }
     if (!this.subprotocol) return drop(...NOT_BOWLINE)
+    const { channel, tag, method } = about
+    if (!isChannel(channel ?? '-')) return drop('bad_channel')
+    if (HALF_PAIR.test(`${tag} ${method}`)) return drop('malformed')
     let data: Payload
     try {
       data = payloadOf(given)
@@ -343,10 +361,10 @@ export class ResilientWebSocket extends Face {
     )
   }
 
-  #volatile({ channel, data, method }: Item): Sent {
-    const request: Request =
-      channel === undefined ? { type: 'send', data, method } : { type: 'publish', channel, data }
-    const reply = isTooDeep(data)
+  #volatile(item: Item): Sent {
+    const type = item.channel === undefined ? 'send' : 'publish'
+    const request = { type, ...item } as Request
+    const reply = isTooDeep(item.data)
       ? never('too_deep')
       : quiet(
           this.#ask(request).catch((error) => {
@@ -427,6 +445,13 @@ function progressOf(
 /** What was refused before it was queued. */
 function never(code: string, message?: string): Promise<never> {
   return quiet(Promise.reject(refused(code, message)))
+}
+
+/** A page with the bytes of its binary publications as bytes. */
+function withBytes(page: HistoryPage): HistoryPage {
+  const read = ({ data_b64, ...rest }: { data: unknown; data_b64?: string }) =>
+    data_b64 === undefined ? rest : { ...rest, data: fromBase64(data_b64) }
+  return { ...page, publications: page.publications.map(read) }
 }
 
 function errorOf({ code, message, retry, retry_after_ms }: ErrorInfo): SocketError {

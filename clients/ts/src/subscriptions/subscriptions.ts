@@ -11,6 +11,8 @@ import { distance, type From, type Position, readPosition } from '../position/po
 
 /** No server lets a channel have a longer name. */
 const CHANNEL_BYTES_MAX = 1024
+/** All but control characters, and halves of surrogate pairs, which no server reads. */
+const CHANNEL = /^[ -~\xa0-\ud7ff\ue000-\u{10ffff}]+$/u
 /**
  * All names that servers began by themselves: a `hello` with them fits into the 512 KiB that servers
  * read, even if each byte is escaped.
@@ -243,7 +245,7 @@ export class Subscriptions {
 
 /** Whether a channel may be called so. */
 export function isChannel(name: string): boolean {
-  return /^\P{Cc}+$/u.test(name) && utf8Length(name) <= CHANNEL_BYTES_MAX
+  return CHANNEL.test(name) && utf8Length(name) <= CHANNEL_BYTES_MAX
 }
 
 /** It is about to be live no more, for a time. */

@@ -213,6 +213,20 @@ describe('a Bowline server', () => {
     await expect(read()).rejects.toMatchObject({ code: 'bad_channel' })
   })
 
+  test('a name that the server can not read costs only itself', async () => {
+    const ws = client()
+    const bad = ws.subscribe('\ud800')
+    await ws.subscribe('good').ready
+    await expect(bad.ready).rejects.toMatchObject({ code: 'bad_channel' })
+  })
+
+  test('history has bytes as bytes', async () => {
+    const ws = client()
+    await ws.publish('bytes', Uint8Array.of(0, 255), { tag: 'mine' })
+    const { publications } = await ws.history('bytes')
+    expect(publications).toMatchObject([{ data: Uint8Array.of(0, 255), tag: 'mine' }])
+  })
+
   test('diagnostics hold no secrets', async () => {
     const ws = client({ getToken: () => 'a-secret-token' })
     await once(ws, 'open')

@@ -70,6 +70,36 @@ describe('a Bowline server', () => {
     expect(found[1]).toBeInstanceOf(SocketError)
   })
 
+  test('a volatile message has its tag, too', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    void ws.publish('a', 1, { tag: 'mine', volatile: true })
+    const published = { type: 'publish', channel: 'a', data: 1, tag: 'mine' }
+    expect(server.link?.received.at(-1)).toEqual({ ...published, id: expect.anything() })
+  })
+
+  test('a page of history has bytes as bytes', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    const page = { channel: 'a', recovered: true, more: false }
+    const publications = [
+      { position: '00000000000000aa.1.00000001', data_b64: 'AP8=', tag: 't' },
+      { position: '00000000000000aa.2.00000001', data: null },
+      { position: '00000000000000aa.3.00000001', data_b64: '' },
+    ]
+    vi.spyOn(server, 'answer').mockImplementation((link, { id }) =>
+      link.say({ type: 'reply', id, data: { ...page, publications } }),
+    )
+    expect(await ws.history('a')).toStrictEqual({
+      ...page,
+      publications: [
+        { position: '00000000000000aa.1.00000001', data: Uint8Array.of(0, 255), tag: 't' },
+        { position: '00000000000000aa.2.00000001', data: null },
+        { position: '00000000000000aa.3.00000001', data: new Uint8Array() },
+      ],
+    })
+  })
+
   test('what nests too deep for a frame is refused unnumbered, and what follows goes', async () => {
     const nested = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
     const ws = bowline()

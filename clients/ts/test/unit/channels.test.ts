@@ -52,6 +52,87 @@ describe('channels', () => {
     expect([types, done]).toEqual([['subscribed', 'message', 'gap', 'ended'], ['done']])
   })
 
+  test('a further reader joins behind the item that is being told', async () => {
+    const ws = bowline()
+    const read: unknown[] = []
+    const join = () =>
+      ws.subscribe('a', {
+        listener: ({ type }) => {
+          read.push(type)
+          if (type === 'message' && read.length < 100) join()
+        },
+      })
+    join()
+    await time.advance(1)
+    server.publish('a', 1)
+    expect(read).toEqual(['subscribed', 'message'])
+  })
+
+  test.each([
+    ['break', false],
+    ['an error', true],
+  ])('the item at which a loop is left, by %s, is behind the reader', async (_, fails) => {
+    const ws = bowline()
+    await time.advance(1)
+    const subscription = ws.subscribe('a')
+    const read = async () => {
+      for await (const { data } of subscription) {
+        if (data === 2 && fails) throw new Error('mine')
+        if (data === 2) break
+      }
+    }
+    const done = ends([read()])
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    await time.advance(1)
+    expect(done).toEqual([fails ? new Error('mine') : 'done'])
+    const later: unknown[] = []
+    const from = subscription.position ?? null
+    ws.on('message', ({ data }) => later.push(data))
+    ws.subscribe('a', { from })
+    expect(later).toEqual([3])
+  })
+
+  test('loops over one subscription share its items, and end together', async () => {
+    const ws = bowline()
+    const subscription = ws.subscribe('a')
+    const read: unknown[] = []
+    const loop = async () => {
+      for await (const { data } of subscription) read.push(data)
+    }
+    const done = ends([loop(), loop()])
+    await time.advance(1)
+    for (const data of [1, 2, 3]) server.publish('a', data)
+    await time.advance(1)
+    expect([read, done]).toEqual([
+      [1, 2, 3],
+      [undefined, undefined],
+    ])
+    subscription.unsubscribe()
+    await time.advance(1)
+    expect(done).toEqual(['done', 'done'])
+  })
+
+  test('a name that no server can read is refused alone, and later as a server does', async () => {
+    const ws = bowline()
+    const refused: unknown[] = []
+    ws.on('subscribeerror', ({ channel, error }) => refused.push([channel, error.code]))
+    const names = ['\ud800', 'a\udfff', '', 'a\u0000', 'é'.repeat(513)]
+    const types: string[] = []
+    const found = ends(
+      names.map((name) => ws.subscribe(name, { listener: ({ type }) => types.push(type) }).ready),
+    )
+    const good = ws.subscribe('😀')
+    expect(refused).toEqual([])
+    await time.advance(1)
+    const error = expect.objectContaining({ code: 'bad_channel', retry: false })
+    expect(found).toEqual(names.map(() => error))
+    expect(types).toEqual(names.map(() => 'refused'))
+    expect(refused).toEqual(names.map((name) => [name, 'bad_channel']))
+    await expect(good.ready).resolves.toBeDefined()
+    expect(server.link?.received).toMatchObject([{ subscribe: { '😀': null } }])
+  })
+
   test('an answer that history no longer reached back is a gap, too', async () => {
     const ws = bowline()
     const told: unknown[] = []

@@ -110,6 +110,27 @@ describe('data', () => {
     expect(server.link?.received).toHaveLength(1)
   })
 
+  test('for a name that no server can read is refused, and halves of pairs in it are not', async () => {
+    const ws = bowline()
+    await time.advance(1)
+    const found = ends([
+      ws.publish('\ud800', 1),
+      ws.publish('', 1, { volatile: true }),
+      ws.publish('a', 1, { tag: '\ud800' }),
+      ws.publish('a', 1, { tag: '\udfff', volatile: true }),
+      ws.request('\ud800'),
+      ws.publish('a', { '\ud800': '\udfff' }, { tag: '😀' }),
+    ])
+    await time.advance(1)
+    const codes = ['bad_channel', 'bad_channel', 'malformed', 'malformed', 'malformed']
+    const refused = codes.map((code) => expect.objectContaining({ code, fate: 'refused' }))
+    expect(found).toEqual([...refused, 'done'])
+    expect(server.link?.received).toMatchObject([
+      { type: 'hello' },
+      { seq: 1, data: { '\ud800': '\udfff' }, tag: '😀' },
+    ])
+  })
+
   test('for another server is what a WebSocket makes of it', async () => {
     const ws = plain()
     void ws.send(42)

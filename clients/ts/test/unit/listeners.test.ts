@@ -1,5 +1,6 @@
 // What an application does inside its listeners means what it means outside.
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Delivery } from '../../src/index.ts'
 import { begin, bowline, logOf, plain, server, time, types } from './lib/scripted.ts'
 
 beforeEach(begin)
@@ -111,4 +112,102 @@ test('what was published before close() in a listener is written, and the sessio
     'bye',
   ])
   expect(types()).toBeUndefined()
+})
+
+describe('a channel that is given up and subscribed to again', () => {
+  test.each(['open', 'welcome', 'statechange', 'subscribed', 'ack', 'message'] as const)(
+    'in a listener of `%s` is read, from where it is wanted',
+    async (type) => {
+      server.publish('a', 1)
+      const ws = bowline()
+      const old = ws.subscribe('a')
+      const read: unknown[] = []
+      const undo = ws.on(type, () => {
+        undo()
+        old.unsubscribe()
+        const listener = (delivery: Delivery) => {
+          read.push(delivery.type === 'message' ? delivery.data : delivery.type)
+        }
+        ws.subscribe('a', { from: 'first', listener })
+      })
+      await time.advance(1)
+      void ws.publish('b', 0)
+      server.publish('a', 2)
+      await time.advance(1)
+      expect(read).toEqual(['subscribed', 1, 2])
+      expect(types()?.filter((type) => type === 'subscribe')).toHaveLength(1)
+    },
+  )
+
+  test('in its own listener is read', async () => {
+    const ws = bowline()
+    const read: unknown[] = []
+    const old = ws.subscribe('a', {
+      listener: ({ type }) => {
+        read.push(`old ${type}`)
+        if (type !== 'message') return
+        old.unsubscribe()
+        ws.subscribe('a', { listener: ({ type }) => read.push(`new ${type}`) })
+      },
+    })
+    await time.advance(1)
+    for (const data of [1, 2]) server.publish('a', data)
+    expect(read).toEqual(['old subscribed', 'old message', 'new subscribed', 'new message'])
+  })
+
+  test('is not told what became of the earlier one', async () => {
+    const error = { code: 'forbidden', message: '', retry: false }
+    server.welcome = { subscriptions: { a: { error } } }
+    const ws = bowline()
+    const old = ws.subscribe('a')
+    const read: string[] = []
+    ws.on('welcome', () => {
+      old.unsubscribe()
+      ws.subscribe('a', { listener: ({ type }) => read.push(type) })
+    })
+    await time.advance(1)
+    server.publish('a', 1)
+    expect(read).toEqual(['subscribed', 'message'])
+  })
+
+  test.each([
+    ['ended', { type: 'unsubscribed', channel: 'a', code: 'forbidden' }],
+    ['refused', { type: 'error', id: 1, code: 'forbidden', retry: false }],
+  ])('with its last item (%s) is asked for anew', async (last, message) => {
+    const ws = bowline()
+    await time.advance(1)
+    const read: string[] = []
+    const follow = () =>
+      ws.subscribe('a', {
+        listener: ({ type }) => {
+          read.push(type)
+          if (type === last && read.length < 100) follow()
+        },
+      })
+    if (last === 'refused') server.silent = true
+    follow()
+    server.silent = false
+    server.link?.say(message)
+    server.publish('a', 1)
+    expect(read.slice(-3)).toEqual([last, 'subscribed', 'message'])
+    expect(types()).toEqual(['hello', 'subscribe', 'subscribe'])
+    expect(read).toHaveLength(last === 'ended' ? 4 : 3)
+  })
+})
+
+test('listeners that answer each event without end hold up nothing else', async () => {
+  const ws = bowline({ outbox: { messagesMax: 0 } })
+  let [drops, refusals] = [0, 0]
+  ws.on('drop', () => {
+    if (++drops < 5000) void ws.publish('a', 1)
+  })
+  ws.on('subscribeerror', () => {
+    if (++refusals < 5000) ws.subscribe('one more')
+  })
+  await time.advance(1)
+  void ws.publish('a', 1)
+  for (let n = 0; n <= 1000; n++) ws.subscribe(`c${n}`)
+  expect([drops < 5000, refusals < 5000]).toEqual([true, true])
+  await time.advance(10)
+  expect([drops, refusals]).toEqual([5000, 5000])
 })

@@ -39,6 +39,10 @@ function View({ channel }: { channel: string }) {
   return <p>{[state, recommendation?.title, ...messages.map(({ data }) => data)].join(' ')}</p>
 }
 
+function Follower({ socket }: { socket: ResilientWebSocket }) {
+  return <p>{useChannel(socket, 'a').map(({ data }) => String(data))}</p>
+}
+
 const show = (channel: string) =>
   act(async () => {
     root.render(
@@ -65,6 +69,29 @@ describe('hooks', () => {
     await time.advance(10)
     expect(made.every(({ readyState }) => readyState === 3)).toBe(true)
     root = createRoot(place)
+  })
+
+  test('follow a channel of a client whose store has not loaded', async () => {
+    const environment = time.environment(server)
+    let loaded = (_: undefined) => {}
+    const load = () =>
+      new Promise<undefined>((resolve) => {
+        loaded = resolve
+      })
+    const store = { load, save: async () => {}, release: () => {} }
+    const ws = connect('ws://test/ws', { seed: 1, environment, store })
+    await act(async () => {
+      root.render(
+        <StrictMode>
+          <Follower socket={ws} />
+        </StrictMode>,
+      )
+    })
+    loaded(undefined)
+    await time.advance(1)
+    await act(async () => server.publish('a', 'heard'))
+    expect(place.textContent).toBe('heard')
+    ws.close()
   })
 
   test('tell the state and the sentence', async () => {

@@ -306,6 +306,16 @@ describe('before the store is read', () => {
     expect(types()).not.toContain('subscribe')
   })
 
+  test('a channel that is given up and subscribed to again is read', async () => {
+    const ws = bowline({ store: new MemoryStore() })
+    ws.subscribe('a').unsubscribe()
+    const read: string[] = []
+    ws.subscribe('a', { listener: ({ type }) => read.push(type) })
+    await time.advance(1)
+    server.publish('a', 1)
+    expect(read).toEqual(['subscribed', 'message'])
+  })
+
   test('clearOutbox() drops what was kept', async () => {
     const ws = bowline({ store })
     ws.clearOutbox()
