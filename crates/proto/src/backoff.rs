@@ -69,13 +69,19 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Whether the link that was welcomed last lived long enough to prove something.
+    pub fn lasted(&self, now: Time) -> bool {
+        self.opened_at.is_some_and(|opened_at| {
+            now - opened_at >= Duration::from_millis(self.config.min_uptime_ms)
+        })
+    }
+
     /// An attempt or a link has failed: how long to wait before the next.
     pub fn failed(&mut self, now: Time, advice_ms: Option<u64>, rng: &mut Rng) -> Duration {
-        if let Some(opened_at) = self.opened_at.take()
-            && now - opened_at >= Duration::from_millis(self.config.min_uptime_ms)
-        {
+        if self.lasted(now) {
             self.failures = 0;
         }
+        self.opened_at = None;
         let ceiling_ms = self.ceiling_ms();
         self.failures = self.failures.saturating_add(1);
         self.errors_permille += (1_000 - self.errors_permille) / 8;

@@ -56,12 +56,15 @@ export class Backoff {
     this.failures = 0
   }
 
+  /** Whether the link that was welcomed last lived long enough to prove something. */
+  lasted(now: number): boolean {
+    return now - (this.#openedAt ?? Number.NaN) >= this.#config.minUptimeMs * 1000
+  }
+
   /** An attempt or a link has failed: how many milliseconds to wait before the next. */
   failed(now: number, adviceMs: number | undefined, rng: Rng): number {
-    const { backoffMinMs, minUptimeMs } = this.#config
-    if (this.#openedAt !== undefined && now - this.#openedAt >= minUptimeMs * 1000) {
-      this.failures = 0
-    }
+    const { backoffMinMs } = this.#config
+    if (this.lasted(now)) this.failures = 0
     this.#openedAt = undefined
     const ceiling = this.#ceilingMs()
     this.failures += 1

@@ -60,6 +60,7 @@ export class Client extends Dialer<ClientOptions> {
     },
     acked: ({ seq }) => {
       this.backoff.proved()
+      this.authFailures = 0
       this.outbox.acked(this.now, seq, false)
     },
     ping: ({ ts }) => this.#write({ type: 'pong', ts }),
@@ -100,7 +101,7 @@ export class Client extends Dialer<ClientOptions> {
       const afterMs = Math.min(after_ms, ADVICE_MS_MAX)
       if (reason === 'restart') this.restartOverMs = afterMs
       else {
-        this.redialAt = this.now + afterMs * 1000
+        this.redialAt = Math.max(this.now + afterMs * 1000, this.active?.staysUntil ?? 0)
         this.redialUrl = url
       }
     },
@@ -253,6 +254,13 @@ export class Client extends Dialer<ClientOptions> {
   protected override replaced(): void {
     this.#leaveSession('replaced')
     super.replaced()
+  }
+
+  protected override failed(input: Of<Input, 'failed'>): void {
+    super.failed(input)
+    // The older link goes on, but for one whose session was given up. Where the server fenced it for
+    // the newer one, it is about to end.
+    if (!this.dialing && this.session !== undefined) this.#fenced = false
   }
 
   protected override timeout(): void {

@@ -28,10 +28,18 @@ import type {
 const DORMANT_MS = 60_000
 /** The attempts until dormant before a server has named a number. */
 const ATTEMPTS_MAX = 10
-/** Auth failures in a row, each after a new token, until the application must act. */
+/**
+ * Auth failures in a row, each after a new token, until the application must act, or, where the server
+ * takes the tokens at first, until they are asked for at the pace of other failures.
+ */
 const AUTH_FAILURES_MAX = 2
 /** Probes in a row whose loss is death. */
 const MISSED_PROBES_MAX = 2
+/**
+ * A link that replaced another is not left sooner on advice, in microseconds: servers that send a client to
+ * each other must not keep it dialling.
+ */
+const ADVISED_AFTER = 1_000_000
 /** RFC 6455, 7.4.1. */
 export const CLOSE_NORMAL = 1000
 const CLOSE_GOING_AWAY = 1001
@@ -47,6 +55,8 @@ interface Dialing {
 /** The link that is used. */
 interface Active {
   link: number
+  /** No advice leaves it sooner. */
+  staysUntil: number
   receivedAt: number
   /** Silence for so many microseconds is death. */
   silenceMax: number
@@ -85,7 +95,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected attemptsMax: number
   protected redialUrl: string | undefined
   protected restartOverMs: number | undefined
-  #authFailures = 0
+  /** New tokens in a row that proved nothing: neither did a link of theirs last, nor was anything stored. */
+  protected authFailures = 0
   #authorizeUntil: number | undefined
   #hidden = false
   #offline = false
@@ -125,8 +136,10 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   protected connect(): void {
     if (this.active || this.dialing) return
-    this.#authFailures = 0
+    this.authFailures = 0
     this.#offline = false
+    // Who asks by hand does not wait for an answer that may never come.
+    this.#authorizeUntil = undefined
     this.redial()
   }
 
@@ -156,9 +169,10 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   }
 
   protected reauthenticate(): void {
+    this.#authorizeUntil = undefined
     if (this.active) return this.authorize()
     this.bearer = undefined
-    this.#authFailures = 0
+    this.authFailures = 0
     this.redial()
   }
 
@@ -215,6 +229,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   /** A link is gone. Only the newest and the one that is used matter. */
   protected failed({ link, evidence }: { link: number; evidence: Evidence }): void {
+    const welcomed = this.active?.link === link
+    if (welcomed && this.backoff.lasted(this.now)) this.authFailures = 0
     const verdict = this.#gone(link, evidence)
     if (!verdict) return
     const replaced =
@@ -225,8 +241,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
       this.replaced()
     }
     // A newer link of ours took over and died before its welcome.
-    else if (replaced) this.#recover({ class: 'network', confidence: 'guess' })
-    else this.#recover(verdict)
+    else if (replaced) this.#recover({ class: 'network', confidence: 'guess' }, welcomed)
+    else this.#recover(verdict, welcomed)
   }
 
   protected timeout(): void {
@@ -290,10 +306,11 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected adopt(silenceMax: number, pongTimeout: number): void {
     const { link = 0, helloAt } = this.dialing ?? {}
     this.dialing = this.redialAt = this.restartOverMs = undefined
-    this.#authFailures = 0
     this.backoff.opened(this.now)
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
-    this.active = { link, receivedAt: this.now, silenceMax, pongTimeout, probe: undefined }
+    const { now } = this
+    const staysUntil = this.active ? now + ADVISED_AFTER : now
+    this.active = { link, staysUntil, receivedAt: now, silenceMax, pongTimeout, probe: undefined }
   }
 
   /** Another client took over: this one must never take it back, or both would do so for ever. */
@@ -391,14 +408,18 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   }
 
   /** Decides what follows on a failure, once no link is left or a replacement failed. */
-  #recover(verdict: Verdict): void {
+  #recover(verdict: Verdict, welcomed: boolean): void {
     if (this.dialing) return
+    const { authorize, strategy } = this.options
     const usual = strategyOf(verdict)
-    const strategy = this.active ? 'backoff' : (this.options.strategy?.(verdict, usual) ?? usual)
-    if (strategy === 'backoff') return this.#wait(verdict.retry_after_ms)
-    if (strategy === 'new_token') {
+    const asksAnew = usual === 'new_token' && authorize
+    if (this.active && asksAnew) this.authorize()
+    const chosen = this.active ? 'backoff' : (strategy?.(verdict, usual) ?? usual)
+    if (chosen === 'backoff') return this.#wait(verdict.retry_after_ms)
+    if (chosen === 'new_token') {
       this.bearer = undefined
-      if (this.options.authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.redial()
+      if (authorize && ++this.authFailures < AUTH_FAILURES_MAX) return this.redial()
+      if (authorize && welcomed) return this.#wait(verdict.retry_after_ms)
     }
     this.#rest('blocked')
   }

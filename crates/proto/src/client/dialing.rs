@@ -19,7 +19,8 @@ use crate::{
 /// A dormant client dials once per 60–120 s: often enough to come back by itself, too seldom to
 /// burden a server that is down.
 const DORMANT_MS: u64 = 60_000;
-/// Auth failures in a row, each after a new token, until the application must act.
+/// Auth failures in a row, each after a new token, until the application must act, or, where the server
+/// takes the tokens at first, until they are asked for at the pace of other failures.
 const AUTH_FAILURES_MAX: u32 = 2;
 
 impl Client {
@@ -132,18 +133,32 @@ impl Client {
     }
 
     /// Decides what follows on a failure, once no link is left or a replacement failed.
-    pub(super) fn recover(&mut self, now: Time, verdict: &Verdict, out: &mut Vec<Output>) {
+    pub(super) fn recover(
+        &mut self,
+        now: Time,
+        verdict: &Verdict,
+        welcomed: bool,
+        out: &mut Vec<Output>,
+    ) {
         if self.dialing.is_some() {
             return;
         }
+        let authorize = self.options.authorize;
         match verdict.strategy() {
-            _ if self.active.is_some() => self.wait(now, verdict.retry_after_ms, out),
+            strategy if self.active.is_some() => {
+                if strategy == Strategy::NewToken && authorize {
+                    self.authorize(now, out);
+                }
+                self.wait(now, verdict.retry_after_ms, out);
+            }
             Strategy::Backoff => self.wait(now, verdict.retry_after_ms, out),
             Strategy::NewToken => {
                 self.token = None;
-                self.auth_failures += 1;
-                if self.options.authorize && self.auth_failures < AUTH_FAILURES_MAX {
+                self.auth_failures = self.auth_failures.saturating_add(1);
+                if authorize && self.auth_failures < AUTH_FAILURES_MAX {
                     self.start(now, out);
+                } else if authorize && welcomed {
+                    self.wait(now, verdict.retry_after_ms, out);
                 } else {
                     self.block(out);
                 }

@@ -26,6 +26,9 @@ use crate::{
 
 /// Probes in a row whose loss is death.
 const MISSED_PROBES_MAX: u32 = 2;
+/// A link that replaced another is not left sooner on advice: servers that send a client to each other must
+/// not keep it dialling.
+const ADVISED_AFTER: Duration = Duration::from_secs(1);
 /// The ceiling of the wait after a refused subscription that may succeed later.
 const SUBSCRIBE_RETRY_MS: u64 = 5_000;
 
@@ -142,6 +145,7 @@ impl Client {
 
     fn acked(&mut self, now: Time, seq: u64, out: &mut Vec<Output>) {
         self.backoff.proved();
+        self.auth_failures = 0;
         let resolved = self.outbox.acked(now, seq, false);
         report(resolved, out);
     }
@@ -157,7 +161,11 @@ impl Client {
         match reason {
             ReconnectReason::Restart => self.restart_over_ms = Some(after_ms),
             ReconnectReason::Drain | ReconnectReason::Rebalance => {
-                self.redial_at = Some(now + Duration::from_millis(after_ms));
+                let soonest = self
+                    .active
+                    .as_ref()
+                    .map_or(now, |active| active.stays_until);
+                self.redial_at = Some(soonest.max(now + Duration::from_millis(after_ms)));
                 self.redial_url = url;
             }
         }
@@ -171,18 +179,27 @@ impl Client {
         evidence: Evidence,
         out: &mut Vec<Output>,
     ) {
+        let mut welcomed = false;
         if self
             .dialing
             .as_ref()
             .is_some_and(|dialing| dialing.link == link)
         {
             self.dialing = None;
+            // The older link goes on. Where the server fenced it for the newer one, it is about to end.
+            if let Some(active) = &mut self.active {
+                active.fenced = false;
+            }
         } else if self
             .active
             .as_ref()
             .is_some_and(|active| active.link == link)
         {
             self.active = None;
+            welcomed = true;
+            if self.backoff.lasted(now) {
+                self.auth_failures = 0;
+            }
             self.subscriptions.unlink();
             self.fail_requests(out);
             let resolved = self.outbox.relink();
@@ -203,9 +220,9 @@ impl Client {
         } else if replaced {
             // A newer link of ours took over and died before its welcome.
             let network = classify(&Evidence::Opaque);
-            self.recover(now, &network, out);
+            self.recover(now, &network, welcomed, out);
         } else {
-            self.recover(now, &verdict, out);
+            self.recover(now, &verdict, welcomed, out);
         }
     }
 
@@ -223,7 +240,9 @@ impl Client {
 
     fn welcomed(&mut self, now: Time, hello_at: Time, welcome: Welcome, out: &mut Vec<Output>) {
         let dialing = self.dialing.take().expect("the caller found it");
+        let mut stays_until = now;
         if let Some(old) = self.active.take() {
+            stays_until = now + ADVISED_AFTER;
             let link = old.link;
             out.push(Output::CloseLink {
                 link,
@@ -234,7 +253,6 @@ impl Client {
         }
         self.redial_at = None;
         self.restart_over_ms = None;
-        self.auth_failures = 0;
         self.backoff.opened(now);
         self.health.measured(now - hello_at);
         if self.options.attempts_max.is_none() {
@@ -243,6 +261,7 @@ impl Client {
         let pong_timeout = Duration::from_millis(welcome.pong_timeout_ms);
         self.active = Some(Active {
             link: dialing.link,
+            stays_until,
             received_at: now,
             silence_max: Duration::from_millis(welcome.ping_interval_ms) + pong_timeout,
             pong_timeout,

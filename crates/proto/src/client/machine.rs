@@ -45,6 +45,8 @@ pub(super) struct Dialing {
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) link: u64,
+    /// No advice leaves it sooner.
+    pub(super) stays_until: Time,
     pub(super) received_at: Time,
     /// Silence for so long is death: ping interval plus pong timeout.
     pub(super) silence_max: Duration,
@@ -77,6 +79,7 @@ pub struct Client {
     pub(super) subscriptions: Subscriptions,
     pub(super) session: Option<Box<str>>,
     pub(super) token: Option<Box<str>>,
+    /// New tokens in a row that proved nothing: neither did a link of theirs last, nor was anything stored.
     pub(super) auth_failures: u32,
     /// The highest link number given.
     pub(super) link: u64,
@@ -194,6 +197,8 @@ impl Client {
             Input::Connect if self.active.is_none() && self.dialing.is_none() => {
                 self.auth_failures = 0;
                 self.offline = false;
+                // Who asks by hand does not wait for an answer that may never come.
+                self.authorize_until = None;
                 self.start(now, out);
             }
             Input::Subscribe { channel, from } => self.subscribe(channel, from, out),

@@ -44,11 +44,15 @@ pub(super) async fn take(
 ) -> Result<(), End> {
     let node = desk.node.clone();
     let now = || node.clock.now();
-    // A numbered message is refused by its number; pongs are answers and cost nothing.
+    // A numbered message is refused by its number; pongs are answers and cost nothing; who gives up
+    // many channels at once gives something back, and would else stay subscribed without knowing it.
     let error = match (limited.clone(), &message) {
         (None, _)
         | (_, ClientMessage::Publish(_) | ClientMessage::Send(_) | ClientMessage::Skip { .. })
-        | (_, ClientMessage::Pong { .. } | ClientMessage::Bye) => None,
+        | (
+            _,
+            ClientMessage::Unsubscribe { .. } | ClientMessage::Pong { .. } | ClientMessage::Bye,
+        ) => None,
         (limited, _) => limited,
     };
     if let Some(error) = error {

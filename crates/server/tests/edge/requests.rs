@@ -274,3 +274,38 @@ async fn a_page_of_nothing_can_not_be_asked_for() {
     let http = world.get("/api/channels/news/history?limit=0", &[]).await;
     assert_eq!(http.code().1, error["code"].as_str().expect("a code"));
 }
+
+/// Else a client that gives up many channels at once would stay subscribed to most without knowing it.
+#[tokio::test]
+async fn giving_up_many_channels_at_once_is_never_refused_for_its_rate() {
+    const CHANNELS: usize = 20;
+    let config = Config {
+        messages_per_second: 1,
+        messages_burst_max: 2,
+        inflight_max: 2,
+        ..Config::default()
+    };
+    let world = World::with(Server::builder().config(config)).await;
+    let mut client = world.dial(HERE).await.expect("it is let in");
+    let name = |n: usize| format!("c{n}");
+    let mut hello = hello("s", 1);
+    hello["subscribe"] = (0..CHANNELS).map(|n| (name(n), json!(null))).collect();
+    client.hello(hello).await.expect("it is welcomed");
+    for n in 0..CHANNELS {
+        let message = json!({"type": "unsubscribe", "id": n, "channel": name(n)});
+        client.send(&message).await;
+    }
+    for n in 0..CHANNELS {
+        let answer = client.next().await.expect("an answer");
+        assert_eq!(
+            (&answer["type"], &answer["id"]),
+            (&json!("unsubscribed"), &json!(n))
+        );
+    }
+    // They have used up what others have.
+    client
+        .send(&json!({"type": "subscribe", "id": "next", "channel": "c0"}))
+        .await;
+    let refused = client.next().await.expect("an answer");
+    assert_eq!(refused["code"], "rate_limited", "{refused}");
+}
