@@ -288,7 +288,7 @@ impl WebSocket {
         let _ = timeout(CLOSE_TIMEOUT, end).await;
     }
 
-    /// One write or one read, whichever is possible first; whether bytes were read.
+    /// One write, flush or read, whichever is possible first; whether bytes were read.
     async fn exchange(&mut self) -> io::Result<bool> {
         let waits = self.output.len() > self.written || self.unflushed;
         let deadline = self.progress_at + SEND_TIMEOUT;
@@ -319,7 +319,8 @@ impl WebSocket {
             && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
         {
             self.unflushed = false;
-            flushed?;
+            // The caller comes back without a deadline: nothing is owed to the peer any more.
+            return Poll::Ready(flushed.map(|()| false));
         }
         if self.output.len() - self.written >= UNWRITTEN_BYTES_MAX {
             return Poll::Pending;
