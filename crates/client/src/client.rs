@@ -426,17 +426,20 @@ impl Client {
 
     async fn queue(&self, item: Item) -> Result<Ack, ClosedError> {
         let (stored, stored_answer) = oneshot::channel();
-        let (reply, reply_answer) = oneshot::channel();
+        let (reply, reply_answer) = match item {
+            Item::Publish { .. } => (None, None),
+            Item::Send { .. } => {
+                let (reply, answer) = oneshot::channel();
+                (Some(reply), Some(answer))
+            }
+        };
         self.command(Command::Queue {
             item,
             stored,
             reply,
         })
         .await?;
-        Ok(Ack {
-            stored: stored_answer,
-            reply: reply_answer,
-        })
+        Ok(Ack::new(stored_answer, reply_answer))
     }
 
     async fn request(&self, request: Request) -> Result<Data, RequestError> {

@@ -38,7 +38,7 @@ mod subscription;
 mod tls;
 mod transport;
 
-pub use ack::{Ack, PublishError, ReplyLost, RequestError};
+pub use ack::{Ack, PublishError, ReplyError, RequestError};
 pub use bowline_proto::{
     Advice, BackoffConfig, Class, Code, Confidence, Data, Evidence, Level, Position, Verdict,
     advice,

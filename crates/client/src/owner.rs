@@ -63,7 +63,8 @@ pub(crate) enum Command {
     Queue {
         item: Item,
         stored: oneshot::Sender<Result<(), PublishError>>,
-        reply: oneshot::Sender<Data>,
+        /// Only of a `send`.
+        reply: Option<oneshot::Sender<Data>>,
     },
     Request {
         request: Request,
@@ -231,10 +232,9 @@ impl Owner {
                 stored,
                 reply,
             } => {
-                let is_send = matches!(item, Item::Send { .. });
                 let waiter = Waiter {
                     stored: Some(stored),
-                    reply: is_send.then_some(reply),
+                    reply,
                 };
                 self.waiters.insert(key, waiter);
                 self.feed(Input::Queue { key, item }, faces);

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline_client::{
-    Ack, BackoffConfig, Builder, Class, Client, Delivery, Fate, From, PublishError, State,
-    TokenError, advice, json,
+    Ack, BackoffConfig, Builder, Class, Client, Data, Delivery, Fate, From, PublishError,
+    ReplyError, State, TokenError, advice, json,
 };
 use bowline_proto::{
     codec::{Incoming, decode_client},
@@ -151,6 +151,10 @@ async fn listen() -> (TcpListener, Builder) {
 
 async fn stored(ack: &mut Ack) -> Result<(), PublishError> {
     timeout(PATIENCE, ack.stored()).await.expect("in time")
+}
+
+async fn replied(ack: &mut Ack) -> Result<Data, ReplyError> {
+    timeout(PATIENCE, ack.reply()).await.expect("in time")
 }
 
 async fn next(stream: &mut bowline_client::Subscription) -> Delivery {
@@ -439,6 +443,63 @@ async fn what_a_lost_session_had_written_is_sent_again_where_the_application_tak
             );
         }
     }
+}
+
+#[tokio::test]
+async fn what_became_of_a_message_is_told_as_often_as_it_is_asked() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    let send = async || {
+        let data = json("1").expect("JSON");
+        client.send(None, data).await.expect("open")
+    };
+    let mut answered = send().await;
+    assert!(matches!(peer.hear().await, ClientMessage::Send(s) if s.seq == Some(1)));
+    peer.say(r#"{"type":"acked","seq":1}"#).await;
+    peer.say(r#"{"type":"reply","seq":1,"data":"hi"}"#).await;
+    for _ in 0..2 {
+        assert_eq!(stored(&mut answered).await, Ok(()));
+        let reply = replied(&mut answered).await;
+        assert_eq!(reply, Ok(json("\"hi\"").expect("JSON")));
+    }
+
+    let mut refused = send().await;
+    assert!(matches!(peer.hear().await, ClientMessage::Send(s) if s.seq == Some(2)));
+    peer.say(r#"{"type":"error","seq":2,"code":"rejected","message":"no","retry":false}"#)
+        .await;
+    let error = PublishError {
+        fate: Fate::Refused,
+        reason: "rejected".to_owned(),
+    };
+    for _ in 0..2 {
+        let reply = replied(&mut refused).await;
+        assert_eq!(reply, Err(ReplyError::Dropped(error.clone())));
+        assert_eq!(stored(&mut refused).await, Err(error.clone()));
+    }
+    assert_eq!(peer.hear().await, ClientMessage::Skip { seq: 2 });
+
+    // Stored, and the link ends before the reply.
+    let mut lost = send().await;
+    assert!(matches!(peer.hear().await, ClientMessage::Send(s) if s.seq == Some(3)));
+    peer.say(r#"{"type":"acked","seq":3}"#).await;
+    assert_eq!(stored(&mut lost).await, Ok(()));
+    drop(peer);
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(3, "").await;
+    for _ in 0..2 {
+        assert_eq!(replied(&mut lost).await, Err(ReplyError::Lost));
+        assert_eq!(stored(&mut lost).await, Ok(()));
+    }
+
+    let data = json("1").expect("JSON");
+    let mut published = client.publish("room", data).await.expect("open");
+    assert_eq!(replied(&mut published).await, Err(ReplyError::NoReply));
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(4)));
+    peer.say(r#"{"type":"acked","seq":4}"#).await;
+    assert_eq!(stored(&mut published).await, Ok(()));
+    assert_eq!(replied(&mut published).await, Err(ReplyError::NoReply));
 }
 
 #[tokio::test]
