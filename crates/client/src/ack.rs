@@ -63,6 +63,18 @@ impl Ack {
         }
     }
 
+    /// Of a message that is refused before it is queued.
+    pub(crate) fn refused(reason: &str, is_send: bool) -> Self {
+        let error = PublishError {
+            fate: Fate::Refused,
+            reason: reason.to_owned(),
+        };
+        Self {
+            stored: Answer::Known(Some(Err(error))),
+            reply: is_send.then_some(Answer::Known(None)),
+        }
+    }
+
     /// Waits until the server has stored the message, over as many connections as it takes. Asked
     /// again, it answers the same.
     ///

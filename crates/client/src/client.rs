@@ -17,6 +17,7 @@ use crate::{
     ack::{Ack, RequestError},
     endpoint::{Endpoint, EndpointError},
     owner::{Command, Owner},
+    payload::sendable,
     subscription::Subscription,
     tls::Trust,
 };
@@ -280,11 +281,16 @@ impl Client {
     }
 
     /// Publishes with exactly one effect, in the order of the calls, now or when there is a
-    /// connection.
+    /// connection. The ack tells of data that is no JSON (`unsupported_data`) or is nested too deep
+    /// (`too_deep`): it is never queued.
     ///
     /// # Errors
     /// The client has ended.
     pub async fn publish(&self, channel: &str, data: Data) -> Result<Ack, ClosedError> {
+        let data = match sendable(data) {
+            Ok(data) => data,
+            Err(error) => return Ok(Ack::refused(&error.code, false)),
+        };
         let channel = channel.into();
         self.queue(Item::Publish {
             channel,
@@ -294,11 +300,16 @@ impl Client {
         .await
     }
 
-    /// Hands a message to the application behind the server; see [`Ack::reply`].
+    /// Hands a message to the application behind the server; see [`Ack::reply`]. Data is refused as
+    /// by [`publish`](Self::publish).
     ///
     /// # Errors
     /// The client has ended.
     pub async fn send(&self, method: Option<&str>, data: Data) -> Result<Ack, ClosedError> {
+        let data = match sendable(data) {
+            Ok(data) => data,
+            Err(error) => return Ok(Ack::refused(&error.code, true)),
+        };
         let method = method.map(Into::into);
         self.queue(Item::Send { data, method }).await
     }
@@ -338,13 +349,14 @@ impl Client {
     /// Answers where the publication stands; none on a channel without history.
     ///
     /// # Errors
-    /// There is no connection, the server refused, or the connection was lost before the answer, and
-    /// then nobody knows whether it was published.
+    /// The data is no JSON or is nested too deep, there is no connection, the server refused, or the
+    /// connection was lost before the answer, and then nobody knows whether it was published.
     pub async fn publish_volatile(
         &self,
         channel: &str,
         data: Data,
     ) -> Result<Option<Position>, RequestError> {
+        let data = sendable(data).map_err(RequestError)?;
         let channel = channel.into();
         let answer = self.request(Request::Publish { channel, data }).await?;
         let answer: serde_json::Value = serde_json::from_slice(answer.bytes()).unwrap_or_default();

@@ -503,6 +503,65 @@ async fn what_became_of_a_message_is_told_as_often_as_it_is_asked() {
 }
 
 #[tokio::test]
+async fn data_that_is_no_json_is_refused_and_what_follows_goes_on() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    let mut state = client.state();
+    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+    let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let mut given: Vec<(Vec<u8>, _)> = [
+        "",
+        "hello",
+        "1 2",
+        r#"{"a":1"#,
+        "\"a\nb\"",
+        r#"1}{"type":"bye"}"#,
+        "1,\"channel\":\"other\"",
+    ]
+    .map(|text| (text.into(), "unsupported_data"))
+    .into();
+    given.push((b"\"\xff\"".to_vec(), "unsupported_data"));
+    given.push((nested(128).into(), "too_deep"));
+    for (text, code) in given {
+        let data = Data::Json(text.into());
+        let error = PublishError {
+            fate: Fate::Refused,
+            reason: code.to_owned(),
+        };
+        let mut published = client.publish("room", data.clone()).await.expect("open");
+        assert_eq!(stored(&mut published).await, Err(error.clone()), "{data:?}");
+        let mut sent = client.send(None, data.clone()).await.expect("open");
+        assert_eq!(stored(&mut sent).await, Err(error.clone()), "{data:?}");
+        assert_eq!(replied(&mut sent).await, Err(ReplyError::Dropped(error)));
+        let volatile = client.publish_volatile("room", data.clone()).await;
+        assert_eq!(volatile.expect_err("refused").0.code, code, "{data:?}");
+    }
+    // One value, and what the server reads: a line break between its tokens is as good as a space.
+    for (seq, (text, read)) in (1..).zip([
+        (nested(127), nested(127)),
+        ("{\n\"a\":\r\n1}".into(), "{ \"a\":  1}".into()),
+    ]) {
+        let data = Data::Json(text.into());
+        let mut ack = client.publish("room", data).await.expect("open");
+        let ClientMessage::Publish(publish) = peer.hear().await else {
+            panic!("publish")
+        };
+        assert_eq!(
+            (publish.seq, publish.data),
+            (Some(seq), Data::Json(read.into()))
+        );
+        peer.say(&format!(r#"{{"type":"acked","seq":{seq}}}"#))
+            .await;
+        assert_eq!(stored(&mut ack).await, Ok(()));
+    }
+}
+
+#[tokio::test]
 async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() {
     let (listener, builder) = listen().await;
     let client = builder.connect().expect("a valid URL");
