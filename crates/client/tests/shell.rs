@@ -149,6 +149,14 @@ async fn listen() -> (TcpListener, Builder) {
     (listener, builder)
 }
 
+async fn open(client: &Client) {
+    let mut state = client.state();
+    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+}
+
 async fn stored(ack: &mut Ack) -> Result<(), PublishError> {
     timeout(PATIENCE, ack.stored()).await.expect("in time")
 }
@@ -320,11 +328,7 @@ async fn requests_are_answered_once_and_refused_without_a_connection() {
     assert_eq!(early.expect_err("no connection").0.code, "not_connected");
     let mut peer = Peer::accept(&listener).await;
     peer.welcome(0, "").await;
-    let mut state = client.state();
-    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
-        .await
-        .expect("in time")
-        .expect("the client lives");
+    open(&client).await;
 
     let asked = tokio::spawn({
         let client = client.clone();
@@ -372,11 +376,7 @@ async fn a_refreshed_token_is_what_the_next_hello_brings() {
     let client = builder.token("t1").connect().expect("a valid URL");
     let mut peer = Peer::accept(&listener).await;
     assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("t1"));
-    let mut state = client.state();
-    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
-        .await
-        .expect("in time")
-        .expect("the client lives");
+    open(&client).await;
     let refreshing = tokio::spawn(async move { (client.refresh("t2").await, client) });
     let ClientMessage::Refresh { id, token } = peer.hear().await else {
         panic!("refresh")
@@ -508,11 +508,7 @@ async fn data_that_is_no_json_is_refused_and_what_follows_goes_on() {
     let client = builder.connect().expect("a valid URL");
     let mut peer = Peer::accept(&listener).await;
     peer.welcome(0, "").await;
-    let mut state = client.state();
-    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
-        .await
-        .expect("in time")
-        .expect("the client lives");
+    open(&client).await;
     let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let mut given: Vec<(Vec<u8>, _)> = [
         "",
@@ -595,6 +591,45 @@ async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() 
     let farewell = async move { assert_eq!(peer.hear().await, ClientMessage::Bye) };
     tokio::join!(client.close(true), farewell);
     assert!(client.clear_outbox().await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_published_beside_or_behind_the_end_was_never_written() {
+    let refused = || {
+        let reason = "closed".to_owned();
+        let fate = Fate::Refused;
+        Err(PublishError { fate, reason })
+    };
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    open(&client).await;
+    // Its link waits for the peer's close frame, and the client for its link.
+    let closing = tokio::spawn({
+        let client = client.clone();
+        async move { client.close(true).await }
+    });
+    assert_eq!(peer.hear().await, ClientMessage::Bye);
+    let data = || json("1").expect("JSON");
+    let mut ack = client.publish("room", data()).await.expect("taken");
+    assert_eq!(stored(&mut ack).await, refused());
+    drop(peer);
+    closing.await.expect("no panic");
+    assert!(client.publish("room", data()).await.is_err());
+
+    // On one thread the owner finds them all in its queue when it comes to the first.
+    let client = Client::builder("ws://127.0.0.1:9/ws").connect();
+    let client = client.expect("a valid URL");
+    let ((), ack, answer, stream) = tokio::join!(
+        client.close(true),
+        client.publish("room", data()),
+        client.presence("room", None),
+        client.subscribe("room", From::Now),
+    );
+    assert_eq!(stored(&mut ack.expect("taken")).await, refused());
+    assert_eq!(answer.expect_err("the end").0.code, "closed");
+    assert!(stream.is_err());
 }
 
 #[tokio::test]
@@ -697,5 +732,9 @@ async fn a_token_source_that_hangs_is_asked_once_at_a_time() {
         3,
         "this one, the source and one question"
     );
-    drop(client);
+    // There is no link to wait for.
+    let began = tokio::time::Instant::now();
+    client.close(true).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(Arc::strong_count(&alive), 1);
 }
