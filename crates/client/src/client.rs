@@ -28,6 +28,9 @@ const COMMANDS_MAX: usize = 256;
 const EVENTS_MAX: usize = 1_024;
 /// The default of [`Builder::queue_messages`].
 const QUEUE_MESSAGES: usize = 1_024;
+/// The most that a stream may hold: a million, which is 64 GB of the largest messages that a server
+/// takes by default.
+const QUEUE_MESSAGES_MAX: usize = 1 << 20;
 
 /// Why the application brings no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -158,10 +161,11 @@ impl Builder {
         self
     }
 
-    /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
+    /// Messages that a stream holds before its channel falls back to the log: at least 1, at most
+    /// 2^20, and what is beyond these counts as the nearest. Default 1,024.
     #[must_use]
     pub fn queue_messages(mut self, messages: usize) -> Self {
-        self.queue_messages = messages.max(1);
+        self.queue_messages = messages.clamp(1, QUEUE_MESSAGES_MAX);
         self
     }
 
@@ -492,5 +496,16 @@ mod tests {
     async fn authorities_count_before_a_server_redirects_to_tls_too() {
         let builder = Client::builder("ws://127.0.0.1:1/ws").authorities(b"none");
         assert!(matches!(builder.connect(), Err(EndpointError::Trust(_))));
+    }
+
+    #[tokio::test]
+    async fn a_stream_holds_a_bounded_number_of_messages_whatever_is_asked_for() {
+        for (wanted, holds) in [(0, 1), (7, 7), (usize::MAX, QUEUE_MESSAGES_MAX)] {
+            let builder = Client::builder("ws://127.0.0.1:9/ws").queue_messages(wanted);
+            let client = builder.connect().expect("a valid URL");
+            let stream = client.subscribe("room", From::Now).await.expect("open");
+            let beside = stream.deliveries.max_capacity() - holds;
+            assert!(beside < 100, "room for notices: {beside}");
+        }
     }
 }
