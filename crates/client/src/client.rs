@@ -17,6 +17,7 @@ use crate::{
     ack::{Ack, RequestError},
     endpoint::{Endpoint, EndpointError},
     owner::{Command, Owner},
+    payload::sendable,
     subscription::Subscription,
     tls::Trust,
 };
@@ -27,6 +28,9 @@ const COMMANDS_MAX: usize = 256;
 const EVENTS_MAX: usize = 1_024;
 /// The default of [`Builder::queue_messages`].
 const QUEUE_MESSAGES: usize = 1_024;
+/// The most that a stream may hold: a million, which is 64 GB of the largest messages that a server
+/// takes by default.
+const QUEUE_MESSAGES_MAX: usize = 1 << 20;
 
 /// Why the application brings no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,10 +161,11 @@ impl Builder {
         self
     }
 
-    /// Messages that a stream holds before its channel falls back to the log. Default 1,024.
+    /// Messages that a stream holds before its channel falls back to the log: at least 1, at most
+    /// 2^20, and what is beyond these counts as the nearest. Default 1,024.
     #[must_use]
     pub fn queue_messages(mut self, messages: usize) -> Self {
-        self.queue_messages = messages.max(1);
+        self.queue_messages = messages.clamp(1, QUEUE_MESSAGES_MAX);
         self
     }
 
@@ -280,11 +285,16 @@ impl Client {
     }
 
     /// Publishes with exactly one effect, in the order of the calls, now or when there is a
-    /// connection.
+    /// connection. The ack tells of data that is no JSON (`unsupported_data`) or is nested too deep
+    /// (`too_deep`): it is never queued.
     ///
     /// # Errors
     /// The client has ended.
     pub async fn publish(&self, channel: &str, data: Data) -> Result<Ack, ClosedError> {
+        let data = match sendable(data) {
+            Ok(data) => data,
+            Err(error) => return Ok(Ack::refused(&error.code, false)),
+        };
         let channel = channel.into();
         self.queue(Item::Publish {
             channel,
@@ -294,11 +304,16 @@ impl Client {
         .await
     }
 
-    /// Hands a message to the application behind the server; see [`Ack::reply`].
+    /// Hands a message to the application behind the server; see [`Ack::reply`]. Data is refused as
+    /// by [`publish`](Self::publish).
     ///
     /// # Errors
     /// The client has ended.
     pub async fn send(&self, method: Option<&str>, data: Data) -> Result<Ack, ClosedError> {
+        let data = match sendable(data) {
+            Ok(data) => data,
+            Err(error) => return Ok(Ack::refused(&error.code, true)),
+        };
         let method = method.map(Into::into);
         self.queue(Item::Send { data, method }).await
     }
@@ -338,13 +353,14 @@ impl Client {
     /// Answers where the publication stands; none on a channel without history.
     ///
     /// # Errors
-    /// There is no connection, the server refused, or the connection was lost before the answer, and
-    /// then nobody knows whether it was published.
+    /// The data is no JSON or is nested too deep, there is no connection, the server refused, or the
+    /// connection was lost before the answer, and then nobody knows whether it was published.
     pub async fn publish_volatile(
         &self,
         channel: &str,
         data: Data,
     ) -> Result<Option<Position>, RequestError> {
+        let data = sendable(data).map_err(RequestError)?;
         let channel = channel.into();
         let answer = self.request(Request::Publish { channel, data }).await?;
         let answer: serde_json::Value = serde_json::from_slice(answer.bytes()).unwrap_or_default();
@@ -426,17 +442,20 @@ impl Client {
 
     async fn queue(&self, item: Item) -> Result<Ack, ClosedError> {
         let (stored, stored_answer) = oneshot::channel();
-        let (reply, reply_answer) = oneshot::channel();
+        let (reply, reply_answer) = match item {
+            Item::Publish { .. } => (None, None),
+            Item::Send { .. } => {
+                let (reply, answer) = oneshot::channel();
+                (Some(reply), Some(answer))
+            }
+        };
         self.command(Command::Queue {
             item,
             stored,
             reply,
         })
         .await?;
-        Ok(Ack {
-            stored: stored_answer,
-            reply: reply_answer,
-        })
+        Ok(Ack::new(stored_answer, reply_answer))
     }
 
     async fn request(&self, request: Request) -> Result<Data, RequestError> {
@@ -477,5 +496,16 @@ mod tests {
     async fn authorities_count_before_a_server_redirects_to_tls_too() {
         let builder = Client::builder("ws://127.0.0.1:1/ws").authorities(b"none");
         assert!(matches!(builder.connect(), Err(EndpointError::Trust(_))));
+    }
+
+    #[tokio::test]
+    async fn a_stream_holds_a_bounded_number_of_messages_whatever_is_asked_for() {
+        for (wanted, holds) in [(0, 1), (7, 7), (usize::MAX, QUEUE_MESSAGES_MAX)] {
+            let builder = Client::builder("ws://127.0.0.1:9/ws").queue_messages(wanted);
+            let client = builder.connect().expect("a valid URL");
+            let stream = client.subscribe("room", From::Now).await.expect("open");
+            let beside = stream.deliveries.max_capacity() - holds;
+            assert!(beside < 100, "room for notices: {beside}");
+        }
     }
 }

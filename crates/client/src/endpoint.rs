@@ -2,7 +2,9 @@
 //!
 //! Owns the reading of URLs. Must not know sockets.
 
-use std::iter;
+use std::{iter, net::Ipv6Addr};
+
+use bowline_ws::{ClientRequest, RequestError};
 
 use crate::tls::{Trust, TrustError};
 
@@ -36,6 +38,9 @@ pub enum EndpointError {
     /// The host or port is malformed, or there is user information.
     #[error("the URL's host or port is malformed")]
     Authority,
+    /// The path or query has spaces, controls or non-ASCII characters.
+    #[error("the URL's path and query must be percent-encoded")]
+    Target,
 }
 
 impl Endpoint {
@@ -58,7 +63,7 @@ impl Endpoint {
             _ => (authority, if secure { SECURE_PORT } else { PORT }),
         };
         let bare = unbracketed(host);
-        if bare.is_empty() || authority.contains('@') {
+        if !is_host(host) {
             return Err(EndpointError::Authority);
         }
         let target = if target.starts_with('/') {
@@ -66,6 +71,18 @@ impl Endpoint {
         } else {
             format!("/{target}")
         };
+        let request = ClientRequest {
+            host: authority,
+            target: &target,
+            key: [0; 16],
+            protocols: &[],
+            headers: &[],
+        };
+        // What can't stand in a request won't be dialled.
+        request.encode().map_err(|error| match error {
+            RequestError::Target => EndpointError::Target,
+            _ => EndpointError::Authority,
+        })?;
         Ok(Self {
             host: bare.into(),
             port,
@@ -134,6 +151,16 @@ impl Endpoint {
     }
 }
 
+/// A name or an IPv4 address, or an IPv6 address in brackets, with its zone where it has one.
+fn is_host(host: &str) -> bool {
+    let bare = unbracketed(host);
+    if bare.len() == host.len() {
+        return !host.is_empty() && !host.contains(['[', ']', ':']);
+    }
+    let address = bare.split('%').next().unwrap_or_default();
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
 /// An IPv6 address stands in brackets in URLs.
 fn unbracketed(host: &str) -> &str {
     host.strip_prefix('[')
@@ -157,6 +184,7 @@ mod tests {
             ),
             ("ws://[::1]:7/x", "::1", 7, "/x"),
             ("ws://[::1]/x", "::1", 80, "/x"),
+            ("ws://[fe80::1%eth0]:7", "fe80::1%eth0", 7, "/"),
             ("ws://h?q=1", "h", 80, "/?q=1"),
             ("wss://h/ws", "h", 443, "/ws"),
             ("wss://h:8443/ws", "h", 8443, "/ws"),
@@ -172,6 +200,18 @@ mod tests {
             ("ws://", EndpointError::Authority),
             ("ws://u@h", EndpointError::Authority),
             ("ws://h:99999", EndpointError::Authority),
+            ("ws://:80/", EndpointError::Authority),
+            ("ws://[::1/", EndpointError::Authority),
+            ("ws://::1/", EndpointError::Authority),
+            ("ws://[h]/", EndpointError::Authority),
+            ("ws://[]/", EndpointError::Authority),
+            ("ws://[::1]x:80/", EndpointError::Authority),
+            ("ws://h h/", EndpointError::Authority),
+            ("ws://h\r\nX: y/", EndpointError::Authority),
+            ("ws://\u{e4}.example/ws", EndpointError::Authority),
+            ("ws://h/a b", EndpointError::Target),
+            ("ws://h/ws\r\nX: y", EndpointError::Target),
+            ("ws://h/?q=\u{e4}", EndpointError::Target),
         ] {
             assert_eq!(Endpoint::parse(url), Err(error), "{url}");
         }

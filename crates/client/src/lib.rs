@@ -26,19 +26,18 @@
 //! it gives up by [`Client::clear_outbox`].
 #![forbid(unsafe_code)]
 
-use bowline_proto::codec::json_data;
-
 mod ack;
 mod client;
 mod endpoint;
 mod link;
 mod owner;
+mod payload;
 mod socket;
 mod subscription;
 mod tls;
 mod transport;
 
-pub use ack::{Ack, PublishError, ReplyLost, RequestError};
+pub use ack::{Ack, PublishError, ReplyError, RequestError};
 pub use bowline_proto::{
     Advice, BackoffConfig, Class, Code, Confidence, Data, Evidence, Level, Position, Verdict,
     advice,
@@ -48,19 +47,7 @@ pub use bowline_proto::{
 };
 pub use client::{Builder, Client, ClosedError, HealthReport, TokenError};
 pub use endpoint::{Endpoint, EndpointError};
+pub use payload::{JsonError, json};
 pub use socket::{DialError, Received, SocketError, WebSocket};
 pub use subscription::{Delivery, Subscription};
 pub use tls::{Trust, TrustError};
-
-/// The text is no payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not one JSON value within the nesting limit ({0})")]
-pub struct JsonError(pub Code);
-
-/// JSON text as a payload.
-///
-/// # Errors
-/// It is not one JSON value, or is nested too deep.
-pub fn json(text: &str) -> Result<Data, JsonError> {
-    json_data(text.as_bytes()).map_err(JsonError)
-}

@@ -10,6 +10,7 @@ use bowline_proto::{
     codec::{Frame, Incoming, decode_server},
 };
 use bowline_ws::{CloseCode, Limits, MessageKind};
+use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
@@ -172,10 +173,16 @@ fn dial_evidence(error: &DialError) -> Evidence {
             Evidence::Unreachable
         }
         DialError::Response(_) => Evidence::NotWebsocket,
-        DialError::Refused(refusal) => Evidence::Http {
-            status: refusal.status,
-            code: None,
-            retry_after_ms: refusal.retry_after_secs.map(|secs| u64::from(secs) * 1_000),
-        },
+        DialError::Refused { refusal, body } => {
+            // Any other server's body says nothing.
+            let said: Value = serde_json::from_slice(body).unwrap_or_default();
+            let header_ms = refusal.retry_after_secs.map(|secs| u64::from(secs) * 1_000);
+            Evidence::Http {
+                status: refusal.status,
+                code: said["code"].as_str().map(Into::into),
+                // The header has it in seconds, rounded up.
+                retry_after_ms: said["retry_after_ms"].as_u64().or(header_ms),
+            }
+        }
     }
 }

@@ -63,7 +63,8 @@ pub(crate) enum Command {
     Queue {
         item: Item,
         stored: oneshot::Sender<Result<(), PublishError>>,
-        reply: oneshot::Sender<Data>,
+        /// Only of a `send`.
+        reply: Option<oneshot::Sender<Data>>,
     },
     Request {
         request: Request,
@@ -182,14 +183,42 @@ impl Owner {
                 Some(_) = self.tasks.join_next() => {}
             }
         }
-        self.readers.clear();
-        // The links write what they have and close; each does so within a bound of its own.
-        self.links.clear();
         drop(from_links);
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        // What is left then, a token source that never answers for example, is aborted.
-        let _ = timeout(END_TIMEOUT, ended).await;
-        drop(commands);
+        self.end(commands, &faces).await;
+    }
+
+    /// Lets the links write what they have and close, each within a bound of its own, and refuses
+    /// what is asked for meanwhile.
+    async fn end(mut self, mut commands: mpsc::Receiver<Command>, faces: &Faces) {
+        self.readers.clear();
+        self.links.clear();
+        if let Some(asking) = self.asking.take() {
+            asking.abort();
+        }
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        // What is left after that is aborted.
+        let ended = timeout(END_TIMEOUT, ended);
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                _ = &mut ended => break,
+                Some(command) = commands.recv() => self.refuse(command, faces),
+            }
+        }
+        // Callers wait for this to know that the links are closed.
+        commands.close();
+        while let Some(command) = commands.recv().await {
+            self.refuse(command, faces);
+        }
+    }
+
+    /// The machine has ended: it says of a message that it was never written. Who asked for anything
+    /// else learns from the end of its channel that the client is closed.
+    fn refuse(&mut self, command: Command, faces: &Faces) {
+        if matches!(command, Command::Queue { .. }) {
+            self.command(command, faces);
+        }
     }
 
     fn command(&mut self, command: Command, faces: &Faces) {
@@ -231,10 +260,9 @@ impl Owner {
                 stored,
                 reply,
             } => {
-                let is_send = matches!(item, Item::Send { .. });
                 let waiter = Waiter {
                     stored: Some(stored),
-                    reply: is_send.then_some(reply),
+                    reply,
                 };
                 self.waiters.insert(key, waiter);
                 self.feed(Input::Queue { key, item }, faces);

@@ -32,6 +32,10 @@ const READ_BYTES: usize = 16 * 1024;
 const UNWRITTEN_BYTES_MAX: usize = 1 << 20;
 /// A write without progress for so long: the peer is dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read of the body of a refusal: Bowline's have some hundred bytes.
+const REFUSAL_BYTES_MAX: usize = 4 * 1024;
+/// How long that body may take. What is missing then is done without: the status has come.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Mask keys drawn from the system at once: one call for 64 frames.
@@ -102,8 +106,13 @@ pub enum DialError {
     #[error(transparent)]
     Response(#[from] ResponseError),
     /// The server refused with an HTTP status.
-    #[error("the server refused the upgrade with status {}", .0.status)]
-    Refused(Refusal),
+    #[error("the server refused the upgrade with status {}", .refusal.status)]
+    Refused {
+        /// The status, and what the head says besides.
+        refusal: Refusal,
+        /// What came of the body within 2 s, at most its first 4 KiB.
+        body: Vec<u8>,
+    },
 }
 
 /// How an open connection ended without a close frame.
@@ -186,7 +195,11 @@ impl WebSocket {
             }
             match handshake.parse(&head)? {
                 None => {}
-                Some(Response::Refused(refusal)) => return Err(DialError::Refused(refusal)),
+                Some(Response::Refused(refusal)) => {
+                    let begun = head.split_off(refusal.head_bytes);
+                    let body = rest_of_body(&mut stream, begun, refusal.content_length).await;
+                    return Err(DialError::Refused { refusal, body });
+                }
                 Some(Response::Accepted {
                     head_bytes,
                     extensions,
@@ -288,7 +301,7 @@ impl WebSocket {
         let _ = timeout(CLOSE_TIMEOUT, end).await;
     }
 
-    /// One write or one read, whichever is possible first; whether bytes were read.
+    /// One write, flush or read, whichever is possible first; whether bytes were read.
     async fn exchange(&mut self) -> io::Result<bool> {
         let waits = self.output.len() > self.written || self.unflushed;
         let deadline = self.progress_at + SEND_TIMEOUT;
@@ -319,7 +332,8 @@ impl WebSocket {
             && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
         {
             self.unflushed = false;
-            flushed?;
+            // The caller comes back without a deadline: nothing is owed to the peer any more.
+            return Poll::Ready(flushed.map(|()| false));
         }
         if self.output.len() - self.written >= UNWRITTEN_BYTES_MAX {
             return Poll::Pending;
@@ -405,6 +419,20 @@ impl WebSocket {
             self.output = Vec::new();
         }
     }
+}
+
+/// The body of a refusal, of which this has come with the head.
+async fn rest_of_body(stream: &mut Transport, mut body: Vec<u8>, length: Option<u64>) -> Vec<u8> {
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let wanted = length.map_or(REFUSAL_BYTES_MAX, |length| length.min(REFUSAL_BYTES_MAX));
+    let rest = async {
+        while body.len() < wanted && stream.read_buf(&mut body).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whatever fails here, the server has refused.
+    let _ = timeout(REFUSAL_TIMEOUT, rest).await;
+    body.truncate(wanted);
+    body
 }
 
 /// Mask keys, drawn from the system in blocks.

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline_client::{
-    Ack, BackoffConfig, Builder, Class, Client, Delivery, Fate, From, PublishError, State,
-    TokenError, advice, json,
+    Ack, BackoffConfig, Builder, Class, Client, Data, Delivery, Fate, From, PublishError,
+    ReplyError, State, TokenError, advice, json,
 };
 use bowline_proto::{
     codec::{Incoming, decode_client},
@@ -149,8 +149,20 @@ async fn listen() -> (TcpListener, Builder) {
     (listener, builder)
 }
 
+async fn open(client: &Client) {
+    let mut state = client.state();
+    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
+        .await
+        .expect("in time")
+        .expect("the client lives");
+}
+
 async fn stored(ack: &mut Ack) -> Result<(), PublishError> {
     timeout(PATIENCE, ack.stored()).await.expect("in time")
+}
+
+async fn replied(ack: &mut Ack) -> Result<Data, ReplyError> {
+    timeout(PATIENCE, ack.reply()).await.expect("in time")
 }
 
 async fn next(stream: &mut bowline_client::Subscription) -> Delivery {
@@ -316,11 +328,7 @@ async fn requests_are_answered_once_and_refused_without_a_connection() {
     assert_eq!(early.expect_err("no connection").0.code, "not_connected");
     let mut peer = Peer::accept(&listener).await;
     peer.welcome(0, "").await;
-    let mut state = client.state();
-    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
-        .await
-        .expect("in time")
-        .expect("the client lives");
+    open(&client).await;
 
     let asked = tokio::spawn({
         let client = client.clone();
@@ -368,11 +376,7 @@ async fn a_refreshed_token_is_what_the_next_hello_brings() {
     let client = builder.token("t1").connect().expect("a valid URL");
     let mut peer = Peer::accept(&listener).await;
     assert_eq!(peer.welcome(0, "").await.token.as_deref(), Some("t1"));
-    let mut state = client.state();
-    timeout(PATIENCE, state.wait_for(|state| *state == State::Open))
-        .await
-        .expect("in time")
-        .expect("the client lives");
+    open(&client).await;
     let refreshing = tokio::spawn(async move { (client.refresh("t2").await, client) });
     let ClientMessage::Refresh { id, token } = peer.hear().await else {
         panic!("refresh")
@@ -442,6 +446,118 @@ async fn what_a_lost_session_had_written_is_sent_again_where_the_application_tak
 }
 
 #[tokio::test]
+async fn what_became_of_a_message_is_told_as_often_as_it_is_asked() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    let send = async || {
+        let data = json("1").expect("JSON");
+        client.send(None, data).await.expect("open")
+    };
+    let mut answered = send().await;
+    assert!(matches!(peer.hear().await, ClientMessage::Send(s) if s.seq == Some(1)));
+    peer.say(r#"{"type":"acked","seq":1}"#).await;
+    peer.say(r#"{"type":"reply","seq":1,"data":"hi"}"#).await;
+    for _ in 0..2 {
+        assert_eq!(stored(&mut answered).await, Ok(()));
+        let reply = replied(&mut answered).await;
+        assert_eq!(reply, Ok(json("\"hi\"").expect("JSON")));
+    }
+
+    let mut refused = send().await;
+    assert!(matches!(peer.hear().await, ClientMessage::Send(s) if s.seq == Some(2)));
+    peer.say(r#"{"type":"error","seq":2,"code":"rejected","message":"no","retry":false}"#)
+        .await;
+    let error = PublishError {
+        fate: Fate::Refused,
+        reason: "rejected".to_owned(),
+    };
+    for _ in 0..2 {
+        let reply = replied(&mut refused).await;
+        assert_eq!(reply, Err(ReplyError::Dropped(error.clone())));
+        assert_eq!(stored(&mut refused).await, Err(error.clone()));
+    }
+    assert_eq!(peer.hear().await, ClientMessage::Skip { seq: 2 });
+
+    // Stored, and the link ends before the reply.
+    let mut lost = send().await;
+    assert!(matches!(peer.hear().await, ClientMessage::Send(s) if s.seq == Some(3)));
+    peer.say(r#"{"type":"acked","seq":3}"#).await;
+    assert_eq!(stored(&mut lost).await, Ok(()));
+    drop(peer);
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(3, "").await;
+    for _ in 0..2 {
+        assert_eq!(replied(&mut lost).await, Err(ReplyError::Lost));
+        assert_eq!(stored(&mut lost).await, Ok(()));
+    }
+
+    let data = json("1").expect("JSON");
+    let mut published = client.publish("room", data).await.expect("open");
+    assert_eq!(replied(&mut published).await, Err(ReplyError::NoReply));
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(4)));
+    peer.say(r#"{"type":"acked","seq":4}"#).await;
+    assert_eq!(stored(&mut published).await, Ok(()));
+    assert_eq!(replied(&mut published).await, Err(ReplyError::NoReply));
+}
+
+#[tokio::test]
+async fn data_that_is_no_json_is_refused_and_what_follows_goes_on() {
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    open(&client).await;
+    let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let mut given: Vec<(Vec<u8>, _)> = [
+        "",
+        "hello",
+        "1 2",
+        r#"{"a":1"#,
+        "\"a\nb\"",
+        r#"1}{"type":"bye"}"#,
+        "1,\"channel\":\"other\"",
+    ]
+    .map(|text| (text.into(), "unsupported_data"))
+    .into();
+    given.push((b"\"\xff\"".to_vec(), "unsupported_data"));
+    given.push((nested(128).into(), "too_deep"));
+    for (text, code) in given {
+        let data = Data::Json(text.into());
+        let error = PublishError {
+            fate: Fate::Refused,
+            reason: code.to_owned(),
+        };
+        let mut published = client.publish("room", data.clone()).await.expect("open");
+        assert_eq!(stored(&mut published).await, Err(error.clone()), "{data:?}");
+        let mut sent = client.send(None, data.clone()).await.expect("open");
+        assert_eq!(stored(&mut sent).await, Err(error.clone()), "{data:?}");
+        assert_eq!(replied(&mut sent).await, Err(ReplyError::Dropped(error)));
+        let volatile = client.publish_volatile("room", data.clone()).await;
+        assert_eq!(volatile.expect_err("refused").0.code, code, "{data:?}");
+    }
+    // One value, and what the server reads: a line break between its tokens is as good as a space.
+    for (seq, (text, read)) in (1..).zip([
+        (nested(127), nested(127)),
+        ("{\n\"a\":\r\n1}".into(), "{ \"a\":  1}".into()),
+    ]) {
+        let data = Data::Json(text.into());
+        let mut ack = client.publish("room", data).await.expect("open");
+        let ClientMessage::Publish(publish) = peer.hear().await else {
+            panic!("publish")
+        };
+        assert_eq!(
+            (publish.seq, publish.data),
+            (Some(seq), Data::Json(read.into()))
+        );
+        peer.say(&format!(r#"{{"type":"acked","seq":{seq}}}"#))
+            .await;
+        assert_eq!(stored(&mut ack).await, Ok(()));
+    }
+}
+
+#[tokio::test]
 async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() {
     let (listener, builder) = listen().await;
     let client = builder.connect().expect("a valid URL");
@@ -475,6 +591,45 @@ async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() 
     let farewell = async move { assert_eq!(peer.hear().await, ClientMessage::Bye) };
     tokio::join!(client.close(true), farewell);
     assert!(client.clear_outbox().await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_published_beside_or_behind_the_end_was_never_written() {
+    let refused = || {
+        let reason = "closed".to_owned();
+        let fate = Fate::Refused;
+        Err(PublishError { fate, reason })
+    };
+    let (listener, builder) = listen().await;
+    let client = builder.connect().expect("a valid URL");
+    let mut peer = Peer::accept(&listener).await;
+    peer.welcome(0, "").await;
+    open(&client).await;
+    // Its link waits for the peer's close frame, and the client for its link.
+    let closing = tokio::spawn({
+        let client = client.clone();
+        async move { client.close(true).await }
+    });
+    assert_eq!(peer.hear().await, ClientMessage::Bye);
+    let data = || json("1").expect("JSON");
+    let mut ack = client.publish("room", data()).await.expect("taken");
+    assert_eq!(stored(&mut ack).await, refused());
+    drop(peer);
+    closing.await.expect("no panic");
+    assert!(client.publish("room", data()).await.is_err());
+
+    // On one thread the owner finds them all in its queue when it comes to the first.
+    let client = Client::builder("ws://127.0.0.1:9/ws").connect();
+    let client = client.expect("a valid URL");
+    let ((), ack, answer, stream) = tokio::join!(
+        client.close(true),
+        client.publish("room", data()),
+        client.presence("room", None),
+        client.subscribe("room", From::Now),
+    );
+    assert_eq!(stored(&mut ack.expect("taken")).await, refused());
+    assert_eq!(answer.expect_err("the end").0.code, "closed");
+    assert!(stream.is_err());
 }
 
 #[tokio::test]
@@ -577,5 +732,9 @@ async fn a_token_source_that_hangs_is_asked_once_at_a_time() {
         3,
         "this one, the source and one question"
     );
-    drop(client);
+    // There is no link to wait for.
+    let began = tokio::time::Instant::now();
+    client.close(true).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(Arc::strong_count(&alive), 1);
 }
