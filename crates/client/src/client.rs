@@ -169,7 +169,9 @@ impl Builder {
         self
     }
 
-    /// Goes on with a session that an earlier process kept, whose highest link number was `link`.
+    /// Takes over the session of an earlier process, whose highest link number was at most `link`. One in which
+    /// messages were numbered can't be gone on with, since this process has none of them: the server begins
+    /// a fresh one instead (`client_rewound`).
     #[must_use]
     pub fn session(mut self, session: &str, link: u64) -> Self {
         self.options.session = Some(session.into());
