@@ -8,7 +8,7 @@ import { domError } from './events.ts'
 
 /** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
 export function absolute(url: string | URL): string {
-  const given = String(url)
+  const given = `${url}`
   let text = ''
   try {
     const { href } = new URL(given, /^\w+:/.test(given) ? undefined : globalThis.location?.href)

@@ -24,7 +24,7 @@ import { constructorOf, type Destination, GONE, type Link, type LinkEnd } from '
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { absolute, originOf, withoutSecrets } from './address.ts'
-import { type Deferred, deferred, domError, refused, type SocketEventMap } from './events.ts'
+import { type Deferred, deferred, domError, quiet, refused, type SocketEventMap } from './events.ts'
 import type { SocketOptions, UrlSource } from './options.ts'
 import { copyOf, type Data, isBlob, sizeOf } from './payload.ts'
 import { Tokens } from './tokens.ts'
@@ -143,7 +143,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
       ...(options.WebSocket && { WebSocket: options.WebSocket }),
       ...options.environment,
     })
-    if (typeof url === 'string' || 'href' in url) this.#url = absolute(url)
+    // A promise may be rejected before a dial waits for it, which then tells of it.
+    if (Object(url).then) quiet(Promise.resolve(url))
+    else if (typeof url !== 'function') this.#url = absolute(url as string | URL)
     this.#recorder = new Recorder(this.environment.wallMs)
   }
 

@@ -1,6 +1,7 @@
 // What an application hands in by mistake is answered, and what it must not lose is not lost.
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { ResilientWebSocket, SocketError } from '../../src/index.ts'
+import type { SocketOptions } from '../../src/socket/options.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { ADDRESS, begin, bowline, ends, plain, server, time } from './lib/scripted.ts'
 
@@ -86,6 +87,27 @@ describe('a token', () => {
     debug.mockRestore()
     expect(written).toContain('welcome')
     expect(written).not.toContain(ws.session as string)
+  })
+})
+
+describe('a promise of a URL', () => {
+  test.each<[string, SocketOptions]>([
+    ['that nobody asked for yet', { startClosed: true }],
+    ['while a token is awaited', { getToken: () => new Promise<string>(() => {}) }],
+  ])('may be rejected %s, and the dial tells of it', async (_, options) => {
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    const ws = plain(options, Promise.reject(new Error('no address')))
+    const causes: unknown[] = []
+    ws.on('error', ({ evidence }) => causes.push((evidence as { cause?: string }).cause))
+    await time.advance(10)
+    await new Promise(setImmediate)
+    process.off('unhandledRejection', unhandled)
+    expect(unhandled).not.toHaveBeenCalled()
+    if (!options.startClosed) return
+    ws.reconnect()
+    await time.advance(10)
+    expect(causes).toEqual(['Error: no address'])
   })
 })
 
