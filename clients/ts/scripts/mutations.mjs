@@ -108,6 +108,11 @@ const MUTATIONS = [
   ['environment/hints', "slept && globalThis.document?.visibilityState !== 'hidden'", 'slept'],
   ['socket/face', "current === 'open' && previous !== 'probing'", "current === 'open'"],
   ['socket/face', "if (hint === 'frozen')", 'if (false)'],
+  [
+    'socket/face',
+    'this.readyState === 1 && this.#write()',
+    'this.readyState === 1 && this.#writable',
+  ],
   ['socket/face', 'this.#waiting.length >= (this.options', 'this.#waiting.length > (this.options'],
   ['shell/runner', 'link.socket.protocol === subprotocol', 'true'],
   ['socket/resilient', "known && (scheme === 'wss' || scheme === ownScheme)", 'known'],

@@ -246,8 +246,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     ) {
       throw domError('InvalidStateError', 'not open yet')
     }
-    const link = this.#writable
-    if (link && this.readyState === 1) {
+    // A listener may hear of the link before what waits is written.
+    const link = this.readyState === 1 && this.#write()
+    if (link) {
       link.send(data)
       return Promise.resolve()
     }
@@ -495,16 +496,23 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#verdict = undefined
     this.#trouble = undefined
     const again = this.#opens++ > 0
-    // Bounded by what waits: each turn takes one away.
-    for (let link = this.#writable; link && this.#waiting.length; link = this.#writable) {
-      const { data, resolve } = this.#waiting.shift() as Waiting
-      link.send(data as string)
-      resolve()
-    }
+    this.#write()
     this.emit('open')
     if (!again) return
     this.emit('reconnected', { resumed: this.resumed })
     this.emit('lostconnection', { status: 'restored' })
+  }
+
+  /** Writes what waits, and answers the link that takes more. */
+  #write(): Link | undefined {
+    let link = this.#writable
+    // Bounded by what waits: each turn takes one away.
+    for (; link && this.#waiting.length; link = this.#writable) {
+      const { data, resolve } = this.#waiting.shift() as Waiting
+      link.send(data as string)
+      resolve()
+    }
+    return link
   }
 
   #ended(end: LinkEnd | undefined): void {

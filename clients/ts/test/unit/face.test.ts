@@ -61,6 +61,17 @@ describe('the face', () => {
     expect(ends([ws.send('late')])).toEqual([undefined])
   })
 
+  test('what is sent in a listener that hears of the link comes behind what waits', async () => {
+    const ws = plain({ maxEnqueuedMessages: 2 })
+    const found = ends([ws.send('1'), ws.send('2')])
+    ws.on('statechange', ({ current }) => current === 'open' && found.push(...ends([ws.send('3')])))
+    ws.on('open', () => void ws.send('4'))
+    await time.advance(1)
+    const written = server.link?.received.map(({ raw }) => raw)
+    expect(written).toEqual(['1', '2', '3', '4'])
+    expect([found.slice(0, 2), ws.bufferedAmount]).toEqual([['done', 'done'], 0])
+  })
+
   test('bytes that wait are those of the call, whatever becomes of their buffer', async () => {
     const ws = plain()
     const bytes = Uint8Array.of(1, 2, 3, 4)
