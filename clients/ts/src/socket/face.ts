@@ -75,6 +75,8 @@ interface Waiting extends Deferred<void> {
 }
 
 const WAITING_MAX = 1000
+/** What may stand in `Sec-WebSocket-Protocol` (RFC 6455, 4.1). */
+const TOKEN = /^[\w!#-'*+.^`|~-]+$/
 /** A time of the next dial that differs by less is the same: two clocks are read for it. */
 const RETRY_AT_MS = 100
 
@@ -135,9 +137,10 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.options = options
     this.tokens = new Tokens(options.getToken)
     this.#source = url
-    this.#protocols = [protocols].flat()
-    if (new Set(this.#protocols).size < this.#protocols.length) {
-      throw domError('SyntaxError', 'protocols: each of them once')
+    this.#protocols = [protocols].flat().map(String)
+    const tokens = this.#protocols.flatMap((name) => TOKEN.exec(name.toLowerCase()) ?? [])
+    if (new Set(tokens).size < this.#protocols.length) {
+      throw domError('SyntaxError', 'protocols: tokens, each of them once')
     }
     this.environment = detectEnvironment({
       ...(options.WebSocket && { WebSocket: options.WebSocket }),
@@ -263,14 +266,16 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** Closes for good, as a WebSocket does, but never waits for a dead network. */
   close(code?: number, reason = ''): void {
-    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
+    const number = code && +code
+    if (number !== undefined && number !== 1000 && !(number >= 3000 && number <= 4999)) {
       throw domError('InvalidAccessError', 'code: 1000, or 3000 to 4999')
     }
-    if (utf8Length(reason) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
+    const text = `${reason}`
+    if (utf8Length(text) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
     this.#again = false
     if (this.#closing) return
     this.#closing = true
-    this.runner.end(code, reason)
+    this.runner.end(number, text)
   }
 
   /** Closes, and tells when the links are gone. */

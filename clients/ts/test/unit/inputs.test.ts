@@ -213,7 +213,7 @@ describe('options', () => {
   test('that are refused by the platform are refused at once', () => {
     const environment = time.environment(server)
     const twice = () => new ResilientWebSocket(ADDRESS, ['a', 'a'], { environment })
-    expect(twice).toThrow('protocols: each of them once')
+    expect(twice).toThrow('protocols: tokens, each of them once')
     expect(() => plain({ environment: { WebSocket: undefined } })).toThrow('option WebSocket')
   })
 
