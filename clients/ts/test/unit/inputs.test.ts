@@ -210,6 +210,45 @@ describe('options', () => {
     expect(() => bowline({ outbox: { bytesMax: -1 } })).toThrow('bytesMax: 0 or more')
   })
 
+  test.each<[object, string]>([
+    [{ minReconnectionDelay: '100' }, 'minReconnectionDelay: 0 or more'],
+    [{ maxReconnectionDelay: 100n }, 'maxReconnectionDelay: 0 or more'],
+    [{ maxReconnectAttempts: true }, 'maxReconnectAttempts: 0 or more'],
+    [{ maxRetries: {} }, 'maxRetries: 0 or more'],
+    [{ reconnectionDelayGrowFactor: '2' }, 'reconnectionDelayGrowFactor: 0 or more'],
+    [{ minUptime: '2' }, 'minUptime: 0 or more'],
+    [{ connectionTimeout: '2' }, 'connectionTimeout: 0 or more'],
+    [{ maxEnqueuedMessages: 'x' }, 'maxEnqueuedMessages: 0 or more'],
+    [{ seed: 'x' }, 'seed: 0 or more'],
+    [{ getToken: 'x' }, 'getToken: a function'],
+    [{ strategy: 5 }, 'strategy: a function'],
+  ])('of another type are refused by either face: %o', (options, message) => {
+    expect(() => plain(options)).toThrow(message)
+    expect(() => bowline(options)).toThrow(message)
+  })
+
+  test('of another type are refused where they are nested', () => {
+    const beat = (more: object) => plain({ heartbeat: { message: () => '', ...more } })
+    expect(() => beat({ message: 'ping' })).toThrow('message: a function')
+    expect(() => beat({ intervalMs: '5' })).toThrow('intervalMs: 0 or more')
+    expect(() => beat({ timeoutMs: '5' })).toThrow('timeoutMs: 0 or more')
+    const boxed = (outbox: object) => bowline({ outbox })
+    expect(() => boxed({ messagesMax: '5' })).toThrow('messagesMax: 0 or more')
+    expect(() => boxed({ bytesMax: 'x' })).toThrow('bytesMax: 0 or more')
+    expect(() => boxed({ ageMaxMs: '5' })).toThrow('ageMaxMs: 0 or more')
+    expect(() => boxed({ drops: 'lol' })).toThrow('drops: newest or oldest')
+    expect(() => bowline({ readerMax: '5' as never })).toThrow('readerMax: 0 or more')
+  })
+
+  test('that are nothing are absent', async () => {
+    const nothing = { maxRetries: undefined, getToken: undefined, strategy: null, minUptime: null }
+    const outbox = { drops: undefined, bytesMax: undefined }
+    const ws = bowline({ ...nothing, outbox } as never)
+    plain({ ...nothing, maxRetries: Number.POSITIVE_INFINITY } as never)
+    await time.advance(10)
+    expect(ws.state).toBe('open')
+  })
+
   test('that are refused by the platform are refused at once', () => {
     const environment = time.environment(server)
     const twice = () => new ResilientWebSocket(ADDRESS, ['a', 'a'], { environment })
