@@ -69,6 +69,8 @@ function read(text: string, payload?: Uint8Array): ServerMessage[] {
   }
   if (type === 'message' || type === 'reply') {
     const { data = null, data_b64 } = fields
+    // They are in `data` alone, which is what logs leave out.
+    delete fields.data_b64
     fields.data = payload ?? (typeof data_b64 === 'string' ? fromBase64(data_b64) : data)
     if (fields.data === undefined) return []
   } else if (fields.ts !== undefined) {

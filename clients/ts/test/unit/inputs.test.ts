@@ -79,6 +79,29 @@ describe('a token', () => {
     expect(told).not.toMatch(/secret|password/)
   })
 
+  test('that stands encoded in a URL, or that a server takes for a code, is in no diagnostics', async () => {
+    const token = 'se/cr+et=='
+    const source = () => `ws://test/${encodeURIComponent(token)}/x`
+    const ws = plain({ getToken: () => token }, source)
+    await time.advance(10)
+    server.link?.end(4500, JSON.stringify({ code: `no ${token}` }))
+    await time.advance(10)
+    const { url, statistics } = ws.diagnostics()
+    expect([url, statistics.codes]).toEqual(['ws://test/…/x', { 'no …': 1 }])
+    expect(JSON.stringify(ws.diagnostics())).not.toMatch(/cr/)
+  })
+
+  test('and the payload of a message are in no diagnostics, in whatever form it came', async () => {
+    const ws = bowline()
+    ws.subscribe('a', { listener() {} })
+    await time.advance(10)
+    const position = '00000000000000aa.1.00000001'
+    server.link?.say({ type: 'message', channel: 'a', position, data_b64: 'c2VjcmV0' })
+    const told = JSON.stringify(ws.diagnostics())
+    expect(told).toContain(position)
+    expect(told).not.toContain('c2VjcmV0')
+  })
+
   test('and the secret of the session are not written to the console', async () => {
     const debug = vi.spyOn(console, 'debug').mockImplementation(() => {})
     const ws = bowline({ debug: true })

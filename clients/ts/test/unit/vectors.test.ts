@@ -104,7 +104,7 @@ describe('frames from the server', () => {
 
   test('bytes come as bytes, in either form', () => {
     const inline = decode('{"type":"message","channel":"c","data_b64":"AP8="}')
-    expect(inline).toMatchObject([{ data: new Uint8Array([0, 255]) }])
+    expect(inline).toEqual([{ type: 'message', channel: 'c', data: new Uint8Array([0, 255]) }])
     const framed = decode(new Uint8Array([...utf8('{"type":"reply","id":3}\n'), 10, 7]))
     expect(framed).toEqual([{ type: 'reply', id: 3, data: new Uint8Array([10, 7]) }])
   })
