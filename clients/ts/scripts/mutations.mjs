@@ -100,6 +100,7 @@ const MUTATIONS = [
   ],
   ['storage/keeper', 'if (relies || this.#saving)', 'if (this.#saving)'],
   ['storage/keeper', 'if (this.#restoring) return', 'if (false) return'],
+  ['storage/keeper', 'if (this.#over) return write()', ''],
   ['storage/keeper', 'put.push({', 'if (seq) put.push({'],
   ['channels/channels', 'if (readers.size) return this', 'if (false) return this'],
   ['channels/channels', 'reader.done = channel.items', 'reader.done = 0'],

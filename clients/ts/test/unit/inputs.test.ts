@@ -283,8 +283,15 @@ describe('options', () => {
     const never = () => {
       throw new Error('no disk')
     }
-    const store: Store = { load: never, save: () => Promise.resolve(), release: never }
+    const store: Store = { load: never, save: never, release: never }
     const ws = bowline({ store })
+    const found = ends([ws.publish('a', 1)])
+    await time.advance(10)
+    expect([ws.state, found]).toEqual(['open', ['done']])
+    ws.close()
+    await time.advance(10)
+    expect(ws.readyState).toBe(3)
+    ws.reconnect()
     await time.advance(10)
     expect(ws.state).toBe('open')
   })
