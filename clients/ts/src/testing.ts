@@ -167,7 +167,7 @@ export class ScriptedServer {
   setTimeout: Environment['setTimeout'] = () => {}
   /** Fields of `welcome` that differ. */
   welcome: Record<string, unknown> = {}
-  /** Says which numbered message is refused, and why. */
+  /** Says which numbered message is refused, and why; a `skip` is none. */
   refusal: (message: Record<string, unknown>) => object | undefined = () => undefined
   /** For option `WebSocket`. */
   readonly WebSocket: typeof WebSocket
@@ -285,9 +285,12 @@ export class ScriptedServer {
     const session = sessionOf(link)
     const acked = this.#acked.get(session) ?? 0
     const seq = message.seq as number
-    const error = seq === acked + 1 ? this.refusal(message) : undefined
-    if (error) return link.say({ type: 'error', seq, ...error })
-    if (seq > acked + 1) return
+    // A `skip` is no message, and takes every number up to its own.
+    if (message.type !== 'skip') {
+      if (seq > acked + 1) return
+      const error = seq > acked ? this.refusal(message) : undefined
+      if (error) return link.say({ type: 'error', seq, ...error })
+    }
     this.#acked.set(session, Math.max(acked, seq))
     link.say({ type: 'acked', seq: Math.max(acked, seq) })
     if (seq > acked && message.type === 'publish') {

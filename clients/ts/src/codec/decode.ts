@@ -25,7 +25,7 @@ const SHAPES: Record<string, string> = {
   gap: 'channel:s position:p?',
   reconnect: 'after_ms:n',
   expiring: '',
-  ping: '',
+  ping: 'ts:n?',
   pong: '',
 }
 
@@ -69,12 +69,11 @@ function read(text: string, payload?: Uint8Array): ServerMessage[] {
   }
   if (type === 'message' || type === 'reply') {
     const { data = null, data_b64 } = fields
+    // They are in `data` alone, which is what logs leave out.
+    delete fields.data_b64
     fields.data = payload ?? (typeof data_b64 === 'string' ? fromBase64(data_b64) : data)
     if (fields.data === undefined) return []
-  } else if (fields.ts !== undefined) {
-    // Answered to the byte, so it stays the text that came.
-    fields.ts = /"ts"\s*:\s*("(?:[^"\\]|\\.)*"|[-\d.eE+]*)/.exec(text)?.[1]
-  }
+  } else if (typeof fields.ts === 'number') fields.ts = String(fields.ts)
   return [fields as unknown as ServerMessage]
 }
 

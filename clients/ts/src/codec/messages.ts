@@ -9,7 +9,7 @@ import type { From, Position } from '../position/position.ts'
 /** What is sent: the text of one JSON value, or raw bytes. */
 export type Payload = string | Uint8Array
 
-/** A value of the peer as the JSON text that it sent, to be echoed to the byte. */
+/** A number of the peer, as the JSON text that answers it. */
 export type Echo = string
 
 /** A refusal (PROTOCOL.md, "Errors"). */

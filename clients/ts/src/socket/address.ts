@@ -6,19 +6,19 @@
 
 import { domError } from './events.ts'
 
-/** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where there is none. */
+/** The URL with the scheme of a WebSocket. Throws a `SyntaxError` where it is none, or has a fragment. */
 export function absolute(url: string | URL): string {
-  const given = String(url)
+  const given = `${url}`
   let text = ''
   try {
     const { href } = new URL(given, /^\w+:/.test(given) ? undefined : globalThis.location?.href)
     // React Native's own URL adds a slash to every path, and has no parts that can be relied on.
     const asGiven = href === `${given}/` && /\/\/.*[/?]/.test(given)
-    text = (asGiven ? given : href).replace(/^http/, 'ws').replace(/#.*/, '')
+    text = (asGiven ? given : href).replace(/^http/, 'ws')
   } catch {
     // Told below.
   }
-  if (/^wss?:/.test(text)) return text
+  if (/^wss?:[^#]+$/.test(text)) return text
   throw domError('SyntaxError', `no URL of a WebSocket: ${url}`)
 }
 

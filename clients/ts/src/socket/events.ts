@@ -14,7 +14,10 @@ export interface SocketEventMap {
   message: MessageEvent & Partial<Publication>
   error: Event & { code?: string; evidence?: Evidence; verdict?: Verdict }
   close: CloseEvent
-  /** A dial begins. */
+  /**
+   * A dial begins. That of the constructor begins before anybody can listen, as does its `statechange`,
+   * unless a token, a store or `startClosed` puts it off.
+   */
   connecting: Event
   /** A dial is due in `delay` milliseconds; `attempt` have failed in a row. */
   reconnecting: Event & { attempt: number; delay: number; class: ErrorClass | undefined }

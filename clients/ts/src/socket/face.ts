@@ -24,7 +24,7 @@ import { constructorOf, type Destination, GONE, type Link, type LinkEnd } from '
 import { type Host, Runner } from '../shell/runner.ts'
 import { type LogEntry, Recorder, type Statistics } from '../statistics/statistics.ts'
 import { absolute, originOf, withoutSecrets } from './address.ts'
-import { type Deferred, deferred, domError, refused, type SocketEventMap } from './events.ts'
+import { type Deferred, deferred, domError, quiet, refused, type SocketEventMap } from './events.ts'
 import type { SocketOptions, UrlSource } from './options.ts'
 import { copyOf, type Data, isBlob, sizeOf } from './payload.ts'
 import { Tokens } from './tokens.ts'
@@ -75,6 +75,8 @@ interface Waiting extends Deferred<void> {
 }
 
 const WAITING_MAX = 1000
+/** What may stand in `Sec-WebSocket-Protocol` (RFC 6455, 4.1). */
+const TOKEN = /^[\w!#-'*+.^`|~-]+$/
 /** A time of the next dial that differs by less is the same: two clocks are read for it. */
 const RETRY_AT_MS = 100
 
@@ -135,15 +137,18 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.options = options
     this.tokens = new Tokens(options.getToken)
     this.#source = url
-    this.#protocols = [protocols].flat()
-    if (new Set(this.#protocols).size < this.#protocols.length) {
-      throw domError('SyntaxError', 'protocols: each of them once')
+    this.#protocols = [protocols].flat().map(String)
+    const tokens = this.#protocols.flatMap((name) => TOKEN.exec(name.toLowerCase()) ?? [])
+    if (new Set(tokens).size < this.#protocols.length) {
+      throw domError('SyntaxError', 'protocols: tokens, each of them once')
     }
     this.environment = detectEnvironment({
       ...(options.WebSocket && { WebSocket: options.WebSocket }),
       ...options.environment,
     })
-    if (typeof url === 'string' || 'href' in url) this.#url = absolute(url)
+    // A promise may be rejected before a dial waits for it, which then tells of it.
+    if (Object(url).then) quiet(Promise.resolve(url))
+    else if (typeof url !== 'function') this.#url = absolute(url as string | URL)
     this.#recorder = new Recorder(this.environment.wallMs)
   }
 
@@ -244,8 +249,9 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     ) {
       throw domError('InvalidStateError', 'not open yet')
     }
-    const link = this.#writable
-    if (link && this.readyState === 1) {
+    // A listener may hear of the link before what waits is written.
+    const link = this.readyState === 1 && this.#write()
+    if (link) {
       link.send(data)
       return Promise.resolve()
     }
@@ -260,14 +266,16 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
 
   /** Closes for good, as a WebSocket does, but never waits for a dead network. */
   close(code?: number, reason = ''): void {
-    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
+    const number = code && +code
+    if (number !== undefined && number !== 1000 && !(number >= 3000 && number <= 4999)) {
       throw domError('InvalidAccessError', 'code: 1000, or 3000 to 4999')
     }
-    if (utf8Length(reason) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
+    const text = `${reason}`
+    if (utf8Length(text) > 123) throw domError('SyntaxError', 'reason: at most 123 bytes')
     this.#again = false
     if (this.#closing) return
     this.#closing = true
-    this.runner.end(code, reason)
+    this.runner.end(number, text)
   }
 
   /** Closes, and tells when the links are gone. */
@@ -493,16 +501,23 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#verdict = undefined
     this.#trouble = undefined
     const again = this.#opens++ > 0
-    // Bounded by what waits: each turn takes one away.
-    for (let link = this.#writable; link && this.#waiting.length; link = this.#writable) {
-      const { data, resolve } = this.#waiting.shift() as Waiting
-      link.send(data as string)
-      resolve()
-    }
+    this.#write()
     this.emit('open')
     if (!again) return
     this.emit('reconnected', { resumed: this.resumed })
     this.emit('lostconnection', { status: 'restored' })
+  }
+
+  /** Writes what waits, and answers the link that takes more. */
+  #write(): Link | undefined {
+    let link = this.#writable
+    // Bounded by what waits: each turn takes one away.
+    for (; link && this.#waiting.length; link = this.#writable) {
+      const { data, resolve } = this.#waiting.shift() as Waiting
+      link.send(data as string)
+      resolve()
+    }
+    return link
   }
 
   #ended(end: LinkEnd | undefined): void {

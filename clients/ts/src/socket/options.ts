@@ -71,9 +71,9 @@ export interface SocketOptions {
   seed?: number
 }
 
-/** The options of a machine for any server. Throws a `RangeError` where one makes no sense. */
+/** The options of a machine for any server. Throws a `RangeError` or `TypeError` where one makes no sense. */
 export function dialerOptions(options: SocketOptions): DialerOptions {
-  checkNumbers(options)
+  checkOptions(options)
   const attemptsMax = options.maxReconnectAttempts ?? options.maxRetries
   const { strategy } = options
   return {
@@ -95,9 +95,20 @@ export function dialerOptions(options: SocketOptions): DialerOptions {
   }
 }
 
-/** Refuses numbers that are none, or below 0. */
-export function checkNumbers(options: object): void {
+/** The names of all options that are numbers, and of none that is not. */
+const NUMBERS = /^m(in|ax)|(Max|Ms|Factor|Timeout|seed)$/
+const FUNCTIONS = /^(getToken|strategy|message)$/
+
+/** Refuses numbers that are none, or below 0, and functions that are none. */
+export function checkOptions(options: object): void {
   for (const [name, value] of Object.entries(options)) {
-    if (typeof value === 'number' && !(value >= 0)) throw new RangeError(`${name}: 0 or more`)
+    // Nothing is as good as absent.
+    if (value == null) continue
+    if (NUMBERS.test(name) && !(typeof value === 'number' && value >= 0)) {
+      throw new RangeError(`${name}: 0 or more`)
+    }
+    if (FUNCTIONS.test(name) && typeof value !== 'function') {
+      throw new TypeError(`${name}: a function`)
+    }
   }
 }

@@ -2,12 +2,12 @@
 
 import { Dialer } from '../machine/dialer.ts'
 import { Face } from './face.ts'
-import { checkNumbers, dialerOptions, type SocketOptions, type UrlSource } from './options.ts'
+import { checkOptions, dialerOptions, type SocketOptions, type UrlSource } from './options.ts'
 
 /** The machine for any server. */
 export function plainMachine(seed: number, options: SocketOptions): Dialer {
   const { heartbeat } = options
-  checkNumbers(heartbeat ?? {})
+  checkOptions(heartbeat ?? {})
   return new Dialer(seed, {
     ...dialerOptions(options),
     heartbeat: heartbeat && {

@@ -10,7 +10,7 @@ import { codeRow } from '../codes/codes.ts'
 import type { ClientOptions } from '../machine/contract.ts'
 import type { From, Position } from '../position/position.ts'
 import type { Store } from '../storage/store.ts'
-import { checkNumbers, dialerOptions, type SocketOptions } from './options.ts'
+import { checkOptions, dialerOptions, type SocketOptions } from './options.ts'
 import { copyOf, isBlob } from './payload.ts'
 
 /** Options for Bowline's servers, beside those for any. */
@@ -67,14 +67,16 @@ export interface HistoryPage {
 /** The options of a machine of `bowline.v1`. */
 export function clientOptions(options: ResilientOptions): ClientOptions {
   const { outbox = {} } = options
-  checkNumbers(outbox)
+  checkOptions(outbox)
+  const drops = outbox.drops ?? 'newest'
+  if (!/^(new|old)est$/.test(drops)) throw new RangeError('drops: newest or oldest')
   return {
     ...dialerOptions(options),
     classOf: (code) => codeRow(code)?.[0],
     outboxMessagesMax: outbox.messagesMax ?? options.maxEnqueuedMessages ?? 1000,
     outboxBytesMax: outbox.bytesMax ?? 4 * 2 ** 20,
     outboxAgeMaxMs: outbox.ageMaxMs ?? 12 * 60 * 60 * 1000,
-    outboxDrops: outbox.drops ?? 'newest',
+    outboxDrops: drops,
     silenceMs: 10_000,
     subscriptionsMax: 1000,
     requestsMax: 100,

@@ -8,8 +8,8 @@ import type { Evidence } from '../classify/classify.ts'
 import { causeOf } from '../shell/cause.ts'
 import type { SocketOptions, TokenReason } from './options.ts'
 
-/** Tokens that are kept out of what is told: older ones are in no event any more. */
-const TOKENS_MAX = 100
+/** Forms of tokens that are kept out of what is told: older ones are in no event any more. */
+const FORMS_MAX = 200
 
 /** The tokens of one socket. */
 export class Tokens {
@@ -18,7 +18,8 @@ export class Tokens {
   /** Why the next one is wanted. */
   reason: TokenReason = 'connect'
   readonly #getToken: SocketOptions['getToken']
-  readonly #known = new Set<string>()
+  /** As they are, and as they stand in a URL. */
+  #known: string[] = []
   /** What the application threw instead of the last one. */
   #cause: string | undefined
 
@@ -43,8 +44,9 @@ export class Tokens {
   /** Takes one. */
   hold(token: string | undefined): void {
     this.current = token
-    if (token) this.#known.add(token)
-    if (this.#known.size > TOKENS_MAX) this.#known.delete([...this.#known][0] as string)
+    if (!token) return
+    const known = new Set([...this.#known, token, encodeURIComponent(token)])
+    this.#known = [...known].slice(-FORMS_MAX)
   }
 
   /** What is known of the last one, which did not come. */
@@ -54,10 +56,14 @@ export class Tokens {
 
   /** The same without any of them: a peer may have echoed one, in the reason of a close for example. */
   hide<T>(told: T): T {
-    return JSON.parse(JSON.stringify(told), (_, value) =>
-      typeof value === 'string'
-        ? [...this.#known].reduce((text, token) => text.replaceAll(token, '…'), value)
-        : value,
-    )
+    const hide = (text: string) =>
+      this.#known.reduce((text, token) => text.replaceAll(token, '…'), text)
+    return JSON.parse(JSON.stringify(told), (name, value) => {
+      if (typeof value === 'string') return hide(value)
+      if (name !== 'codes') return value
+      // A peer gives these names.
+      const codes = Object.entries(value ?? {})
+      return Object.fromEntries(codes.map(([code, count]) => [hide(code), count]))
+    })
   }
 }

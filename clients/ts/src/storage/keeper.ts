@@ -18,6 +18,8 @@ import type { Store, StoredChange, StoredClient, StoredMessage } from './store.t
 const LAZY_MS = 100
 /** How long a store that failed is left alone, if nothing else is to be saved. */
 const RETRY_MS = 5000
+/** How long a store may take to load: past it the client goes on without. */
+const LOAD_MS_MAX = 5000
 
 /** Keeps one client. */
 export class Keeper {
@@ -34,6 +36,8 @@ export class Keeper {
   #saving = false
   #restoring = false
   #lazy: unknown
+  #deadline: unknown
+  /** Nothing is kept any more. */
   #over = false
   /** Settled when the store is free: let go of by the keeper before, then by this one. */
   #free: Promise<unknown>
@@ -50,6 +54,11 @@ export class Keeper {
     if (this.#restoring) return
     this.#restoring = true
     this.#free = this.#free.then(() => this.#load()).catch(() => {})
+    this.#deadline = this.#environment.setTimeout(() => {
+      // What is loaded later is let go of.
+      this.#over = true
+      this.#catchUp()
+    }, LOAD_MS_MAX)
   }
 
   /** Calls when what was kept is loaded, in order. */
@@ -73,6 +82,7 @@ export class Keeper {
 
   /** Writes a message to its link once everything that it relies on is on disk. */
   write(message: ClientMessage, write: () => void): void {
+    if (this.#over) return write()
     this.#writes.push(write)
     const relies = message.type === 'hello' || ('seq' in message && message.seq !== undefined)
     if (relies || this.#saving) void this.#save()
@@ -101,7 +111,7 @@ export class Keeper {
     const positions = Object.fromEntries(
       [...this.#positions.keys()].map((name) => [name, undefined]),
     )
-    const saved = this.#store.save({ head, forget, positions }).catch(() => {})
+    const saved = this.#put({ head, forget, positions })
     this.#free = saved.then(() => this.#store.release()).catch(() => {})
   }
 
@@ -133,6 +143,7 @@ export class Keeper {
   }
 
   #catchUp(): void {
+    this.#environment.clearTimeout(this.#deadline)
     const deferred = this.#deferred ?? []
     this.#deferred = undefined
     for (const call of deferred) call()
@@ -153,15 +164,22 @@ export class Keeper {
     const writes = this.#writes
     this.#writes = []
     // A store that fails must not stop the messages: they are only less safe.
-    const saved = await this.#store.save(change).then(
-      () => true,
-      () => false,
-    )
+    const saved = await this.#put(change)
     this.#saving = false
     for (const write of writes) write()
     // What has come meanwhile.
     if (saved) void this.#save()
     else this.#failed(change)
+  }
+
+  /** Whether it is on disk; a store that throws is as one that rejects. */
+  async #put(change: StoredChange): Promise<boolean> {
+    try {
+      await this.#store.save(change)
+      return true
+    } catch {
+      return false
+    }
   }
 
   /** Nobody knows what is on disk of a change: all of it is saved again. */

@@ -32,7 +32,10 @@ export interface StoredClient {
 
 /** Where a client is kept. */
 export interface Store {
-  /** Takes the session; nothing where there is none, or another tab holds it. */
+  /**
+   * Takes the session; nothing where there is none, or another tab holds it. What comes after 5 s is let
+   * go of by `release`.
+   */
   load(): Promise<StoredClient | undefined>
   /**
    * Writes durably, all or nothing: the head, messages to put, keys of messages to forget, and

@@ -61,6 +61,17 @@ describe('the face', () => {
     expect(ends([ws.send('late')])).toEqual([undefined])
   })
 
+  test('what is sent in a listener that hears of the link comes behind what waits', async () => {
+    const ws = plain({ maxEnqueuedMessages: 2 })
+    const found = ends([ws.send('1'), ws.send('2')])
+    ws.on('statechange', ({ current }) => current === 'open' && found.push(...ends([ws.send('3')])))
+    ws.on('open', () => void ws.send('4'))
+    await time.advance(1)
+    const written = server.link?.received.map(({ raw }) => raw)
+    expect(written).toEqual(['1', '2', '3', '4'])
+    expect([found.slice(0, 2), ws.bufferedAmount]).toEqual([['done', 'done'], 0])
+  })
+
   test('bytes that wait are those of the call, whatever becomes of their buffer', async () => {
     const ws = plain()
     const bytes = Uint8Array.of(1, 2, 3, 4)
@@ -119,8 +130,57 @@ describe('the face', () => {
     expect(() => ws.close(1000, 'ü'.repeat(62))).toThrow(
       expect.objectContaining({ name: 'SyntaxError' }),
     )
-    expect(() => plain({}, 'nonsense')).toThrow(expect.objectContaining({ name: 'SyntaxError' }))
-    expect(() => plain({}, 'ftp://x/')).toThrow(expect.objectContaining({ name: 'SyntaxError' }))
+    for (const url of ['nonsense', 'ftp://x/', 'ws://test/#', 'ws://test/?a#b', null, 5]) {
+      expect(() => plain({}, url as never), `${url}`).toThrow(
+        expect.objectContaining({ name: 'SyntaxError' }),
+      )
+    }
+  })
+
+  test.each([
+    ['3001', null, 3001, 'null'],
+    [1000, 5, 1000, '5'],
+  ])('code and reason are converted as by a WebSocket: %j, %j', async (code, reason, ...heard) => {
+    const ws = plain()
+    await time.advance(1)
+    const closes: unknown[] = []
+    ws.onclose = (event) => closes.push(event.code, event.reason)
+    expect(() => ws.close(1000n as never)).toThrow(TypeError)
+    for (const none of [null, 0, '', 'abc', Number.NaN, {}]) {
+      expect(() => ws.close(none as never), `${none}`).toThrow(
+        expect.objectContaining({ name: 'InvalidAccessError' }),
+      )
+    }
+    expect(() => ws.close(1000, Symbol('no') as never)).toThrow(TypeError)
+    ws.close(code as never, reason as never)
+    await time.advance(10)
+    expect(closes).toEqual(heard)
+  })
+
+  test.each([
+    [['a b']],
+    [['']],
+    [''],
+    [['a,b']],
+    [['ü']],
+    [['"']],
+    [['a', 'A']],
+    [['a', 'b', 'a']],
+  ])(
+    'protocols that are no tokens, or come twice, are refused as by a WebSocket: %j',
+    (protocols) => {
+      const environment = time.environment(server)
+      expect(() => new PlainWebSocket(ADDRESS, protocols, { environment })).toThrow(
+        expect.objectContaining({ name: 'SyntaxError' }),
+      )
+    },
+  )
+
+  test('protocols that are tokens are offered as they are', async () => {
+    const protocols = ["!#$%&'*+-.^_`|~", 'Chat', 'chat2']
+    new PlainWebSocket(ADDRESS, protocols, { environment: time.environment(server) })
+    await time.advance(1)
+    expect(server.link?.protocols).toEqual(protocols)
   })
 
   test('a signal and asyncDispose close it', async () => {

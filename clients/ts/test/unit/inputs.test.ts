@@ -1,6 +1,7 @@
 // What an application hands in by mistake is answered, and what it must not lose is not lost.
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { ResilientWebSocket, SocketError } from '../../src/index.ts'
+import type { SocketOptions } from '../../src/socket/options.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { ADDRESS, begin, bowline, ends, plain, server, time } from './lib/scripted.ts'
 
@@ -78,6 +79,29 @@ describe('a token', () => {
     expect(told).not.toMatch(/secret|password/)
   })
 
+  test('that stands encoded in a URL, or that a server takes for a code, is in no diagnostics', async () => {
+    const token = 'se/cr+et=='
+    const source = () => `ws://test/${encodeURIComponent(token)}/x`
+    const ws = plain({ getToken: () => token }, source)
+    await time.advance(10)
+    server.link?.end(4500, JSON.stringify({ code: `no ${token}` }))
+    await time.advance(10)
+    const { url, statistics } = ws.diagnostics()
+    expect([url, statistics.codes]).toEqual(['ws://test/…/x', { 'no …': 1 }])
+    expect(JSON.stringify(ws.diagnostics())).not.toMatch(/cr/)
+  })
+
+  test('and the payload of a message are in no diagnostics, in whatever form it came', async () => {
+    const ws = bowline()
+    ws.subscribe('a', { listener() {} })
+    await time.advance(10)
+    const position = '00000000000000aa.1.00000001'
+    server.link?.say({ type: 'message', channel: 'a', position, data_b64: 'c2VjcmV0' })
+    const told = JSON.stringify(ws.diagnostics())
+    expect(told).toContain(position)
+    expect(told).not.toContain('c2VjcmV0')
+  })
+
   test('and the secret of the session are not written to the console', async () => {
     const debug = vi.spyOn(console, 'debug').mockImplementation(() => {})
     const ws = bowline({ debug: true })
@@ -86,6 +110,27 @@ describe('a token', () => {
     debug.mockRestore()
     expect(written).toContain('welcome')
     expect(written).not.toContain(ws.session as string)
+  })
+})
+
+describe('a promise of a URL', () => {
+  test.each<[string, SocketOptions]>([
+    ['that nobody asked for yet', { startClosed: true }],
+    ['while a token is awaited', { getToken: () => new Promise<string>(() => {}) }],
+  ])('may be rejected %s, and the dial tells of it', async (_, options) => {
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    const ws = plain(options, Promise.reject(new Error('no address')))
+    const causes: unknown[] = []
+    ws.on('error', ({ evidence }) => causes.push((evidence as { cause?: string }).cause))
+    await time.advance(10)
+    await new Promise(setImmediate)
+    process.off('unhandledRejection', unhandled)
+    expect(unhandled).not.toHaveBeenCalled()
+    if (!options.startClosed) return
+    ws.reconnect()
+    await time.advance(10)
+    expect(causes).toEqual(['Error: no address'])
   })
 })
 
@@ -209,10 +254,49 @@ describe('options', () => {
     expect(() => bowline({ outbox: { bytesMax: -1 } })).toThrow('bytesMax: 0 or more')
   })
 
+  test.each<[object, string]>([
+    [{ minReconnectionDelay: '100' }, 'minReconnectionDelay: 0 or more'],
+    [{ maxReconnectionDelay: 100n }, 'maxReconnectionDelay: 0 or more'],
+    [{ maxReconnectAttempts: true }, 'maxReconnectAttempts: 0 or more'],
+    [{ maxRetries: {} }, 'maxRetries: 0 or more'],
+    [{ reconnectionDelayGrowFactor: '2' }, 'reconnectionDelayGrowFactor: 0 or more'],
+    [{ minUptime: '2' }, 'minUptime: 0 or more'],
+    [{ connectionTimeout: '2' }, 'connectionTimeout: 0 or more'],
+    [{ maxEnqueuedMessages: 'x' }, 'maxEnqueuedMessages: 0 or more'],
+    [{ seed: 'x' }, 'seed: 0 or more'],
+    [{ getToken: 'x' }, 'getToken: a function'],
+    [{ strategy: 5 }, 'strategy: a function'],
+  ])('of another type are refused by either face: %o', (options, message) => {
+    expect(() => plain(options)).toThrow(message)
+    expect(() => bowline(options)).toThrow(message)
+  })
+
+  test('of another type are refused where they are nested', () => {
+    const beat = (more: object) => plain({ heartbeat: { message: () => '', ...more } })
+    expect(() => beat({ message: 'ping' })).toThrow('message: a function')
+    expect(() => beat({ intervalMs: '5' })).toThrow('intervalMs: 0 or more')
+    expect(() => beat({ timeoutMs: '5' })).toThrow('timeoutMs: 0 or more')
+    const boxed = (outbox: object) => bowline({ outbox })
+    expect(() => boxed({ messagesMax: '5' })).toThrow('messagesMax: 0 or more')
+    expect(() => boxed({ bytesMax: 'x' })).toThrow('bytesMax: 0 or more')
+    expect(() => boxed({ ageMaxMs: '5' })).toThrow('ageMaxMs: 0 or more')
+    expect(() => boxed({ drops: 'lol' })).toThrow('drops: newest or oldest')
+    expect(() => bowline({ readerMax: '5' as never })).toThrow('readerMax: 0 or more')
+  })
+
+  test('that are nothing are absent', async () => {
+    const nothing = { maxRetries: undefined, getToken: undefined, strategy: null, minUptime: null }
+    const outbox = { drops: undefined, bytesMax: undefined }
+    const ws = bowline({ ...nothing, outbox } as never)
+    plain({ ...nothing, maxRetries: Number.POSITIVE_INFINITY } as never)
+    await time.advance(10)
+    expect(ws.state).toBe('open')
+  })
+
   test('that are refused by the platform are refused at once', () => {
     const environment = time.environment(server)
     const twice = () => new ResilientWebSocket(ADDRESS, ['a', 'a'], { environment })
-    expect(twice).toThrow('protocols: each of them once')
+    expect(twice).toThrow('protocols: tokens, each of them once')
     expect(() => plain({ environment: { WebSocket: undefined } })).toThrow('option WebSocket')
   })
 
@@ -220,8 +304,15 @@ describe('options', () => {
     const never = () => {
       throw new Error('no disk')
     }
-    const store: Store = { load: never, save: () => Promise.resolve(), release: never }
+    const store: Store = { load: never, save: never, release: never }
     const ws = bowline({ store })
+    const found = ends([ws.publish('a', 1)])
+    await time.advance(10)
+    expect([ws.state, found]).toEqual(['open', ['done']])
+    ws.close()
+    await time.advance(10)
+    expect(ws.readyState).toBe(3)
+    ws.reconnect()
     await time.advance(10)
     expect(ws.state).toBe('open')
   })

@@ -146,7 +146,7 @@ describe('React Native’s own URL', () => {
 
   test.each([
     ['wss://test/ws', 'wss://test/ws', 'wss://test'],
-    ['https://test:8443/ws?a=b#c', 'wss://test:8443/ws?a=b', 'wss://test:8443'],
+    ['https://test:8443/ws?a=b', 'wss://test:8443/ws?a=b', 'wss://test:8443'],
     ['ws://user:word@test?a=/@', 'ws://user:word@test?a=/@', 'ws://test'],
     ['ws://test', 'ws://test/', 'ws://test'],
   ])('changes no address: %s', async (url, dialled, origin) => {

@@ -295,6 +295,49 @@ describe('before the store is read', () => {
     expect([store.held, server.dialled.length]).toEqual([0, 0])
   })
 
+  test('the client waits five seconds, then goes on as without, and lets go of what comes late', async () => {
+    const ws = bowline({ store })
+    const found = ends([ws.publish('a', 'new')])
+    await time.advance(4999)
+    expect([ws.state, server.dialled.length]).toEqual(['idle', 0])
+    await time.advance(2)
+    expect([ws.state, found]).toEqual(['open', ['done']])
+    const { session } = ws
+    read()
+    await time.advance(10_000)
+    expect([store.held, store.saves, store.kept]).toEqual([0, [], kept])
+    expect([ws.session, ws.state, server.dialled.length]).toEqual([session, 'open', 1])
+    ws.close()
+    await time.advance(10)
+    expect([types(), store.held, store.saves]).toEqual([undefined, 0, []])
+    expect(server.dialled[0]?.received.map(({ type }) => type)).toEqual(['hello', 'publish', 'bye'])
+    // The next life finds a store that answers.
+    ws.reconnect()
+    await time.advance(10)
+    expect([ws.session, store.held]).toEqual([kept.session, 1])
+  })
+
+  test('reconnect() does not read it once more', async () => {
+    const ws = bowline({ store })
+    ws.reconnect()
+    read()
+    await time.advance(10_000)
+    expect([store.held, ws.session]).toEqual([1, kept.session])
+    ws.close()
+    await time.advance(10)
+    expect([store.held, store.kept?.session]).toEqual([0, undefined])
+  })
+
+  test('a store that never answers holds up each life for as long, and close() at once', async () => {
+    const ws = bowline({ store })
+    ws.close()
+    await time.advance(10)
+    expect(ws.readyState).toBe(3)
+    ws.reconnect()
+    await time.advance(5010)
+    expect([ws.state, store.held, store.saves]).toEqual(['open', 1, []])
+  })
+
   test('unsubscribe() takes back what was asked for', async () => {
     const ws = bowline({ store })
     ws.subscribe('a').unsubscribe()

@@ -178,6 +178,35 @@ describe('presence', () => {
   })
 })
 
+describe('refusals', () => {
+  test('are of messages: a skip, which takes all numbers up to its own, is stored', async () => {
+    const asked: unknown[] = []
+    server.refusal = ({ type, seq }) => {
+      asked.push([type, seq])
+      // A client that is refused for ever would not let go of the time.
+      return asked.length > 9 ? undefined : { code: 'forbidden', retry: false }
+    }
+    const ws = bowline()
+    await time.advance(1)
+    const found = ends([ws.publish('a', 1), ws.publish('a', 2)])
+    await time.advance(10)
+    const forbidden = expect.objectContaining({ code: 'forbidden', fate: 'refused' })
+    expect(found).toEqual([forbidden, forbidden])
+    expect(asked).toEqual([
+      ['publish', 1],
+      ['publish', 2],
+    ])
+    server.silent = true
+    const given = ends([ws.publish('a', 3), ws.publish('a', 4)])
+    server.silent = false
+    ws.clearOutbox()
+    server.refusal = () => undefined
+    await ws.publish('a', 5)
+    expect([given.length, types()?.slice(-2)]).toEqual([2, ['skip', 'publish']])
+    expect(server.link?.received.at(-2)).toEqual({ type: 'skip', seq: 4 })
+  })
+})
+
 describe('pings', () => {
   test('keep an idle link alive; a server that falls silent is noticed', async () => {
     const ws = bowline()
