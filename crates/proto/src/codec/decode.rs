@@ -223,13 +223,32 @@ fn echo(raw: Option<&RawValue>, sentence: &'static str) -> Result<Option<Echo>, 
     }
 }
 
-fn seq(seq: Option<u64>) -> Result<Option<u64>, ErrorInfo> {
-    match seq {
-        Some(0) => Err(ErrorInfo::new(Code::Malformed).with_message("seq counts from 1")),
-        Some(beyond) if beyond > OFFSET_MAX => {
-            Err(ErrorInfo::new(Code::Malformed).with_message("a number is at most 2^53 - 1"))
+/// An integer as PROTOCOL.md has them: from 0 to 2^53 − 1.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+struct Integer(u64);
+
+impl TryFrom<u64> for Integer {
+    type Error = &'static str;
+
+    fn try_from(number: u64) -> Result<Self, Self::Error> {
+        match number {
+            ..=OFFSET_MAX => Ok(Self(number)),
+            _ => Err("an integer is at most 2^53 - 1"),
         }
-        seq => Ok(seq),
+    }
+}
+
+impl From<Integer> for u64 {
+    fn from(Integer(number): Integer) -> Self {
+        number
+    }
+}
+
+fn seq(seq: Option<Integer>) -> Result<Option<u64>, ErrorInfo> {
+    match seq {
+        Some(Integer(0)) => Err(ErrorInfo::new(Code::Malformed).with_message("seq counts from 1")),
+        seq => Ok(seq.map(u64::from)),
     }
 }
 
@@ -294,7 +313,7 @@ fn is_deeper_than(nesting_max: usize, json: &[u8]) -> bool {
 
 #[derive(Deserialize)]
 struct SeqFields {
-    seq: Option<u64>,
+    seq: Option<Integer>,
     method: Option<Box<str>>,
 }
 

@@ -70,20 +70,24 @@ impl Heartbeat {
     }
 
     /// What is due now. After [`Beat::Ping`] a ping counts as sent.
+    ///
+    /// The time of [`Beat::Wait`] is never too late, whatever comes before it: nobody needs to ask for
+    /// each byte that is received.
     pub fn poll(&mut self, now: Time, interval: Duration, timeout: Duration) -> Beat {
-        if let Some(pinged) = self.pinged {
-            let deadline = pinged + timeout;
-            return if now >= deadline {
-                Beat::Stale
-            } else {
-                Beat::Wait(deadline)
-            };
+        let deadline = self.pinged.map(|pinged| pinged + timeout);
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Beat::Stale;
         }
-        let due = self.received.min(self.sent) + interval;
+        // Nothing has come since the ping that is unanswered, which stands for what is received.
+        let quiet_since = match self.pinged {
+            Some(_) => self.sent,
+            None => self.received.min(self.sent),
+        };
+        let due = quiet_since + interval;
         if now < due {
-            return Beat::Wait(due);
+            return Beat::Wait(deadline.map_or(due, |deadline| deadline.min(due)));
         }
-        self.pinged = Some(now);
+        self.pinged.get_or_insert(now);
         self.sent = now;
         Beat::Ping
     }
@@ -134,6 +138,46 @@ mod tests {
         assert_eq!(heart.poll(at(30), INTERVAL, TIMEOUT), Beat::Ping);
         heart.received(at(31));
         assert_eq!(heart.poll(at(40), INTERVAL, TIMEOUT), Beat::Wait(at(60)));
+    }
+
+    /// Asks only when it was told to; what is sent beside pings is in `sent`.
+    fn pings_until_stale(interval: u64, timeout: u64, received: &[u64], sent: &[u64]) -> Vec<u64> {
+        let (interval, timeout) = (Duration::from_secs(interval), Duration::from_secs(timeout));
+        let mut heart = Heartbeat::new(at(0));
+        let (mut now, mut pings) = (at(0), Vec::new());
+        loop {
+            match heart.poll(now, interval, timeout) {
+                Beat::Ping => pings.push(now.as_micros() / 1_000_000),
+                Beat::Stale => break,
+                Beat::Wait(until) => {
+                    let passed = |&&second: &&u64| now <= at(second) && at(second) < until;
+                    received
+                        .iter()
+                        .filter(passed)
+                        .for_each(|second| heart.received(at(*second)));
+                    sent.iter()
+                        .filter(passed)
+                        .for_each(|second| heart.sent(at(*second)));
+                    now = until;
+                }
+            }
+        }
+        pings.push(now.as_micros() / 1_000_000);
+        pings
+    }
+
+    #[test]
+    fn pings_keep_their_interval_under_a_longer_timeout() {
+        // Answered at once, and then no more.
+        assert_eq!(pings_until_stale(2, 5, &[2], &[]), [2, 4, 6, 8, 9]);
+        // Each answered: the next one does not wait for the end of the timeout.
+        assert_eq!(pings_until_stale(1, 10, &[1, 2, 3], &[])[..4], [1, 2, 3, 4]);
+        // Answered late, when the next one is due already.
+        assert_eq!(pings_until_stale(2, 5, &[5], &[]), [2, 4, 6, 8, 10, 11]);
+        // What else is sent stands for the next one.
+        assert_eq!(pings_until_stale(2, 5, &[], &[3]), [2, 5, 7]);
+        // A longer interval: one wake for the ping, one for the deadline.
+        assert_eq!(pings_until_stale(30, 10, &[35], &[]), [30, 60, 70]);
     }
 
     #[test]

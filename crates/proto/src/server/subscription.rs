@@ -56,6 +56,9 @@ pub struct PageView {
 enum Phase {
     Live,
     CatchingUp,
+    /// At the floor of another channel record than it followed, which is to be read from there: the
+    /// gap is told with what is found.
+    Recreated,
     /// Live, on a channel whose publications are nowhere but in the tail.
     Volatile {
         missed: u64,
@@ -135,7 +138,7 @@ impl Subscription {
             self.epoch = tail.epoch();
         }
         let idle = self.next > tail.head() && tail.epoch() == self.epoch;
-        if self.phase == Phase::CatchingUp || idle {
+        if self.is_catching_up() || idle {
             return Delivery::default();
         }
         let first = self.next.max(tail.start());
@@ -193,34 +196,40 @@ impl Subscription {
         }
     }
 
-    /// Decides what to write of a page that was read behind [`Self::last`].
+    /// Decides what to write of a page that was read behind [`Self::last`]. One of another channel
+    /// record tells only where that begins, unless it begins there itself: the offset that it was read
+    /// behind is of the record before.
     pub fn on_page(&mut self, page: PageView) -> Delivery {
         let mut delivery = Delivery::default();
-        if self.phase != Phase::CatchingUp {
+        if !self.is_catching_up() {
             return delivery;
         }
         if self.epoch == 0 {
             self.epoch = page.epoch;
         }
         if page.epoch != self.epoch {
-            let up_to = page.floor - 1;
+            self.epoch = page.epoch;
+            self.phase = Phase::Recreated;
+        }
+        if self.phase == Phase::Recreated {
+            self.next = page.floor;
+            if page.first.unwrap_or(page.head + 1) != page.floor {
+                return delivery;
+            }
+            self.phase = Phase::CatchingUp;
             delivery.missed = Some(Missed {
                 reason: GapReason::UnknownEpoch,
                 count: None,
-                up_to,
+                up_to: page.floor - 1,
             });
-            self.epoch = page.epoch;
-            self.next = page.floor;
         }
         let first = page.first.unwrap_or(page.floor);
         if first > self.next {
-            let (count, up_to) = (Some(first - self.next), first - 1);
-            let missed = Missed {
+            delivery.missed = Some(Missed {
                 reason: GapReason::Expired,
-                count,
-                up_to,
-            };
-            delivery.missed.get_or_insert(missed);
+                count: Some(first - self.next),
+                up_to: first - 1,
+            });
             self.next = first;
         }
         let end = page.first.map_or(0, |first| first + page.count as u64);
@@ -245,7 +254,7 @@ impl Subscription {
 
     /// Whether it reads the log.
     pub fn is_catching_up(&self) -> bool {
-        self.phase == Phase::CatchingUp
+        matches!(self.phase, Phase::CatchingUp | Phase::Recreated)
     }
 
     /// The offset of the last publication that was delivered or given up.

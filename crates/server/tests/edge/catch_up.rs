@@ -1,4 +1,5 @@
-//! Catching up from the log: a herd reads a page once, and a gap always says where it leaves.
+//! Catching up from the log: a herd reads a page once, and a gap always says where it leaves, also
+//! where the channel was created anew.
 
 use std::{
     sync::{
@@ -129,5 +130,49 @@ async fn a_gap_behind_which_nothing_is_left_says_where_it_leaves() {
             (&message["type"], &message["data"]),
             (&json!("message"), &json!(1))
         );
+    }
+}
+
+#[tokio::test]
+async fn a_channel_created_anew_is_delivered_whole() {
+    // More than the old record had, as many, and fewer.
+    for count in [10, 4, 1] {
+        let (gate, clock) = gate();
+        gate.open.send_replace(true);
+        let world = World::with(Server::builder().engine(gate.clone())).await;
+        let mut live = follower(&world, "s", json!(null)).await;
+        let mut plain = world.plain(HERE, "/ws?channels=c").await.expect("let in");
+        publish(&gate, 4).await;
+        let mut position = json!(null);
+        for n in 1..=4 {
+            let message = live.next().await.expect("a message");
+            assert_eq!(message["data"], n);
+            position = message["position"].clone();
+            assert_eq!(plain.next().await.expect("its data"), n);
+        }
+        let later = (AGE + EngineConfig::default().channel_forget_after).as_millis() as u64;
+        clock.0.fetch_add(later, Ordering::Relaxed);
+        publish(&gate, count).await;
+        let gap = live.next().await.expect("a gap");
+        assert_eq!(
+            (&gap["type"], &gap["reason"]),
+            (&json!("gap"), &json!("unknown_epoch")),
+            "{gap}"
+        );
+        let before = gap["position"].as_str().expect("where it leaves");
+        assert_eq!(before.split('.').nth(1), Some("0"), "{gap}");
+        // It holds; and the position of the old record leads to the same place.
+        let mut again = follower(&world, "t", json!(before)).await;
+        let mut returned = follower(&world, "u", position).await;
+        for n in 1..=count {
+            for client in [&mut live, &mut again, &mut returned] {
+                let message = client.next().await.expect("a message");
+                assert_eq!(
+                    (&message["type"], &message["data"]),
+                    (&json!("message"), &json!(n))
+                );
+            }
+            assert_eq!(plain.next().await.expect("its data"), n);
+        }
     }
 }

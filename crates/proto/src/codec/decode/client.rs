@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{DecodeError, Head, Objects, SeqFields, data, fields, ping, seq};
+use super::{DecodeError, Head, Integer, Objects, SeqFields, data, fields, ping, seq};
 use crate::{
     code::Code,
     codec::{Incoming, NESTING_MAX},
@@ -131,7 +131,7 @@ fn client_text_query(head: &Head<'_>, raw: &RawValue) -> Result<ClientMessage, E
                 id: head.id()?,
                 channel,
                 after,
-                limit,
+                limit: limit.map(u64::from),
             })
         }
         "presence" => {
@@ -139,7 +139,7 @@ fn client_text_query(head: &Head<'_>, raw: &RawValue) -> Result<ClientMessage, E
             ClientMessage::Presence {
                 id: head.id()?,
                 channel,
-                limit,
+                limit: limit.map(u64::from),
             }
         }
         "refresh" => {
@@ -175,7 +175,7 @@ fn hello(head: &Head<'_>, raw: &RawValue) -> Result<Hello, ErrorInfo> {
         id: head.id()?,
         token: found.token,
         session: found.session,
-        link: found.link,
+        link: found.link.map(u64::from),
         first: seq(found.first)?,
         next: seq(found.next)?,
         subscribe: subscribe
@@ -191,7 +191,7 @@ fn hello(head: &Head<'_>, raw: &RawValue) -> Result<Hello, ErrorInfo> {
 enum FromField {
     Text(String),
     Last {
-        last: u64,
+        last: Integer,
     },
     /// No form of a position; the channel is refused, not the message.
     Other(serde::de::IgnoredAny),
@@ -202,7 +202,7 @@ impl FromField {
         match self {
             Self::Text(text) if text == "first" => Some(From::First),
             Self::Text(text) => text.parse().ok().map(From::After),
-            Self::Last { last } => Some(From::Last(last)),
+            Self::Last { last } => Some(From::Last(last.into())),
             Self::Other(_) => None,
         }
     }
@@ -212,9 +212,9 @@ impl FromField {
 struct HelloFields {
     token: Option<Box<str>>,
     session: Option<Box<str>>,
-    link: Option<u64>,
-    first: Option<u64>,
-    next: Option<u64>,
+    link: Option<Integer>,
+    first: Option<Integer>,
+    next: Option<Integer>,
     #[serde(default)]
     subscribe: Option<BTreeMap<Arc<str>, Option<FromField>>>,
     client: Option<ClientInfo>,
@@ -225,8 +225,8 @@ struct ChannelFields {
     channel: Arc<str>,
     position: Option<FromField>,
     after: Option<String>,
-    limit: Option<u64>,
-    seq: Option<u64>,
+    limit: Option<Integer>,
+    seq: Option<Integer>,
     tag: Option<Arc<str>>,
 }
 

@@ -155,7 +155,7 @@ fn server_message(
             })
         }
         "acked" => match fields::<SeqFields>(raw)?.seq {
-            Some(seq) => ServerMessage::Acked { seq },
+            Some(seq) => ServerMessage::Acked { seq: seq.into() },
             None => return Err(Code::Malformed.into()),
         },
         "reply" => {

@@ -174,6 +174,78 @@ fn a_recreated_channel_is_an_explicit_gap() {
 }
 
 #[test]
+fn a_recreated_channel_is_read_from_its_floor() {
+    // What was read behind the offset of another record begins too high, or finds nothing.
+    for (first, count, head) in [(Some(5), 6, 10), (None, 0, 4), (None, 0, 1)] {
+        let mut subscription = Subscription::after(2, 4);
+        let delivery = subscription.on_page(page(first, count, 1, head));
+        assert_eq!((delivery.missed, delivery.count), (None, 0));
+        assert_eq!(subscription.last(), 0);
+        // The gap is owed, so no tail may be taken before it is told.
+        assert!(subscription.is_catching_up() && !subscription.rise(&tail(1..=head)));
+        let delivery = subscription.on_page(page(Some(1), head as usize, 1, head));
+        let missed = Some(Missed {
+            reason: GapReason::UnknownEpoch,
+            count: None,
+            up_to: 0,
+        });
+        assert_eq!(
+            delivery,
+            Delivery {
+                missed,
+                first: 1,
+                count: head as usize,
+                fell: false
+            }
+        );
+        assert!(subscription.rise(&tail(1..=head)));
+    }
+}
+
+#[test]
+fn a_recreated_channel_that_goes_on_meanwhile_is_one_gap() {
+    let missed = |up_to| {
+        Some(Missed {
+            reason: GapReason::UnknownEpoch,
+            count: None,
+            up_to,
+        })
+    };
+    // Retention raises the floor before it is read from there.
+    let mut subscription = Subscription::after(2, 4);
+    assert_eq!(
+        subscription.on_page(page(Some(5), 2, 1, 6)),
+        Delivery::default()
+    );
+    let delivery = subscription.on_page(page(Some(3), 4, 3, 6));
+    assert_eq!(
+        (delivery.missed, delivery.first, delivery.count),
+        (missed(2), 3, 4)
+    );
+    // Nothing is left of it.
+    let mut subscription = Subscription::after(2, 40);
+    let delivery = subscription.on_page(page(None, 0, 7, 6));
+    assert_eq!((delivery.missed, delivery.count), (missed(6), 0));
+    assert_eq!(subscription.last(), 6);
+    // It is forgotten and created once more.
+    let mut subscription = Subscription::after(3, 4);
+    let other = PageView {
+        epoch: 2,
+        ..page(Some(5), 2, 3, 6)
+    };
+    assert_eq!(subscription.on_page(other), Delivery::default());
+    assert_eq!(
+        subscription.on_page(page(None, 0, 1, 2)),
+        Delivery::default()
+    );
+    let delivery = subscription.on_page(page(Some(1), 2, 1, 2));
+    assert_eq!(
+        (delivery.missed, delivery.first, delivery.count),
+        (missed(0), 1, 2)
+    );
+}
+
+#[test]
 fn without_history_a_full_queue_drops_and_one_gap_precedes_the_next() {
     let tail = volatile_tail;
     let mut subscription = Subscription::volatile(0);
