@@ -67,6 +67,8 @@ pub struct Server {
     http: HttpApi,
     tls: Option<Tls>,
     publishes: Arc<Semaphore>,
+    /// Where publications run, whichever thread they are asked for on.
+    runtime: Handle,
 }
 
 /// Builds a [`Server`].
@@ -183,7 +185,7 @@ impl ServerBuilder {
             self.config.tail_channel_bytes_max,
             self.config.tail_bytes_max,
         );
-        let hub = Arc::new(Hub::new(tails, clock, runtime));
+        let hub = Arc::new(Hub::new(tails, clock, runtime.clone()));
         engine.listen(hub.clone());
         let access = self.access.unwrap_or_else(|| Arc::new(OpenAccess));
         let name = self.entropy.draw().ok_or(BuildError::Entropy)?;
@@ -205,6 +207,7 @@ impl ServerBuilder {
             http,
             tls: self.tls,
             publishes,
+            runtime,
         })
     }
 }
@@ -313,7 +316,7 @@ impl Server {
         let node = self.node.clone();
         let checked = self.check(channel, data);
         let channel = Arc::from(channel);
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let effect = Effect::Publish {
                 channel,
                 data: checked?,

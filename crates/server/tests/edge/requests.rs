@@ -262,6 +262,17 @@ async fn a_session_beyond_the_engines_bound_is_told_that_there_is_no_room() {
 }
 
 #[tokio::test]
+async fn the_program_may_publish_from_any_thread() {
+    let world = World::start(Config::default()).await;
+    let server = world.server.clone();
+    let data = || Data::Json("1".into());
+    let outside = std::thread::spawn(move || server.try_publish("news", data()));
+    let handle = outside.join().expect("no panic").expect("there is room");
+    let first = handle.await.expect("it ends").expect("it is stored");
+    assert_eq!(first.position.expect("it is kept").offset, 1);
+}
+
+#[tokio::test]
 async fn a_page_of_nothing_can_not_be_asked_for() {
     let world = World::start(Config::default()).await;
     let mut client = world.dial(HERE).await.expect("it is let in");
