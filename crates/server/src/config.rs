@@ -135,8 +135,8 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// How long `on_message` may take (default 10 s) before it counts as failed.
     pub handler_timeout: Duration,
-    /// How long the access control may take for one question (default 5 s); afterwards the answer
-    /// is no.
+    /// How long the access control may take for one question (default 5 s). Afterwards nobody is let in,
+    /// and whoever asked is told `overloaded` and may come again: it is no verdict.
     pub access_timeout: Duration,
     /// From the signal to the exit (default 30 s): clients are told to reconnect within it.
     pub shutdown_timeout: Duration,

@@ -30,13 +30,13 @@ use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
 use crate::{
     accept::{Deadline, Stream, Transport, client_of},
-    access::{Credentials, Entrance, Identity},
+    access::{Credentials, Entrance},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::{ApiError, Question},
@@ -231,8 +231,9 @@ async fn upgrade(
     };
     if entry.mode == Mode::Plain && entry.permit.is_none() && is_budget_spent(&node) {
         let token = entry.plain.token.as_deref();
-        if let Err(code) = authenticate(&node, token, ip, entry.origin.as_deref()).await {
-            return ApiError::from(code).into_response();
+        let shown = credentials(token, ip, entry.origin.as_deref());
+        if let Err(error) = node.access.authenticate(shown).await {
+            return ApiError::from(error).into_response();
         }
     }
     begin(node, entry, None, take_over(upgraded, deadline));
@@ -245,21 +246,18 @@ fn is_budget_spent(node: &Node) -> bool {
     node.refusals.available_permits() == 0
 }
 
-/// Who shows this token, or none, at the entrance.
-async fn authenticate(
-    node: &Node,
-    token: Option<&str>,
+/// What is shown at this entrance.
+fn credentials<'a>(
+    token: Option<&'a str>,
     ip: Option<IpAddr>,
-    origin: Option<&str>,
-) -> Result<Identity, Code> {
-    let question = node.access.authenticate(Credentials {
+    origin: Option<&'a str>,
+) -> Credentials<'a> {
+    Credentials {
         token,
         entrance: Entrance::WebSocket,
         remote_addr: ip,
         origin,
-    });
-    let identity = timeout(node.config.access_timeout, question).await;
-    identity.unwrap_or(Err(Code::Overloaded))
+    }
 }
 
 /// Judges a request for an upgrade.
