@@ -8,7 +8,7 @@ mod origin;
 
 use std::time::Duration;
 
-use bowline_proto::is_channel;
+use bowline_proto::{Code, Data, codec::json_data, is_channel};
 
 use crate::limits::Network;
 pub use bowline_engine::ConfigProblem;
@@ -185,6 +185,21 @@ impl Config {
     /// Whether a channel may be called so.
     pub(crate) fn allows_channel(&self, name: &str) -> bool {
         is_channel(name, self.channel_bytes_max)
+    }
+
+    /// The data of the program itself as it is sent, if it is any that a message can carry.
+    ///
+    /// # Errors
+    /// [`Code::MessageTooBig`], [`Code::TooDeep`], or [`Code::Malformed`] where it should be JSON and is not
+    /// one valid value.
+    pub(crate) fn sendable(&self, data: Data) -> Result<Data, Code> {
+        if data.len() > self.message_bytes_max {
+            return Err(Code::MessageTooBig);
+        }
+        match data {
+            Data::Json(text) => json_data(&text),
+            Data::Binary(_) => Ok(data),
+        }
     }
 }
 

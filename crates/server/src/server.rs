@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
-use bowline_proto::{Code, Data, codec::json_data};
+use bowline_proto::{Code, Data};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -340,16 +340,11 @@ impl Server {
         if !config.allows_channel(channel) {
             return Err(PublishError::BadChannel);
         }
-        if data.len() > config.message_bytes_max {
-            return Err(PublishError::MessageTooBig);
-        }
-        match data {
-            Data::Json(text) => json_data(&text).map_err(|code| match code {
-                Code::TooDeep => PublishError::TooDeep,
-                _ => PublishError::Malformed,
-            }),
-            Data::Binary(_) => Ok(data),
-        }
+        config.sendable(data).map_err(|code| match code {
+            Code::MessageTooBig => PublishError::MessageTooBig,
+            Code::TooDeep => PublishError::TooDeep,
+            _ => PublishError::Malformed,
+        })
     }
 }
 
