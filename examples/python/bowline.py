@@ -481,6 +481,10 @@ class Client:
 
     def _refused(self, link: _Link, message: Dict[str, Any]) -> None:
         seq, code = message["seq"], message["code"]
+        handled = self._awaiting_reply.pop(seq, None)
+        if handled:  # Its number is acked: the reply alone can't come.
+            _fail(handled.reply, RequestFailed("reply_lost"))
+            return
         if seq < self._outbox.first:
             link.ws.abort()  # It has lost what it acknowledged; the next hello settles the session.
             return

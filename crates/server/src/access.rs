@@ -4,6 +4,7 @@
 //! where a request came in beyond what [`Credentials`] say, nor what is done with the answers.
 
 mod built_in;
+mod questions;
 mod tokens;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use bowline_engine::BoxFuture;
 use bowline_proto::Code;
 
 pub use built_in::{ApiKey, ApiKeyError, Grant, OpenAccess, StaticAccess};
+pub(crate) use questions::Access;
 pub use tokens::{FetchError, Issuer, JwksSource, KeyError, KeySet, TokenAlgorithm};
 
 /// Channels with these prefixes are out of reach of wildcards: `user:` holds the personal channels.
@@ -19,9 +21,11 @@ pub const RESERVED_PREFIXES: &[&str] = &["user:"];
 
 /// Decides over every connection and every channel.
 ///
-/// The server gives each question `access_timeout` and then takes the answer for a refusal. Grants
-/// are asked again on every hello, page and refresh, so an implementation may cache, but not for
-/// longer than a withdrawn grant may live on.
+/// The server gives each question `access_timeout`. One that is not answered by then, or panics, is no
+/// verdict: nobody is let in and nothing is withdrawn, and whoever asks is told [`Code::Overloaded`]
+/// or [`Code::Internal`], with both of which they may come again. Grants are asked again on every
+/// hello, page and refresh, so an implementation may cache, but not for longer than a withdrawn grant
+/// may live on.
 pub trait AccessControl: Send + Sync + 'static {
     /// Who this is; `Err` carries [`Code::Unauthorized`], [`Code::TokenExpired`],
     /// [`Code::Forbidden`], or [`Code::Overloaded`] where nobody can tell at the moment.

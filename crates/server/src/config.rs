@@ -8,7 +8,7 @@ mod origin;
 
 use std::time::Duration;
 
-use bowline_proto::is_channel;
+use bowline_proto::{Code, Data, codec::json_data, is_channel};
 
 use crate::limits::Network;
 pub use bowline_engine::ConfigProblem;
@@ -135,8 +135,8 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// How long `on_message` may take (default 10 s) before it counts as failed.
     pub handler_timeout: Duration,
-    /// How long the access control may take for one question (default 5 s); afterwards the answer
-    /// is no.
+    /// How long the access control may take for one question (default 5 s). Afterwards nobody is let in,
+    /// and whoever asked is told `overloaded` and may come again: it is no verdict.
     pub access_timeout: Duration,
     /// From the signal to the exit (default 30 s): clients are told to reconnect within it.
     pub shutdown_timeout: Duration,
@@ -185,6 +185,21 @@ impl Config {
     /// Whether a channel may be called so.
     pub(crate) fn allows_channel(&self, name: &str) -> bool {
         is_channel(name, self.channel_bytes_max)
+    }
+
+    /// The data of the program itself as it is sent, if it is any that a message can carry.
+    ///
+    /// # Errors
+    /// [`Code::MessageTooBig`], [`Code::TooDeep`], or [`Code::Malformed`] where it should be JSON and is not
+    /// one valid value.
+    pub(crate) fn sendable(&self, data: Data) -> Result<Data, Code> {
+        if data.len() > self.message_bytes_max {
+            return Err(Code::MessageTooBig);
+        }
+        match data {
+            Data::Json(text) => json_data(&text),
+            Data::Binary(_) => Ok(data),
+        }
     }
 }
 

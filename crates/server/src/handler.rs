@@ -56,13 +56,18 @@ pub enum Payload {
     Bytes(Bytes),
 }
 
-/// The application's answer, of at most `message_bytes_max` as it is sent: a larger one is not, and
-/// the client is told `internal` (in plain mode nothing).
+/// The application's answer, within the bounds of every other message: at most `message_bytes_max`
+/// as it is sent, and JSON that is one valid value and nests no deeper than 127 levels.
+///
+/// Another one is not sent. The message counts as handled all the same: its number is acknowledged, it
+/// is not handed over again, and the client's reply is lost, which it is told by an `error` with the
+/// code `internal` and `retry: false` in the reply's place (in plain mode by nothing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing to say: `reply` carries `null`; in plain mode no frame is sent.
     Empty,
-    /// A payload: JSON must be one valid value. In plain mode its bytes are the frame.
+    /// A payload. In plain mode its bytes are the frame, of the kind of the message: they must be
+    /// UTF-8 where that was a text.
     Data(Data),
     /// A text: a JSON string in `reply`, as it stands in plain mode.
     Text(String),

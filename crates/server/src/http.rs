@@ -28,7 +28,7 @@ use bowline_engine::Engine;
 use bowline_proto::Code;
 use tokio::time::Instant;
 
-use crate::{AccessControl, Config, accept::only, node::Node, upgrade::is_entrance};
+use crate::{Config, accept::only, node::Node, upgrade::is_entrance};
 pub(crate) use error::{ApiError, json_response};
 use intake::Places;
 pub(crate) use query::Question;
@@ -39,7 +39,6 @@ pub(crate) use unread::Unread;
 pub(crate) struct HttpApi {
     node: Arc<Node>,
     engine: Arc<dyn Engine>,
-    access: Arc<dyn AccessControl>,
     config: Arc<Config>,
     /// One permit per request whose body is in memory.
     places: Places,
@@ -72,7 +71,6 @@ impl HttpApi {
         let (places, pages) = (places(), places());
         Self {
             engine: node.engine.clone(),
-            access: node.access.clone(),
             config: node.config.clone(),
             node,
             places,

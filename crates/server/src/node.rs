@@ -19,7 +19,7 @@ use tokio::{
 
 pub(crate) use crate::stats::count;
 use crate::{
-    access::{AccessControl, Identity},
+    access::{Access, AccessControl, Identity},
     clients::Clients,
     clock::Clock,
     config::Config,
@@ -46,7 +46,7 @@ pub(crate) struct Node {
     pub(crate) name: Box<str>,
     pub(crate) config: Arc<Config>,
     pub(crate) engine: Arc<dyn Engine>,
-    pub(crate) access: Arc<dyn AccessControl>,
+    pub(crate) access: Access,
     pub(crate) handler: Option<Arc<dyn MessageHandler>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Clock,
@@ -83,6 +83,7 @@ impl Node {
         hub: Arc<Hub>,
         (clock, entropy): (Clock, Entropy),
     ) -> Self {
+        let access = Access::new(access, config.access_timeout);
         let limits = Arc::new(Limits::new(config.clone(), clock));
         let refusals = Arc::new(Semaphore::new(config.refusals_max));
         let large_hellos = Arc::new(Semaphore::new(config.large_hellos_max));

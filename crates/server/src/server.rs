@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use bowline_engine::{Append, AppendError, Appended, Effect, Engine, Memory};
-use bowline_proto::{Code, Data, codec::json_data};
+use bowline_proto::{Code, Data};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -67,6 +67,8 @@ pub struct Server {
     http: HttpApi,
     tls: Option<Tls>,
     publishes: Arc<Semaphore>,
+    /// Where publications run, whichever thread they are asked for on.
+    runtime: Handle,
 }
 
 /// Builds a [`Server`].
@@ -183,7 +185,7 @@ impl ServerBuilder {
             self.config.tail_channel_bytes_max,
             self.config.tail_bytes_max,
         );
-        let hub = Arc::new(Hub::new(tails, clock, runtime));
+        let hub = Arc::new(Hub::new(tails, clock, runtime.clone()));
         engine.listen(hub.clone());
         let access = self.access.unwrap_or_else(|| Arc::new(OpenAccess));
         let name = self.entropy.draw().ok_or(BuildError::Entropy)?;
@@ -205,6 +207,7 @@ impl ServerBuilder {
             http,
             tls: self.tls,
             publishes,
+            runtime,
         })
     }
 }
@@ -313,7 +316,7 @@ impl Server {
         let node = self.node.clone();
         let checked = self.check(channel, data);
         let channel = Arc::from(channel);
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let effect = Effect::Publish {
                 channel,
                 data: checked?,
@@ -337,16 +340,11 @@ impl Server {
         if !config.allows_channel(channel) {
             return Err(PublishError::BadChannel);
         }
-        if data.len() > config.message_bytes_max {
-            return Err(PublishError::MessageTooBig);
-        }
-        match data {
-            Data::Json(text) => json_data(&text).map_err(|code| match code {
-                Code::TooDeep => PublishError::TooDeep,
-                _ => PublishError::Malformed,
-            }),
-            Data::Binary(_) => Ok(data),
-        }
+        config.sendable(data).map_err(|code| match code {
+            Code::MessageTooBig => PublishError::MessageTooBig,
+            Code::TooDeep => PublishError::TooDeep,
+            _ => PublishError::Malformed,
+        })
     }
 }
 

@@ -22,21 +22,21 @@ use axum::{
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
-use bowline_proto::{Code, SUBPROTOCOL, message::ErrorInfo};
-use bowline_ws::{Accepted, Extensions, UpgradeRequest, accept};
+use bowline_proto::{Code, SUBPROTOCOL};
+use bowline_ws::{Accepted, Extensions, HandshakeError, UpgradeRequest, accept};
 use futures_util::FutureExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::server::TlsStream;
 
 use crate::{
     accept::{Deadline, Stream, Transport, client_of},
-    access::{Credentials, Entrance, Identity},
+    access::{Credentials, Entrance},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
     http::{ApiError, Question},
@@ -231,8 +231,9 @@ async fn upgrade(
     };
     if entry.mode == Mode::Plain && entry.permit.is_none() && is_budget_spent(&node) {
         let token = entry.plain.token.as_deref();
-        if let Err(code) = authenticate(&node, token, ip, entry.origin.as_deref()).await {
-            return ApiError::from(code).into_response();
+        let shown = credentials(token, ip, entry.origin.as_deref());
+        if let Err(error) = node.access.authenticate(shown).await {
+            return ApiError::from(error).into_response();
         }
     }
     begin(node, entry, None, take_over(upgraded, deadline));
@@ -245,21 +246,18 @@ fn is_budget_spent(node: &Node) -> bool {
     node.refusals.available_permits() == 0
 }
 
-/// Who shows this token, or none, at the entrance.
-async fn authenticate(
-    node: &Node,
-    token: Option<&str>,
+/// What is shown at this entrance.
+fn credentials<'a>(
+    token: Option<&'a str>,
     ip: Option<IpAddr>,
-    origin: Option<&str>,
-) -> Result<Identity, Code> {
-    let question = node.access.authenticate(Credentials {
+    origin: Option<&'a str>,
+) -> Credentials<'a> {
+    Credentials {
         token,
         entrance: Entrance::WebSocket,
         remote_addr: ip,
         origin,
-    });
-    let identity = timeout(node.config.access_timeout, question).await;
-    identity.unwrap_or(Err(Code::Overloaded))
+    }
 }
 
 /// Judges a request for an upgrade.
@@ -273,8 +271,8 @@ fn enter(
     plain: PlainRequest,
 ) -> Result<(Accepted<'static>, Entry), Box<Response<Body>>> {
     if head.has_body() {
-        let refused = refuse(400, None, "a WebSocket upgrade has no body");
-        return Err(Box::new(refused));
+        let refused = ApiError::new(Code::Malformed, "A WebSocket upgrade has no body.");
+        return Err(Box::new(refused.into_response()));
     }
     let judged = accept(
         UpgradeRequest {
@@ -284,8 +282,7 @@ fn enter(
         },
         &[SUBPROTOCOL],
     );
-    let mut accepted = judged
-        .map_err(|error| Box::new(refuse(error.status(), error.header(), &error.to_string())))?;
+    let mut accepted = judged.map_err(|error| Box::new(refuse(&error)))?;
     if !node.config.compression {
         accepted.extensions = Extensions::NONE;
     }
@@ -362,26 +359,16 @@ fn answer(accepted: &Accepted<'_>) -> Response<Body> {
     response
 }
 
-fn refuse(
-    status: u16,
-    extra: Option<(&'static str, &'static str)>,
-    message: &str,
-) -> Response<Body> {
-    let code = Code::ALL
-        .iter()
-        .copied()
-        .find(|code| code.row().http == Some(status))
-        .unwrap_or(Code::Malformed);
-    let error = ErrorInfo::new(code).with_message(message.to_owned());
-    let body = serde_json::to_vec(&error).expect("an error serializes");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    if let Some((name, value)) = extra {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+/// What is told where the request for an upgrade is no valid one.
+fn refuse(error: &HandshakeError) -> Response<Body> {
+    let status = error.status();
+    let mut codes = Code::ALL.iter().copied();
+    let code = codes.find(|code| code.row().http == Some(status));
+    let code = code.unwrap_or(Code::Malformed);
+    let mut response = ApiError::new(code, error.to_string()).into_response();
+    if let Some((name, value)) = error.header() {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
     }
     response
 }

@@ -2,6 +2,7 @@
 //! believed, and what the server says of itself.
 
 mod edge {
+    mod access;
     mod auth;
     mod catch_up;
     pub(crate) mod client;

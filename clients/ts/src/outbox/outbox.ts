@@ -228,6 +228,10 @@ export class Outbox {
   /** The server refused `seq`, and with it discards everything above. `jitter` draws below. */
   refused(now: number, seq: number, error: ErrorInfo, jitter: (bound: number) => number): void {
     this.acked(now, seq - 1, false)
+    // Of a number that is acked it says that its reply can't come.
+    const [lost] = this.#replies.get(seq) ?? []
+    if (lost !== undefined && this.#replies.delete(seq))
+      this.#tell({ event: 'reply_lost', key: lost })
     const entry = this.entries[0]
     if (entry?.seq !== seq) return
     // Given up before it was refused: its skip is on its way already.

@@ -78,7 +78,7 @@ async fn refuse(world: &World) {
     assert_eq!(answer["code"], "forbidden");
     let mut broken = world.dial(HERE).await.expect("101");
     let mut asked = hello("panic", 1);
-    asked["token"] = json!("panic");
+    asked["subscribe"] = json!({"panic": null});
     broken.send(&asked).await;
     until("the panic is counted", async || {
         world.metrics().await["bowline_connection_panics_total"] == 1.0

@@ -265,8 +265,8 @@ impl Outbox {
         })
     }
 
-    /// The server refused `seq`, and with it discards everything above. `jitter` draws below its
-    /// argument.
+    /// The server refused `seq`, and with it discards everything above; or, where that is acked, its
+    /// reply alone. `jitter` draws below its argument.
     pub fn refused(
         &mut self,
         now: Time,
@@ -275,6 +275,9 @@ impl Outbox {
         jitter: impl FnOnce(u64) -> u64,
     ) -> Vec<Resolved> {
         let mut resolved = self.acked(now, seq.saturating_sub(1), false);
+        // Of a number that is acked it says that its reply can't come.
+        let lost = self.replies.remove(&seq).map(|(key, _)| key);
+        resolved.extend(lost.map(Resolved::ReplyLost));
         if self.entries.front().and_then(|entry| entry.seq) != Some(seq) {
             return resolved;
         }

@@ -37,7 +37,7 @@ pub(super) async fn refresh(desk: &Desk, token: &str) -> Result<Result<(), Error
         let granted = hello::permit(node, &identity, Operation::Subscribe, &channel).await;
         // Where nobody knows, it is asked again with the next request or page.
         if let Err(error) = granted
-            && error.code != Code::Internal.as_str()
+            && !error.retry
         {
             withdraw(node, link, channel, error);
         }
@@ -53,7 +53,7 @@ pub(super) async fn hold(node: &Node, link: &Arc<Link>, channel: &Channel) -> Re
     let name = channel.name();
     match hello::permit(node, &identity, Operation::Subscribe, name).await {
         Ok(()) => Ok(true),
-        Err(error) if error.code == Code::Internal.as_str() => {
+        Err(error) if error.retry => {
             // Nobody knows whether it is granted: nothing is read, and it is asked again.
             link.pass_turn(channel);
             sleep(READ_RETRY).await;

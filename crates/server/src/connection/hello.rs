@@ -11,7 +11,6 @@ use bowline_proto::{
     recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
     server::{Claim, Resumption, Subscription, resume_session},
 };
-use tokio::time::timeout;
 
 use super::{End, Peer};
 use crate::{
@@ -114,7 +113,7 @@ pub(super) async fn authenticate(
     Ok(identity)
 }
 
-/// Who this is, within `access_timeout`.
+/// Who shows this token, or none.
 pub(super) async fn judge(node: &Node, link: &Link, token: Option<&str>) -> Result<Identity, End> {
     let credentials = Credentials {
         token,
@@ -122,12 +121,8 @@ pub(super) async fn judge(node: &Node, link: &Link, token: Option<&str>) -> Resu
         remote_addr: Some(link.peer.ip()),
         origin: link.origin.as_deref(),
     };
-    let verdict = timeout(
-        node.config.access_timeout,
-        node.access.authenticate(credentials),
-    )
-    .await;
-    verdict.unwrap_or(Err(Code::Internal)).map_err(End::code)
+    let verdict = node.access.authenticate(credentials).await;
+    verdict.map_err(|error| End::info(&error))
 }
 
 struct Opened {
@@ -271,10 +266,5 @@ pub(super) async fn permit(
     if !node.config.allows_channel(channel) {
         return Err(Code::BadChannel.into());
     }
-    let allowed = node.access.authorize(identity, operation, channel);
-    match timeout(node.config.access_timeout, allowed).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Code::Forbidden.into()),
-        Err(_) => Err(Code::Internal.into()),
-    }
+    node.access.authorize(identity, operation, channel).await
 }

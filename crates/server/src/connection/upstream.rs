@@ -56,7 +56,10 @@ pub(super) enum Work {
     Handle(Incoming),
 }
 
-type Outcome = Result<Option<Data>, ErrorInfo>;
+/// A refusal, or what the sender is told beside the ack of its number.
+type Outcome = Result<Option<Answer>, ErrorInfo>;
+/// The data of a `reply`, or why there is none although the message was handled.
+type Answer = Result<Data, ErrorInfo>;
 /// What came of each message of a run.
 pub(super) type Done = Vec<(Origin, Outcome)>;
 /// A task of its own: what was accepted is finished although its link ends.
@@ -143,17 +146,21 @@ impl Accepted {
         let now = node.clock.now();
         for (origin, outcome) in done {
             let (to, outcome) = match (origin, outcome) {
-                (Origin::Seq(seq), Ok(reply)) => {
+                (Origin::Seq(seq), Ok(told)) => {
                     self.order.settle(upstream, seq, Ok(()));
-                    let Some(data) = reply else { continue };
-                    (Subject::Seq(seq), Ok(data))
+                    let Some(told) = told else { continue };
+                    if told.is_err() {
+                        // Before its ack it would be a refusal of the number.
+                        answer(node, link, upstream);
+                    }
+                    (Subject::Seq(seq), told)
                 }
                 (Origin::Seq(seq), Err(error)) => {
                     self.order.settle(upstream, seq, Err(error));
                     continue;
                 }
                 (Origin::Raw(kind), outcome) => {
-                    match outcome {
+                    match outcome.and_then(Option::transpose) {
                         Ok(Some(raw)) => {
                             link.send_frame(encode_message(kind, raw.bytes(), None), now)
                         }
@@ -164,11 +171,9 @@ impl Accepted {
                 }
                 (Origin::Volatile(None), _) => continue,
                 (Origin::Volatile(Some(id)), outcome) => {
-                    let null = || Data::Json(Bytes::from_static(b"null"));
-                    (
-                        Subject::Id(id),
-                        outcome.map(|data| data.unwrap_or_else(null)),
-                    )
+                    let null = || Ok(Data::Json(Bytes::from_static(b"null")));
+                    let told = outcome.and_then(|told| told.unwrap_or_else(null));
+                    (Subject::Id(id), told)
                 }
             };
             let answer = match outcome {
@@ -289,7 +294,7 @@ async fn store(
                         appended.duplicate.into(),
                     );
                     let told = matches!(origin, Origin::Volatile(Some(_)));
-                    Ok(told.then(|| position_data(appended.position)))
+                    Ok(told.then(|| Ok(position_data(appended.position))))
                 }
                 Err(error) => Err(refusal(&error)),
             };
@@ -305,53 +310,53 @@ async fn handle(
     incoming: Incoming,
     running: link::Work,
 ) -> Done {
-    let outcome = match &node.handler {
+    let handled = match &node.handler {
         None => Err(Code::NoHandler.into()),
-        Some(handler) => match (call(&node, handler, incoming).await, &origin) {
-            (Ok(reply), Origin::Raw(_)) => {
-                let raw = reply.into_raw().map(Data::Binary);
-                let raw = raw.map(|raw| measured(&node, raw)).transpose();
-                return vec![(origin, raw)];
-            }
-            (outcome, _) => outcome.and_then(|reply| measured(&node, reply.into_data())),
-        },
+        Some(handler) => call(&node, handler, incoming).await,
     };
-    let outcome = match (outcome, producer(session, &origin)) {
-        (Ok(data), Some(producer)) => {
-            // The number is stored once the application has answered: at least once, in order.
+    let outcome = match (handled, producer(session, &origin)) {
+        (Ok(reply), Some(producer)) => {
+            // The number is stored once the application has answered: at least once, in order. It is so
+            // whatever becomes of the answer.
             let mark = Append {
                 producer: Some(producer),
                 effect: Effect::Advance,
             };
             match node.append_for(running, vec![mark]).await.pop() {
-                Some(Ok(_)) => Ok(Some(data)),
+                Some(Ok(_)) => Ok(told(&node, &origin, reply)),
                 Some(Err(error)) => Err(refusal(&error)),
                 None => Err(Code::FateUnknown.into()),
             }
         }
-        (outcome, _) => outcome.map(Some),
+        (handled, _) => handled.map(|reply| told(&node, &origin, reply)),
     };
     vec![(origin, outcome)]
 }
 
-/// The application's answer, if it is none that its client would have to refuse.
-fn measured(node: &Node, reply: Data) -> Result<Data, ErrorInfo> {
-    let (bytes, max) = (reply.len(), node.config.message_bytes_max);
-    if bytes <= max {
-        return Ok(reply);
-    }
-    tracing::warn!(
-        bytes,
-        max,
-        "the application's reply is not sent: it is larger than message_bytes_max"
-    );
-    let error = ErrorInfo::new(Code::Internal)
-        .with_message("The application's reply is larger than message_bytes_max.");
-    // The message was handled: sent again it would be handled again, to the same end.
-    Err(ErrorInfo {
-        retry: false,
-        ..error
-    })
+/// The application's answer, if it has one and can be told: none is sent that its client would have to
+/// refuse.
+fn told(node: &Node, origin: &Origin, reply: Reply) -> Option<Answer> {
+    let data = match origin {
+        Origin::Raw(_) => Data::Binary(reply.into_raw()?),
+        Origin::Seq(_) | Origin::Volatile(_) => reply.into_data(),
+    };
+    let answer = match (origin, node.config.sendable(data)) {
+        // RFC 6455, 5.6: a text frame is UTF-8.
+        (Origin::Raw(MessageKind::Text), Ok(raw)) if str::from_utf8(raw.bytes()).is_err() => {
+            Err(Code::Malformed)
+        }
+        (_, answer) => answer,
+    };
+    Some(answer.map_err(|code| {
+        let why = code.as_str();
+        tracing::warn!(why, "the application's reply can't be sent");
+        let message = format!("The message was handled, but its reply can't be sent: {why}.");
+        ErrorInfo {
+            // Sent again it would be handled again, to the same end.
+            retry: false,
+            ..ErrorInfo::new(Code::Internal).with_message(message)
+        }
+    }))
 }
 
 /// Calls the application, within `handler_timeout`; its panic is its failure.

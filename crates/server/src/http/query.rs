@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use axum::{extract::Query, http::Uri};
+use axum::http::Uri;
 use bowline_proto::Code;
 
 use super::error::ApiError;
@@ -21,8 +21,16 @@ pub(crate) struct Question(Vec<(String, String)>);
 
 impl Question {
     pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::try_from_uri(uri)
-            .map_err(|_| ApiError::new(Code::Malformed, "The query can't be read."))?;
+        let query = uri.query().unwrap_or_default();
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs: Option<Vec<_>> = pairs
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Some((decoded(name)?, decoded(value)?))
+            })
+            .collect();
+        let message = "The query is not percent-encoded UTF-8.";
+        let pairs = pairs.ok_or_else(|| ApiError::new(Code::Malformed, message))?;
         Ok(Self(pairs))
     }
 
@@ -60,6 +68,22 @@ impl Question {
             usize::try_from(limit).unwrap_or(LIMIT_MAX).min(LIMIT_MAX)
         }))
     }
+}
+
+/// What percent-encoding stands for, and none for what it can't: lenient readers put another
+/// character in its place, which may be another channel. A `+` is a space, as forms write it.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => u8::try_from(digit(rest.next()?)? * 16 + digit(rest.next()?)?).ok()?,
+            plain => plain,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn refusal(name: &str, problem: &str) -> ApiError {

@@ -10,9 +10,9 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header, request::Parts},
     response::IntoResponse,
 };
-use bowline_proto::Code;
+use bowline_proto::{Code, message::ErrorInfo};
 
-use super::{Asked, authenticate, head::bearer};
+use super::{Asked, credentials, head::bearer};
 use crate::{
     accept::only,
     http::{ApiError, json_response},
@@ -38,9 +38,7 @@ pub(super) async fn answer(
     asked: Result<Asked, ApiError>,
 ) -> Response<Body> {
     let verdict = match asked {
-        Ok(asked) => judge(node, parts, ip, asked)
-            .await
-            .map_err(|refusal| ApiError::from(refusal.info())),
+        Ok(asked) => judge(node, parts, ip, asked).await.map_err(ApiError::from),
         Err(refused) => Err(refused),
     };
     let mut response = match verdict {
@@ -84,29 +82,30 @@ async fn judge(
     parts: &Parts,
     ip: Option<IpAddr>,
     asked: Asked,
-) -> Result<(), Refusal> {
-    node.limits.ask_verdict(ip)?;
+) -> Result<(), ErrorInfo> {
+    let told = |refusal: Refusal| refusal.info();
+    node.limits.ask_verdict(ip).map_err(told)?;
     if node.is_draining() {
-        return Err(Refusal::now(Code::Draining));
+        return Err(Code::Draining.into());
     }
     let origin = only(&parts.headers, &header::ORIGIN);
     let host = only(&parts.headers, &header::HOST);
     if !node.config.allows_origin(origin, host) {
-        return Err(Refusal::now(Code::OriginNotAllowed));
+        return Err(Code::OriginNotAllowed.into());
     }
     let mut verified = false;
     let authorization = parts.headers.get_all(header::AUTHORIZATION);
-    let bearer = bearer(authorization.iter().map(HeaderValue::as_bytes)).map_err(Refusal::now)?;
+    let bearer = bearer(authorization.iter().map(HeaderValue::as_bytes))?;
     let token = bearer.or(asked.token.as_deref());
     // Without a token only plain mode is judged: in bowline.v1 it comes with hello.
     if token.is_some() || asked.channels.is_some() {
-        let identity = authenticate(node, token, ip, origin).await;
-        verified = identity.map_err(Refusal::now)?.user.is_some();
+        let shown = credentials(token, ip, origin);
+        verified = node.access.authenticate(shown).await?.user.is_some();
     }
     // Names alone: what may be done with them is nobody's business here.
     let mut channels = asked.channels.iter().flatten();
     if !channels.all(|channel| node.config.allows_channel(channel)) {
-        return Err(Refusal::now(Code::BadChannel));
+        return Err(Code::BadChannel.into());
     }
-    node.limits.verdict(ip, verified)
+    node.limits.verdict(ip, verified).map_err(told)
 }

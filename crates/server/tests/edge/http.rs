@@ -310,9 +310,15 @@ async fn beyond_the_budget_a_bad_token_is_plain_http() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_is_repeated_is_refused_and_not_dropped() {
+async fn a_parameter_that_is_repeated_or_unreadable_is_refused_and_not_dropped() {
     let world = World::with(Server::builder().config(strict()).access(Names)).await;
-    for target in ["/ws?channels=a&channels=b", "/ws/general?token=a&token=b"] {
+    for target in [
+        "/ws?channels=a&channels=b",
+        "/ws/general?token=a&token=b",
+        "/ws?channels=public:%ff",
+        "/ws?channels=a%2",
+        "/ws/general?token=%zz",
+    ] {
         let verdict = world.get(target, &[]).await;
         assert_eq!(verdict.code(), (400, "malformed".to_owned()), "{target}");
         let readable_by = verdict.header("access-control-allow-origin");

@@ -213,6 +213,31 @@ async fn a_connection_is_told_in_detail() {
 }
 
 #[tokio::test]
+async fn refused_upgrades_are_among_the_errors() {
+    let world = open(Config::default()).await;
+    // The first is judged before HTTP's machinery, the second by it.
+    for target in ["/ws", "/ws/general"] {
+        for (version, key, told) in [
+            (8, "AAAAAAAAAAAAAAAAAAAAAA==", (426, "upgrade_required")),
+            (13, "short", (400, "malformed")),
+        ] {
+            let head = format!(
+                "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n\
+                 Connection: upgrade",
+                world.address
+            );
+            let answer = world.raw(HERE, &head, b"").await;
+            assert_eq!(answer.code(), (told.0, told.1.to_owned()), "{target}");
+            let versions = answer.header("sec-websocket-version");
+            assert_eq!(versions.as_deref(), (told.0 == 426).then_some("13"));
+        }
+    }
+    let errors = json!({"upgrade_required": 2, "malformed": 2});
+    assert_eq!(world.stats().await["errors"], errors);
+}
+
+#[tokio::test]
 async fn details_come_in_pages_and_by_filter() {
     let world = open(Config::default()).await;
     let mut clients = Vec::new();

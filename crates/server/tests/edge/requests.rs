@@ -121,54 +121,94 @@ async fn told(client: &mut Client) -> Value {
     }
 }
 
-/// Answers with as many bytes, as a JSON string, as the message asks for.
+/// Answers with data of the kind and size that the message asks for, `"<kind> <size>"`.
 async fn talker(incoming: Incoming) -> Result<Reply, Rejection> {
     let asked = match incoming.payload {
         Payload::Data(data) => String::from_utf8_lossy(data.bytes()).into_owned(),
         Payload::Text(text) => text,
         Payload::Bytes(_) => return Ok(Reply::Empty),
     };
-    let bytes: usize = asked.trim().parse().expect("a number");
-    let text = format!("\"{}\"", "x".repeat(bytes - 2));
+    let (kind, size) = asked.trim_matches('"').split_once(' ').expect("two words");
+    let size: usize = size.parse().expect("a number");
+    let text = match kind {
+        "long" => format!("\"{}\"", "x".repeat(size - 2)),
+        "deep" => "[".repeat(size) + &"]".repeat(size),
+        "raw" => return Ok(Reply::Data(Data::Binary(vec![0xff; size].into()))),
+        _ => "x".repeat(size),
+    };
     Ok(Reply::Data(Data::Json(text.into())))
 }
 
 #[tokio::test]
-async fn a_reply_above_the_limit_is_an_error_and_final() {
+async fn a_reply_that_can_not_be_told_is_lost_and_its_message_stands() {
     let world = World::with(Server::builder().on_message(talker)).await;
     let max = Config::default().message_bytes_max;
     let mut client = world.dial(HERE).await.expect("it is let in");
     client.hello(hello("s", 1)).await.expect("it is welcomed");
-    for (key, other) in [("id", "seq"), ("seq", "id")] {
-        client
-            .send(&json!({"type": "send", key: 1, "data": max}))
-            .await;
-        let reply = told(&mut client).await;
-        assert_eq!((&reply["type"], &reply[key]), (&json!("reply"), &json!(1)));
-        client
-            .send(&json!({"type": "send", key: 2, "data": max + 1}))
-            .await;
-        let error = told(&mut client).await;
-        assert_eq!((&error["type"], &error[key]), (&json!("error"), &json!(2)));
-        // Sent again it would be handled again, and refused again.
+    let mut seq = 0;
+    let good = [format!("long {max}"), "deep 126".to_owned()];
+    let bad = [
+        format!("long {}", max + 1),
+        format!("raw {}", max + 1),
+        "deep 128".to_owned(),
+        "invalid 3".to_owned(),
+    ];
+    for (good, bad) in good.iter().cycle().zip(&bad) {
+        seq += 2;
+        for (n, data) in [(seq - 1, good), (seq, bad)] {
+            client
+                .send(&json!({"type": "send", "id": n, "data": data}))
+                .await;
+        }
+        let reply = client.next().await.expect("an answer");
         assert_eq!(
-            (&error["code"], &error["retry"]),
-            (&json!("internal"), &json!(false))
+            (&reply["type"], &reply["id"]),
+            (&json!("reply"), &json!(seq - 1))
         );
-        assert_eq!(error[other], json!(null));
+        let error = client.next().await.expect("an answer");
+        assert_lost(&error, "id", seq, bad);
+
+        for (n, data) in [(seq - 1, good), (seq, bad)] {
+            client
+                .send(&json!({"type": "send", "seq": n, "data": data}))
+                .await;
+        }
+        let reply = told(&mut client).await;
+        assert_eq!(
+            (&reply["type"], &reply["seq"]),
+            (&json!("reply"), &json!(seq - 1))
+        );
+        // Its ack comes first, so that the error is not taken for a refusal.
+        while client.next().await.expect("an answer") != json!({"type": "acked", "seq": seq}) {}
+        let error = client.next().await.expect("an answer");
+        assert_lost(&error, "seq", seq, bad);
+        // A repetition is a duplicate like any other.
+        client
+            .send(&json!({"type": "send", "seq": seq, "data": bad}))
+            .await;
+        let acked = client.next().await.expect("an answer");
+        assert_eq!(acked, json!({"type": "acked", "seq": seq}));
     }
-    // Its number is given up like that of every final refusal.
-    client.send(&json!({"type": "skip", "seq": 2})).await;
-    let acked = client.next().await.expect("an answer");
-    assert_eq!(
-        (&acked["type"], &acked["seq"]),
-        (&json!("acked"), &json!(2))
-    );
 
     let mut plain = world.plain(HERE, "/ws").await.expect("it is let in");
-    plain.send_text(&(max + 1).to_string()).await;
-    plain.send_text(&max.to_string()).await;
-    assert_eq!(plain.text().await.expect("the second answer").len(), max);
+    for data in [&bad[0], &bad[1], "raw 3", &good[0]] {
+        plain.send_text(data).await;
+    }
+    assert_eq!(plain.text().await.expect("the last answer").len(), max);
+}
+
+/// The application has handled it: sent again it would be handled again, and to the same end.
+fn assert_lost(error: &Value, key: &str, number: u64, asked: &str) {
+    assert_eq!(
+        (&error["type"], &error[key]),
+        (&json!("error"), &json!(number)),
+        "{asked}: {error}"
+    );
+    assert_eq!(
+        (&error["code"], &error["retry"]),
+        (&json!("internal"), &json!(false)),
+        "{asked}: {error}"
+    );
 }
 
 #[tokio::test]
@@ -228,6 +268,17 @@ async fn a_publication_of_the_program_keeps_the_bounds_of_all_others() {
         stored += 1;
         assert_eq!(appended.position.expect("it is kept").offset, stored);
     }
+}
+
+#[tokio::test]
+async fn the_program_may_publish_from_any_thread() {
+    let world = World::start(Config::default()).await;
+    let server = world.server.clone();
+    let data = || Data::Json("1".into());
+    let outside = std::thread::spawn(move || server.try_publish("news", data()));
+    let handle = outside.join().expect("no panic").expect("there is room");
+    let first = handle.await.expect("it ends").expect("it is stored");
+    assert_eq!(first.position.expect("it is kept").offset, 1);
 }
 
 #[tokio::test]

@@ -5,15 +5,17 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use axum::extract::Query;
-use axum::http::{header, request::Parts};
+use axum::http::{HeaderValue, header, request::Parts};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bowline_proto::{Code, Data, codec::json_data};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::{Config, http::error::ApiError};
+use crate::{
+    Config,
+    http::{Question, error::ApiError},
+};
 
 /// The longest idempotency key, in bytes: twice a UUID with a prefix and room to spare.
 const KEY_BYTES_MAX: usize = 255;
@@ -57,7 +59,7 @@ pub(super) enum Form {
     },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct BytesQuery {
     channel: String,
     key: Option<String>,
@@ -90,12 +92,12 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 /// Reads the head: the media type, the query and the `Idempotency-Key`.
 pub(super) fn form(parts: &Parts) -> Result<Form, ApiError> {
-    let key = match parts.headers.get("idempotency-key") {
-        None => None,
-        Some(value) => match value.to_str() {
-            Ok(text) => Some(key_text(text)?),
-            Err(_) => return Err(malformed("Idempotency-Key is not plain text.")),
-        },
+    let mut keys = parts.headers.get_all("idempotency-key").iter();
+    let key = match (keys.next().map(HeaderValue::to_str), keys.next()) {
+        (None, _) => None,
+        (Some(Ok(text)), None) => Some(key_text(text)?),
+        (Some(Err(_)), None) => return Err(malformed("Idempotency-Key is not plain text.")),
+        (Some(_), Some(_)) => return Err(malformed("Idempotency-Key may stand there once only.")),
     };
     let coding = parts.headers.get(header::CONTENT_ENCODING);
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -110,12 +112,16 @@ pub(super) fn form(parts: &Parts) -> Result<Form, ApiError> {
     match media {
         Some(media) if media.eq_ignore_ascii_case("application/json") => Ok(Form::Json { key }),
         Some(media) if media.eq_ignore_ascii_case("application/octet-stream") => {
-            let query = Query::try_from_uri(&parts.uri)
-                .map_err(|_| malformed("Bytes need their channel as ?channel=."))?;
-            Ok(Form::Bytes {
-                key,
-                query: query.0,
-            })
+            let question = Question::of(&parts.uri)?;
+            let text = |name| Ok::<_, ApiError>(question.text(name)?.map(ToOwned::to_owned));
+            let channel = text("channel")?
+                .ok_or_else(|| malformed("Bytes need their channel as ?channel=."))?;
+            let query = BytesQuery {
+                channel,
+                key: text("key")?,
+                tag: text("tag")?,
+            };
+            Ok(Form::Bytes { key, query })
         }
         _ => Err(Code::UnsupportedMediaType.into()),
     }

@@ -172,3 +172,48 @@ async fn requests_that_make_no_sense_store_nothing() {
     assert_eq!(differing.code(), (400, "malformed"));
     assert_eq!(history(&world, "a").await.len(), 0);
 }
+
+#[tokio::test]
+async fn bytes_go_to_no_other_channel_than_the_query_names() {
+    let world = World::start().await;
+    let publish = async |query: &str, more: &str| {
+        let path = format!("/api/publish?{query}");
+        let media = "application/octet-stream";
+        world.post(&path, media, more, b"x").await
+    };
+    for query in [
+        "",
+        "key=k",
+        "channel=bad%ff",
+        "channel=bad%zz",
+        "channel=bad%4",
+        "channel=a&channel=b",
+        "channel=a&key=%ff",
+        "channel=a&tag=s&tag=t",
+    ] {
+        let refused = publish(query, "").await;
+        assert_eq!(refused.code(), (400, "malformed"), "{query}");
+    }
+    for channel in ["bad%EF%BF%BD", "a", "b"] {
+        assert_eq!(history(&world, channel).await.len(), 0, "{channel}");
+    }
+    let spaced = publish("&channel=one+%C3%A9%2b&tag", "").await;
+    assert_eq!(spaced.status, 200, "{spaced:?}");
+    assert_eq!(history(&world, "one%20%C3%A9%2B").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_stands_in_one_header() {
+    let world = World::start().await;
+    let body = br#"{"channel":"a","data":1}"#;
+    for more in [
+        "\r\nIdempotency-Key: one\r\nIdempotency-Key: two",
+        "\r\nIdempotency-Key: one\r\nIdempotency-Key: one",
+    ] {
+        let answer = world
+            .post("/api/publish", "application/json", more, body)
+            .await;
+        assert_eq!(answer.code(), (400, "malformed"), "{more}");
+    }
+    assert_eq!(history(&world, "a").await.len(), 0);
+}
