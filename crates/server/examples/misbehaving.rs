@@ -3,7 +3,7 @@
 //! not looked at.
 //!
 //! What a client sends is what happens: `"panic"`, `"hang"`, `"reject"`, and anything else is answered
-//! by itself. A token `hang` is never judged.
+//! by itself. A token `hang` is never judged, and one `panic` ends the judge.
 
 use std::{future::pending, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 /// Long enough for a loaded machine, short enough to be waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Everybody may do everything, but some are kept waiting for ever.
+/// Everybody may do everything, but some get no verdict.
 struct Hesitant(OpenAccess);
 
 impl AccessControl for Hesitant {
@@ -26,6 +26,7 @@ impl AccessControl for Hesitant {
     ) -> BoxFuture<'a, Result<Identity, Code>> {
         match credentials.token {
             Some("hang") => Box::pin(pending()),
+            Some("panic") => panic!("as it was asked to"),
             _ => self.0.authenticate(credentials),
         }
     }

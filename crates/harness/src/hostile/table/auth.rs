@@ -80,6 +80,5 @@ rows! {
     case("and does not take the other's link", Guarded, &[Hello(r#"{"token":"{{token:valid}}","session":"{{case}}","link":1}"#), Hello(r#"{"token":"{{token:bob}}","session":"{{case}}","link":2}"#), First], Lives);
     case("a refresh as somebody else", Guarded, &[Hello(r#"{"token":"{{token:valid}}"}"#), Text(r#"{"type":"refresh","id":1,"token":"{{token:bob}}"}"#)], Closes(4403, "forbidden"));
     case("a refresh with a forgery", Guarded, &[Hello(r#"{"token":"{{token:valid}}"}"#), Text(r#"{"type":"refresh","id":1,"token":"{{token:alg none}}"}"#)], Closes(4401, "unauthorized"));
-    case("an access control that hangs", Application, &[Hello(r#"{"token":"hang"}"#)], Closes(4503, "overloaded"));
     case("a user's token is no backend's", Guarded, &[Dial, Lines("GET /ws/stats HTTP/1.1\nHost: {{host}}\nAuthorization: Bearer {{token:valid}}\n\n")], Status(403, "forbidden"));
 }

@@ -318,6 +318,18 @@ pub(super) const CASES: &[Case] = &[
         Refuses(1, "no_handler"),
     ),
     case(
+        "an access control that panics",
+        Application,
+        &[Hello(r#"{"token":"panic"}"#)],
+        Closes(4500, "internal"),
+    ),
+    case(
+        "an access control that hangs",
+        Application,
+        &[Hello(r#"{"token":"hang"}"#)],
+        Closes(4503, "overloaded"),
+    ),
+    case(
         "an application that panics",
         Application,
         &[
