@@ -27,7 +27,7 @@ pub struct PublishError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// The message is stored, but its reply was lost with a link.
+    /// The message is stored, but its reply was lost with a link, or could not be sent.
     #[error("the message is stored; its reply was lost")]
     Lost,
     /// The message itself was given up, after a refusal for example.
