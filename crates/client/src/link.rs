@@ -167,6 +167,10 @@ async fn close(mut socket: WebSocket, code: u16) {
     }
 }
 
+/// What is answered to a request that is no upgrade: something in between may have made it so, and go
+/// away, whatever the server says of it.
+const SILENT: [u16; 4] = [400, 404, 405, 426];
+
 fn dial_evidence(error: &DialError) -> Evidence {
     match error {
         DialError::Io(_) | DialError::Tls(_) | DialError::Trust(_) | DialError::Request(_) => {
@@ -177,9 +181,12 @@ fn dial_evidence(error: &DialError) -> Evidence {
             // Any other server's body says nothing.
             let said: Value = serde_json::from_slice(body).unwrap_or_default();
             let header_ms = refusal.retry_after_secs.map(|secs| u64::from(secs) * 1_000);
+            let code = said["code"].as_str();
             Evidence::Http {
                 status: refusal.status,
-                code: said["code"].as_str().map(Into::into),
+                code: code
+                    .filter(|_| !SILENT.contains(&refusal.status))
+                    .map(Into::into),
                 // The header has it in seconds, rounded up.
                 retry_after_ms: said["retry_after_ms"].as_u64().or(header_ms),
             }

@@ -102,6 +102,12 @@ async fn the_code_of_the_body_counts_before_the_status() {
             verdict(Class::RateLimit, likely, Some("of_a_newer_server"), None),
             State::Dormant,
         ),
+        // Something in between may have taken the upgrade out, and go away.
+        (
+            with_length("400 Bad Request", r#"{"code":"malformed","retry":false}"#),
+            verdict(Class::Protocol, likely, None, None),
+            State::Dormant,
+        ),
         // More than is read.
         (
             with_length("503 Later", &long),

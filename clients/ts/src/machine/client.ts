@@ -59,8 +59,8 @@ export class Client extends Dialer<ClientOptions> {
       }
     },
     acked: ({ seq }) => {
-      this.backoff.proved()
-      this.authFailures = 0
+      // On a link that is to be replaced it says nothing of the next one.
+      if (this.redialAt === undefined && !this.dialing) this.backoff.proved()
       this.outbox.acked(this.now, seq, false)
     },
     ping: ({ ts }) => this.#write({ type: 'pong', ts }),
@@ -349,6 +349,7 @@ export class Client extends Dialer<ClientOptions> {
   #subscribeFailed(channel: string, error: ErrorInfo): void {
     const until = error.retry ? this.#subscribeAgainAt(error.retry_after_ms) : undefined
     this.#subscriptions.refuse(channel, until)
+    this.#change(channel)
     this.emit({ event: 'subscribe_failed', channel, error })
   }
 

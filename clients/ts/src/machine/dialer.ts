@@ -28,10 +28,7 @@ import type {
 const DORMANT_MS = 60_000
 /** The attempts until dormant before a server has named a number. */
 const ATTEMPTS_MAX = 10
-/**
- * Auth failures in a row, each after a new token, until the application must act, or, where the server
- * takes the tokens at first, until they are asked for at the pace of other failures.
- */
+/** Auth failures in a row, each after a new token, until the application must act. */
 const AUTH_FAILURES_MAX = 2
 /** Probes in a row whose loss is death. */
 const MISSED_PROBES_MAX = 2
@@ -95,8 +92,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected attemptsMax: number
   protected redialUrl: string | undefined
   protected restartOverMs: number | undefined
-  /** New tokens in a row that proved nothing: neither did a link of theirs last, nor was anything stored. */
-  protected authFailures = 0
+  #authFailures = 0
   #authorizeUntil: number | undefined
   #hidden = false
   #offline = false
@@ -136,7 +132,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   protected connect(): void {
     if (this.active || this.dialing) return
-    this.authFailures = 0
+    this.#authFailures = 0
     this.#offline = false
     // Who asks by hand does not wait for an answer that may never come.
     this.#authorizeUntil = undefined
@@ -172,7 +168,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#authorizeUntil = undefined
     if (this.active) return this.authorize()
     this.bearer = undefined
-    this.authFailures = 0
+    this.#authFailures = 0
     this.redial()
   }
 
@@ -229,8 +225,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   /** A link is gone. Only the newest and the one that is used matter. */
   protected failed({ link, evidence }: { link: number; evidence: Evidence }): void {
-    const welcomed = this.active?.link === link
-    if (welcomed && this.backoff.lasted(this.now)) this.authFailures = 0
+    const brief = this.active?.link === link && !this.backoff.lasted(this.now)
     const verdict = this.#gone(link, evidence)
     if (!verdict) return
     const replaced =
@@ -241,8 +236,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
       this.replaced()
     }
     // A newer link of ours took over and died before its welcome.
-    else if (replaced) this.#recover({ class: 'network', confidence: 'guess' }, welcomed)
-    else this.#recover(verdict, welcomed)
+    else if (replaced) this.#recover({ class: 'network', confidence: 'guess' }, brief)
+    else this.#recover(verdict, brief)
   }
 
   protected timeout(): void {
@@ -306,6 +301,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected adopt(silenceMax: number, pongTimeout: number): void {
     const { link = 0, helloAt } = this.dialing ?? {}
     this.dialing = this.redialAt = this.restartOverMs = undefined
+    this.#authFailures = 0
     this.backoff.opened(this.now)
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
     const { now } = this
@@ -407,8 +403,11 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     } else if (missed) this.probe()
   }
 
-  /** Decides what follows on a failure, once no link is left or a replacement failed. */
-  #recover(verdict: Verdict, welcomed: boolean): void {
+  /**
+   * Decides what follows on a failure, once no link is left or a replacement failed. `brief`: the link
+   * was welcomed, and proved nothing by its age.
+   */
+  #recover(verdict: Verdict, brief: boolean): void {
     if (this.dialing) return
     const { authorize, strategy } = this.options
     const usual = strategyOf(verdict)
@@ -418,8 +417,9 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     if (chosen === 'backoff') return this.#wait(verdict.retry_after_ms)
     if (chosen === 'new_token') {
       this.bearer = undefined
-      if (authorize && ++this.authFailures < AUTH_FAILURES_MAX) return this.redial()
-      if (authorize && welcomed) return this.#wait(verdict.retry_after_ms)
+      // Taken, and ended at once: so may the next one be.
+      if (authorize && brief) return this.#wait(verdict.retry_after_ms)
+      if (authorize && ++this.#authFailures < AUTH_FAILURES_MAX) return this.redial()
     }
     this.#rest('blocked')
   }

@@ -45,6 +45,8 @@ export class Runner {
   readonly #environment: Environment
   readonly #host: Host
   readonly #links = new Map<number, Link>()
+  /** How often a token was asked for. */
+  #questions = 0
   readonly #queue: [input: Input, before: (() => void) | undefined][] = []
   /** How the application asked to close. */
   #farewell: [code: number | undefined, reason: string] = [undefined, '']
@@ -155,13 +157,13 @@ export class Runner {
   }
 
   async #authorize(): Promise<void> {
-    try {
-      const token = await this.#host.token()
-      this.feed({ type: 'token', token })
-    } catch (error) {
-      const retry = (error as { retry?: boolean } | null)?.retry !== false
-      this.feed({ type: 'token_failed', retry })
-    }
+    const question = ++this.#questions
+    const answer = await this.#host.token().then(
+      (token): Input => ({ type: 'token', token }),
+      (error): Input => ({ type: 'token_failed', retry: error?.retry !== false }),
+    )
+    // Asked anew meanwhile, only the newest counts.
+    if (question === this.#questions) this.feed(answer)
   }
 
   async #dial(number: number, advised: string | undefined): Promise<void> {

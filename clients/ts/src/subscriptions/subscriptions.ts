@@ -78,12 +78,11 @@ export class Subscriptions {
     return begun
   }
 
-  /** What `hello` asks for. Those that are live on an older link stay so until `welcome`. */
+  /** What `hello` asks for. Each stays what it is on an older link until `welcome`, which may never come. */
   hello(): Record<string, From> {
     const asked: [string, From][] = []
     for (const [channel, subscription] of this.#sorted()) {
       if (subscription.phase === 'paused') continue
-      if (subscription.phase !== 'live') Object.assign(subscription, { phase: 'asked', mark: 0 })
       asked.push([channel, subscription.cursor ?? subscription.from])
     }
     return Object.fromEntries(asked)

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type ResilientWebSocket, SocketError } from '../../src/index.ts'
 import { russian } from '../../src/ru.ts'
+import { deferred } from '../../src/socket/events.ts'
 import { ADDRESS, begin, bowline, ends, logOf, server, time } from './lib/scripted.ts'
 
 beforeEach(begin)
@@ -200,12 +201,30 @@ describe('a Bowline server', () => {
     server.link?.say({ type: 'expiring', in_ms: 1000 })
     await time.advance(1)
     expect(server.link?.received.at(-1)).toEqual({ type: 'refresh', token: 't2' })
+    // One that ends at once is replaced at the pace of other failures.
+    await time.advance(10_000)
     server.link?.end(4401, '{"code":"token_expired"}', true)
     await time.advance(1)
     expect([ws.state, reasons]).toEqual(['open', ['connect', 'expired', 'refused']])
     ws.reauthenticate()
     await time.advance(1)
     expect(server.link?.received.at(-1)).toEqual({ type: 'refresh', token: 't4' })
+  })
+
+  test('asked anew by hand, only the newest answer for a token counts', async () => {
+    const asked = [deferred<string>(), deferred<string>()]
+    const questions = asked.values()
+    const ws = bowline({ getToken: () => questions.next().value?.promise ?? 'none' })
+    await time.advance(1)
+    ws.retryNow()
+    await time.advance(1)
+    asked[0]?.reject(new SocketError('no', 'no'))
+    await time.advance(1)
+    expect(ws.state).toBe('authorizing')
+    asked[1]?.resolve('second')
+    await time.advance(1)
+    expect(server.link?.received[0]).toMatchObject({ type: 'hello', token: 'second' })
+    expect(ws.state).toBe('open')
   })
 
   test('a second refusal, or no token, blocks until the application acts', async () => {

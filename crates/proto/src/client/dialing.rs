@@ -19,8 +19,7 @@ use crate::{
 /// A dormant client dials once per 60–120 s: often enough to come back by itself, too seldom to
 /// burden a server that is down.
 const DORMANT_MS: u64 = 60_000;
-/// Auth failures in a row, each after a new token, until the application must act, or, where the server
-/// takes the tokens at first, until they are asked for at the pace of other failures.
+/// Auth failures in a row, each after a new token, until the application must act.
 const AUTH_FAILURES_MAX: u32 = 2;
 
 impl Client {
@@ -132,12 +131,13 @@ impl Client {
         });
     }
 
-    /// Decides what follows on a failure, once no link is left or a replacement failed.
+    /// Decides what follows on a failure, once no link is left or a replacement failed. `brief`: the link
+    /// was welcomed, and proved nothing by its age.
     pub(super) fn recover(
         &mut self,
         now: Time,
         verdict: &Verdict,
-        welcomed: bool,
+        brief: bool,
         out: &mut Vec<Output>,
     ) {
         if self.dialing.is_some() {
@@ -152,13 +152,16 @@ impl Client {
                 self.wait(now, verdict.retry_after_ms, out);
             }
             Strategy::Backoff => self.wait(now, verdict.retry_after_ms, out),
+            // Taken, and ended at once: so may the next one be.
+            Strategy::NewToken if authorize && brief => {
+                self.token = None;
+                self.wait(now, verdict.retry_after_ms, out);
+            }
             Strategy::NewToken => {
                 self.token = None;
-                self.auth_failures = self.auth_failures.saturating_add(1);
+                self.auth_failures += 1;
                 if authorize && self.auth_failures < AUTH_FAILURES_MAX {
                     self.start(now, out);
-                } else if authorize && welcomed {
-                    self.wait(now, verdict.retry_after_ms, out);
                 } else {
                     self.block(out);
                 }

@@ -144,8 +144,10 @@ impl Client {
     }
 
     fn acked(&mut self, now: Time, seq: u64, out: &mut Vec<Output>) {
-        self.backoff.proved();
-        self.auth_failures = 0;
+        // On a link that is to be replaced it says nothing of the next one.
+        if self.redial_at.is_none() && self.dialing.is_none() {
+            self.backoff.proved();
+        }
         let resolved = self.outbox.acked(now, seq, false);
         report(resolved, out);
     }
@@ -179,7 +181,7 @@ impl Client {
         evidence: Evidence,
         out: &mut Vec<Output>,
     ) {
-        let mut welcomed = false;
+        let mut brief = false;
         if self
             .dialing
             .as_ref()
@@ -196,10 +198,7 @@ impl Client {
             .is_some_and(|active| active.link == link)
         {
             self.active = None;
-            welcomed = true;
-            if self.backoff.lasted(now) {
-                self.auth_failures = 0;
-            }
+            brief = !self.backoff.lasted(now);
             self.subscriptions.unlink();
             self.fail_requests(out);
             let resolved = self.outbox.relink();
@@ -220,9 +219,9 @@ impl Client {
         } else if replaced {
             // A newer link of ours took over and died before its welcome.
             let network = classify(&Evidence::Opaque);
-            self.recover(now, &network, welcomed, out);
+            self.recover(now, &network, brief, out);
         } else {
-            self.recover(now, &verdict, welcomed, out);
+            self.recover(now, &verdict, brief, out);
         }
     }
 
@@ -253,6 +252,7 @@ impl Client {
         }
         self.redial_at = None;
         self.restart_over_ms = None;
+        self.auth_failures = 0;
         self.backoff.opened(now);
         self.health.measured(now - hello_at);
         if self.options.attempts_max.is_none() {
@@ -348,6 +348,7 @@ impl Client {
             .retry
             .then(|| self.subscribe_again_at(now, error.retry_after_ms));
         self.subscriptions.refuse(&channel, until);
+        self.changed(channel.clone());
         out.push(Output::Event(Event::SubscribeFailed { channel, error }));
     }
 

@@ -79,7 +79,6 @@ pub struct Client {
     pub(super) subscriptions: Subscriptions,
     pub(super) session: Option<Box<str>>,
     pub(super) token: Option<Box<str>>,
-    /// New tokens in a row that proved nothing: neither did a link of theirs last, nor was anything stored.
     pub(super) auth_failures: u32,
     /// The highest link number given.
     pub(super) link: u64,
@@ -375,7 +374,7 @@ impl Client {
         }
     }
 
-    fn changed(&mut self, channel: Arc<str>) {
+    pub(super) fn changed(&mut self, channel: Arc<str>) {
         if let Some(dialing) = &mut self.dialing
             && dialing.hello_at.is_some()
             && dialing.changed.len() < self.options.subscriptions_max

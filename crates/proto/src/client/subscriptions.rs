@@ -110,19 +110,12 @@ impl Subscriptions {
         Some(cursor)
     }
 
-    /// What `hello` asks for. Those that are live on an older link stay so until `welcome`.
-    pub fn hello(&mut self) -> Vec<(Arc<str>, Option<From>)> {
-        let mut asked = Vec::new();
-        for (channel, subscription) in &mut self.all {
-            if subscription.phase == Phase::Paused {
-                continue;
-            }
-            if subscription.phase != Phase::Live {
-                subscription.phase = Phase::Asked(0);
-            }
-            asked.push((channel.clone(), Some(subscription.start())));
-        }
-        asked
+    /// What `hello` asks for. Each stays what it is on an older link until `welcome`, which may never come.
+    pub fn hello(&self) -> Vec<(Arc<str>, Option<From>)> {
+        let wanted = self.all.iter().filter(|(_, s)| s.phase != Phase::Paused);
+        wanted
+            .map(|(channel, subscription)| (channel.clone(), Some(subscription.start())))
+            .collect()
     }
 
     /// The link on which they were asked for or live is gone.
