@@ -152,24 +152,26 @@ fn what_retention_took_is_an_explicit_gap() {
     );
 }
 
+/// What is told of a channel that was created anew, up to an offset of its.
+fn recreated(up_to: u64) -> Option<Missed> {
+    Some(Missed {
+        reason: GapReason::UnknownEpoch,
+        count: None,
+        up_to,
+    })
+}
+
 #[test]
 fn a_recreated_channel_is_an_explicit_gap() {
     let mut subscription = Subscription::after(2, 40);
     let delivery = subscription.on_page(page(Some(1), 3, 1, 3));
-    let missed = Some(Missed {
-        reason: GapReason::UnknownEpoch,
-        count: None,
-        up_to: 0,
-    });
-    assert_eq!(
-        delivery,
-        Delivery {
-            missed,
-            first: 1,
-            count: 3,
-            fell: false
-        }
-    );
+    let whole = Delivery {
+        missed: recreated(0),
+        first: 1,
+        count: 3,
+        fell: false,
+    };
+    assert_eq!(delivery, whole);
     assert_eq!(subscription.epoch(), 1);
 }
 
@@ -184,33 +186,19 @@ fn a_recreated_channel_is_read_from_its_floor() {
         // The gap is owed, so no tail may be taken before it is told.
         assert!(subscription.is_catching_up() && !subscription.rise(&tail(1..=head)));
         let delivery = subscription.on_page(page(Some(1), head as usize, 1, head));
-        let missed = Some(Missed {
-            reason: GapReason::UnknownEpoch,
-            count: None,
-            up_to: 0,
-        });
-        assert_eq!(
-            delivery,
-            Delivery {
-                missed,
-                first: 1,
-                count: head as usize,
-                fell: false
-            }
-        );
+        let whole = Delivery {
+            missed: recreated(0),
+            first: 1,
+            count: head as usize,
+            fell: false,
+        };
+        assert_eq!(delivery, whole);
         assert!(subscription.rise(&tail(1..=head)));
     }
 }
 
 #[test]
 fn a_recreated_channel_that_goes_on_meanwhile_is_one_gap() {
-    let missed = |up_to| {
-        Some(Missed {
-            reason: GapReason::UnknownEpoch,
-            count: None,
-            up_to,
-        })
-    };
     // Retention raises the floor before it is read from there.
     let mut subscription = Subscription::after(2, 4);
     assert_eq!(
@@ -220,12 +208,12 @@ fn a_recreated_channel_that_goes_on_meanwhile_is_one_gap() {
     let delivery = subscription.on_page(page(Some(3), 4, 3, 6));
     assert_eq!(
         (delivery.missed, delivery.first, delivery.count),
-        (missed(2), 3, 4)
+        (recreated(2), 3, 4)
     );
     // Nothing is left of it.
     let mut subscription = Subscription::after(2, 40);
     let delivery = subscription.on_page(page(None, 0, 7, 6));
-    assert_eq!((delivery.missed, delivery.count), (missed(6), 0));
+    assert_eq!((delivery.missed, delivery.count), (recreated(6), 0));
     assert_eq!(subscription.last(), 6);
     // It is forgotten and created once more.
     let mut subscription = Subscription::after(3, 4);
@@ -241,7 +229,7 @@ fn a_recreated_channel_that_goes_on_meanwhile_is_one_gap() {
     let delivery = subscription.on_page(page(Some(1), 2, 1, 2));
     assert_eq!(
         (delivery.missed, delivery.first, delivery.count),
-        (missed(0), 1, 2)
+        (recreated(0), 1, 2)
     );
 }
 
