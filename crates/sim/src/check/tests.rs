@@ -10,7 +10,7 @@ use bowline_proto::{
 use super::*;
 use crate::{
     Cuts, Fault,
-    observed::{Ended, Step, Target},
+    observed::{Ended, Step, Target, Then},
     trace::Trace,
     world::World,
 };
@@ -115,11 +115,8 @@ fn each_checker_finds_what_it_is_for() {
             reason: Some(RecoveryReason::Expired),
             position: Some(position),
         };
-        let began = Step::Began {
-            recovery,
-            floor: 0,
-            rewinds: 0,
-        };
+        let then = Then::default();
+        let began = Step::Began { recovery, then };
         steps.insert(at, began);
     };
     finds(alarm, "false-alarm", &clean);
