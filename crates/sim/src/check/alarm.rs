@@ -1,4 +1,4 @@
-//! False alarm: whoever is told of a gap has one.
+//! False alarm: whoever is told of a gap has one, and no larger one.
 
 use bowline_proto::{Position, message::GapReason, recovery::RecoveryReason};
 
@@ -25,11 +25,14 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
 fn judge(forget_after_s: u64, cursor: Option<Position>, step: &Step) -> Option<String> {
     match step {
         Step::Began { recovery, then } => match recovery.reason {
-            Some(RecoveryReason::Expired) => judge_expired(cursor, then),
+            Some(RecoveryReason::Expired) => {
+                judge_expired(cursor, then).or_else(|| judge_extent(recovery.position, then))
+            }
             Some(RecoveryReason::Rewound) => {
                 (then.rewinds == 0).then(|| format!("{recovery:?} without a rewind"))
             }
-            Some(RecoveryReason::UnknownEpoch) => judge_unknown(forget_after_s, cursor, then),
+            Some(RecoveryReason::UnknownEpoch) => judge_unknown(forget_after_s, cursor, then)
+                .or_else(|| judge_extent(recovery.position, then)),
             _ => None,
         },
         Step::Gap {
@@ -45,15 +48,18 @@ fn judge(forget_after_s: u64, cursor: Option<Position>, step: &Step) -> Option<S
                 _ => None,
             };
             let miscounted = counted.is_some() && *missed != counted;
-            judge_expired(cursor, then).or_else(|| {
-                miscounted.then(|| format!("{missed:?} missed from {cursor:?} to {position:?}"))
-            })
+            judge_expired(cursor, then)
+                .or_else(|| judge_extent(*position, then))
+                .or_else(|| {
+                    miscounted.then(|| format!("{missed:?} missed from {cursor:?} to {position:?}"))
+                })
         }
         Step::Gap {
+            position,
             reason: GapReason::UnknownEpoch,
             then,
             ..
-        } => judge_unknown(forget_after_s, cursor, then),
+        } => judge_unknown(forget_after_s, cursor, then).or_else(|| judge_extent(*position, then)),
         _ => None,
     }
 }
@@ -85,6 +91,14 @@ fn judge_expired(cursor: Option<Position>, then: &Then) -> Option<String> {
     // After a rewind the floor belongs to another past.
     (then.rewinds == 0 && cursor.offset + 1 >= floor)
         .then(|| format!("expired at {cursor:?}, but history begins at {floor}"))
+}
+
+/// A reader that has lost its place goes on with the oldest that history still has.
+fn judge_extent(position: Option<Position>, then: &Then) -> Option<String> {
+    let at = position?;
+    let floor = standing(then, at.epoch)?.floor;
+    (then.rewinds == 0 && at.offset >= floor)
+        .then(|| format!("goes on at {at:?}, but history begins at {floor}"))
 }
 
 fn standing(then: &Then, epoch: u64) -> Option<&Standing> {
