@@ -130,6 +130,8 @@ pub(crate) struct Plan {
     pub(crate) engine_ms: u64,
     pub(crate) token_ttl_ms: u64,
     pub(crate) lost_hints_permille: u64,
+    /// The longest that a client stands still.
+    pub(crate) freeze_ms: u64,
     /// Channels, sessions and what is published are forgotten within seconds.
     pub(crate) is_forgetful: bool,
     /// The age at which clients give a message up.
@@ -177,6 +179,7 @@ impl Plan {
             engine_ms: *[0, 1, 5, 30].get(rng.index(4)).expect("one of four"),
             token_ttl_ms: rng.within(2_000, 30_000),
             lost_hints_permille: *[0, 10, 50].get(rng.index(3)).expect("one of three"),
+            freeze_ms: 3_000,
             is_forgetful: false,
             outbox_age_ms: OutboxConfig::default().age_max_ms,
             keyed_percent: 60,
@@ -210,6 +213,8 @@ impl Plan {
         }
         self.outbox_age_ms = after_ms / 2;
         self.keyed_percent = 0;
+        // Long enough for a channel to come and go.
+        self.freeze_ms = 10_000;
         self.safety_ms = rng.within(10_000, 20_000);
         // A clock that is set wrong makes all of it over at once.
         self.kinds.retain(|kind| *kind != Fault::ClockJump);

@@ -140,7 +140,7 @@ impl World {
                 self.feed(client, Input::Hint(Hint::NetworkChange));
             }
             Fault::FreezeClient => {
-                let until = now + self.rng.within(50, 3_000);
+                let until = now + self.rng.within(50, self.plan.freeze_ms);
                 self.actors[client].frozen_until = Some(until);
                 self.plan_at(until, Event::Thaw(client));
                 self.counters.client_freezes += 1;
