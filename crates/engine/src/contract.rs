@@ -66,7 +66,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Adds a listener for hints of what was committed. Listeners live as long as the engine.
     ///
     /// Hints are lossy by contract: a reader that misses one finds the publication in
-    /// [`read`](Self::read). One engine calls in offset order per channel, after the commit.
+    /// [`read`](Self::read). One engine calls in offset order per channel, after the commit. Of a
+    /// channel that did not exist, a hint must come before it may be forgotten again: those who wait for
+    /// it would else take the next record of that name for its first.
     fn listen(&self, listener: Arc<dyn Listener>);
 
     /// The engine's epoch and time, for the positions of absent channels.

@@ -33,7 +33,7 @@ counters! {
     cleared_outboxes, unsubscribes, expired_tokens, revoked_grants, bursts, crashes, torn_writes,
     drains, older_disks, clock_jumps, full_disks, broken_syncs, store_faults, acked, handled,
     refused, unknown, recovered, gaps, takeovers, catchups_started, catchups_finished,
-    upstream_duplicates, sessions_lost,
+    upstream_duplicates, sessions_lost, silences, recreated,
 }
 
 impl fmt::Display for Counters {

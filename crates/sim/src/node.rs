@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// When every seed begins, in milliseconds since 1970: a time in 2026.
-const BEGINNING_MS: u64 = 1_780_000_000_000;
+pub(crate) const BEGINNING_MS: u64 = 1_780_000_000_000;
 
 /// A node's clock: the world's time, and the system's, which may have been set wrong.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,10 @@ impl Node {
             Arc::new(clock),
             Box::new(move || Some(entropy.next())),
         )?);
-        log.listen(Arc::new(Ear(boot.truth.clone())));
+        log.listen(Arc::new(Ear {
+            truth: boot.truth.clone(),
+            clock,
+        }));
         let faults = Faults::new(boot.rng.fork(2), boot.plan);
         let application = boot.application.begin(boot.rng.fork(3), faults.clone());
         let server = Server::builder()

@@ -12,20 +12,14 @@ use bytes::Bytes;
 pub(crate) enum Step {
     /// It asked for the channel, behind this position where it knew one.
     Asked(Option<Position>),
-    /// The subscription began or went on; `floor` is what retention had left by then, `rewinds`
-    /// how often an older disk had been put back.
-    Began {
-        recovery: Recovery,
-        floor: u64,
-        rewinds: u64,
-    },
+    /// The subscription began or went on.
+    Began { recovery: Recovery, then: Then },
     /// Publications are missing.
     Gap {
         position: Option<Position>,
         reason: GapReason,
         missed: Option<u64>,
-        floor: u64,
-        rewinds: u64,
+        then: Then,
     },
     /// A publication.
     Message {
@@ -34,6 +28,25 @@ pub(crate) enum Step {
     },
     /// The subscription ended.
     Ended,
+}
+
+/// How a channel stood when something was told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Then {
+    pub(crate) now_ms: u64,
+    /// How often an older disk had been put back.
+    pub(crate) rewinds: u64,
+    /// Its records in order of time.
+    pub(crate) records: Vec<Standing>,
+}
+
+/// What was left of a channel's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) epoch: u64,
+    /// The lowest offset that retention had left.
+    pub(crate) floor: u64,
+    pub(crate) is_forgotten: bool,
 }
 
 /// Where a client's message goes.

@@ -7,8 +7,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bowline::Config;
 use bowline_engine::{ChannelPolicy, EngineConfig, LogConfig, Retention};
+use bowline_proto::client::OutboxConfig;
 
 use crate::rng::Rng;
+
+/// How many of a hundred seeds have channels that are forgotten before their end.
+const FORGETFUL_PERCENT: u64 = 25;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident $text:literal $weight:literal,)*) => {
@@ -88,6 +92,9 @@ faults! {
     DiskFull "disk-full" 3,
     /// A sync fails, and the server is started again.
     BrokenSync "broken-sync" 2,
+    /// Nobody publishes to a channel for so long that it is forgotten; where that may happen within a
+    /// seed.
+    Silence "silence" 8,
 }
 
 /// What makes a failing seed smaller.
@@ -123,6 +130,14 @@ pub(crate) struct Plan {
     pub(crate) engine_ms: u64,
     pub(crate) token_ttl_ms: u64,
     pub(crate) lost_hints_permille: u64,
+    /// The longest that a client stands still.
+    pub(crate) freeze_ms: u64,
+    /// Channels, sessions and what is published are forgotten within seconds.
+    pub(crate) is_forgetful: bool,
+    /// The age at which clients give a message up.
+    pub(crate) outbox_age_ms: u64,
+    /// Backends repeat what was not answered: keys are remembered for longer than they do.
+    pub(crate) keyed_percent: u64,
     pub(crate) server: Config,
     pub(crate) engine: EngineConfig,
     pub(crate) log: LogConfig,
@@ -136,6 +151,9 @@ impl Plan {
         let faults = rng.within(20, 45) as usize;
         let mut kinds = Vec::new();
         for &fault in Fault::ALL {
+            if fault == Fault::Silence {
+                continue;
+            }
             let is_in = rng.percent(70) || matches!(fault, Fault::Cut | Fault::CutAtByte);
             if is_in && !cuts.without.contains(&fault) {
                 kinds.extend((0..fault.weight()).map(|_| fault));
@@ -143,7 +161,7 @@ impl Plan {
         }
         let low = rng.within(1, 10);
         let spread = *[0, 3, 20, 60].get(rng.index(4)).expect("one of four");
-        Self {
+        let mut plan = Self {
             seed,
             clients: clients.min(cuts.clients.unwrap_or(usize::MAX)),
             users: rng.within(10, 20) as usize,
@@ -161,6 +179,10 @@ impl Plan {
             engine_ms: *[0, 1, 5, 30].get(rng.index(4)).expect("one of four"),
             token_ttl_ms: rng.within(2_000, 30_000),
             lost_hints_permille: *[0, 10, 50].get(rng.index(3)).expect("one of three"),
+            freeze_ms: 3_000,
+            is_forgetful: false,
+            outbox_age_ms: OutboxConfig::default().age_max_ms,
+            keyed_percent: 60,
             server: server(&mut rng),
             engine: engine(&mut rng),
             log: LogConfig {
@@ -168,6 +190,37 @@ impl Plan {
                 log_bytes_max: 1 << 28,
                 ..LogConfig::default()
             },
+        };
+        let mut rng = Rng::new(seed).fork(4);
+        if rng.percent(FORGETFUL_PERCENT) {
+            plan.make_forgetful(&mut rng, cuts);
+        }
+        plan
+    }
+
+    fn make_forgetful(&mut self, rng: &mut Rng, cuts: &Cuts) {
+        self.is_forgetful = true;
+        let after = Duration::from_secs(rng.within(1, 3));
+        let after_ms = after.as_millis() as u64;
+        self.engine.channel_forget_after = after;
+        self.engine.key_window = after;
+        self.engine.session_ttl = after;
+        self.server.session_ttl = after;
+        for policy in &mut self.engine.policies {
+            if let Some(history) = &mut policy.history {
+                history.age = Duration::from_millis(rng.within(100, after_ms));
+            }
+        }
+        self.outbox_age_ms = after_ms / 2;
+        self.keyed_percent = 0;
+        // Long enough for a channel to come and go.
+        self.freeze_ms = 10_000;
+        self.safety_ms = rng.within(10_000, 20_000);
+        // A clock that is set wrong makes all of it over at once.
+        self.kinds.retain(|kind| *kind != Fault::ClockJump);
+        if self.faults > 0 && !cuts.without.contains(&Fault::Silence) {
+            self.kinds
+                .extend((0..Fault::Silence.weight()).map(|_| Fault::Silence));
         }
     }
 }

@@ -43,6 +43,9 @@ pub(crate) struct Faults {
     rng: Mutex<Rng>,
     wait_ms: u64,
     lost_hints_permille: u64,
+    /// The first hint of a record comes: by it those who wait for the channel learn of it before it
+    /// is forgotten again.
+    keeps_first_hints: bool,
     /// How long the server waits for the answer to an append.
     patience: Duration,
     healed: AtomicBool,
@@ -58,6 +61,7 @@ impl Faults {
             rng: Mutex::new(rng),
             wait_ms: plan.engine_ms,
             lost_hints_permille: plan.lost_hints_permille,
+            keeps_first_hints: plan.is_forgetful,
             patience: plan.server.publish_timeout,
             healed: AtomicBool::new(false),
             untold: Mutex::default(),
@@ -210,7 +214,8 @@ struct Lossy {
 impl Listener for Lossy {
     fn published(&self, channel: &Arc<str>, epoch: u64, publication: &Arc<Publication>) {
         let permille = self.faults.lost_hints_permille;
-        if self.faults.happens(permille) {
+        let is_kept = self.faults.keeps_first_hints && publication.offset == 1;
+        if self.faults.happens(permille) && !is_kept {
             return;
         }
         let held = lock(&self.held).take();

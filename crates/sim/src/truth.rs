@@ -4,28 +4,25 @@
 //! Owns the one account against which all checkers judge. It listens beside the server's hub, and
 //! compares itself with the log at every opening. Must not know who publishes or reads.
 
+mod opening;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::{ControlFlow, Range},
     sync::{Arc, Mutex},
 };
 
-use bowline_engine::{
-    Listener, PageLimit, SimDisk,
-    offline::{FieldValue, OfflineLog, RecordView},
-};
+use bowline_engine::{EngineConfig, Listener};
 use bowline_proto::{Position, Publication, recovery::ChannelState};
 use bytes::Bytes;
 
-use crate::{node::Node, wire::lock};
-
-/// Pages of this size are read at an opening.
-const PAGE: PageLimit = PageLimit {
-    count: 1_000,
-    bytes: 1 << 20,
+use crate::{
+    node::{BEGINNING_MS, NodeClock},
+    observed::Standing,
+    wire::lock,
 };
+pub(crate) use opening::Opening;
 
-/// One publication of the log as it is now.
+/// One publication of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) term: u32,
@@ -34,13 +31,17 @@ pub(crate) struct Entry {
     pub(crate) commit: u64,
 }
 
-/// A channel's present record.
+/// One record of a channel: from its creation until the channel is forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Log {
+pub(crate) struct Record {
     pub(crate) epoch: u64,
     pub(crate) entries: BTreeMap<u64, Entry>,
     /// The highest floor that was seen.
     pub(crate) floor: u64,
+    /// When it was created; none where it was found at an opening.
+    pub(crate) created_ms: Option<u64>,
+    /// When the last was published; of one that was found at an opening, the earliest that it may have been.
+    pub(crate) last_ms: u64,
 }
 
 /// Where a payload stands.
@@ -51,10 +52,22 @@ pub(crate) struct Place {
     pub(crate) commit: u64,
 }
 
+/// When a publication was committed.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    /// Now, as the engine told.
+    Heard(u64),
+    /// Between these two times: it was found at an opening.
+    Found(u64, u64),
+}
+
 /// Everything that was committed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Truth {
-    pub(crate) logs: BTreeMap<Arc<str>, Log>,
+    /// How long what is kept.
+    engine: EngineConfig,
+    /// The records of each channel in order of time, at least one; a rewind takes some back.
+    records: BTreeMap<Arc<str>, Vec<Record>>,
     /// Channels without history: payload and commit, in order.
     pub(crate) live: BTreeMap<Arc<str>, Vec<(Bytes, u64)>>,
     /// Every payload by channel, epoch, offset and term, those included that a rewind took.
@@ -62,12 +75,21 @@ pub(crate) struct Truth {
     /// Payloads that a rewind took.
     pub(crate) cut: BTreeSet<Bytes>,
     pub(crate) commits: u64,
+    /// When the last commit was heard of.
+    heard_ms: u64,
     /// How often an older disk was put back.
     pub(crate) rewinds: u64,
+    /// How often a channel was created anew.
+    pub(crate) recreated: u64,
     pub(crate) faults: Vec<String>,
 }
 
-impl Log {
+/// The engine's seconds at a time of the world, where no clock was set wrong.
+pub(crate) const fn now_s(world_ms: u64) -> u64 {
+    (BEGINNING_MS + world_ms) / 1_000
+}
+
+impl Record {
     pub(crate) fn head(&self) -> u64 {
         self.entries
             .last_key_value()
@@ -76,11 +98,79 @@ impl Log {
 }
 
 impl Truth {
-    /// Where each payload stands in the log as it is now.
+    pub(crate) fn new(engine: EngineConfig) -> Self {
+        Self {
+            engine,
+            records: BTreeMap::new(),
+            live: BTreeMap::new(),
+            ever: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            commits: 0,
+            heard_ms: 0,
+            rewinds: 0,
+            recreated: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// A channel's records in order of time.
+    pub(crate) fn records(&self, channel: &str) -> &[Record] {
+        self.records.get(channel).map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest record, forgotten or not.
+    pub(crate) fn newest(&self, channel: &str) -> Option<&Record> {
+        self.records(channel).last()
+    }
+
+    pub(crate) fn record(&self, channel: &str, epoch: u64) -> Option<&Record> {
+        let mut records = self.records(channel).iter();
+        records.find(|record| record.epoch == epoch)
+    }
+
+    /// What is left of a channel's records.
+    pub(crate) fn standings(&self, channel: &str, now_ms: u64) -> Vec<Standing> {
+        let records = self.records(channel);
+        let each = records.iter().enumerate().map(|(index, record)| {
+            let is_forgotten = self.is_forgotten(channel, record, now_ms);
+            let is_over = is_forgotten || index + 1 < records.len();
+            Standing {
+                epoch: record.epoch,
+                floor: if is_over {
+                    record.head() + 1
+                } else {
+                    record.floor
+                },
+                is_forgotten,
+            }
+        });
+        each.collect()
+    }
+
+    /// Whether the channel may have been forgotten by then, and this record with it.
+    fn is_forgotten(&self, channel: &str, record: &Record, now_ms: u64) -> bool {
+        record.last_ms + self.lifetime_ms(channel) <= now_ms
+    }
+
+    /// For how many seconds an absent channel's position holds.
+    pub(crate) const fn forget_after_s(&self) -> u64 {
+        self.engine.channel_forget_after.as_secs()
+    }
+
+    /// How long a channel is remembered after its last publication.
+    fn lifetime_ms(&self, channel: &str) -> u64 {
+        let mut policies = self.engine.policies.iter();
+        let policy = policies.find(|policy| policy.matches(channel));
+        let history = policy.and_then(|policy| policy.history);
+        let age = history.map_or_else(Default::default, |history| history.age);
+        (age + self.engine.channel_forget_after).as_millis() as u64
+    }
+
+    /// Where each payload stands in the records.
     pub(crate) fn places(&self) -> BTreeMap<Bytes, Vec<Place>> {
         let mut places: BTreeMap<Bytes, Vec<Place>> = BTreeMap::new();
-        for (channel, log) in &self.logs {
-            for (offset, entry) in &log.entries {
+        for (channel, records) in &self.records {
+            for (offset, entry) in records.iter().flat_map(|record| &record.entries) {
                 places.entry(entry.data.clone()).or_default().push(Place {
                     channel: channel.clone(),
                     offset: *offset,
@@ -100,14 +190,22 @@ impl Truth {
         places
     }
 
-    /// The commit of a publication that stands in the present log.
+    /// The commit of a publication that stands in the records.
     pub(crate) fn commit_of(&self, channel: &str, position: Position) -> Option<u64> {
-        let log = self.logs.get(channel)?;
-        let entry = log.entries.get(&position.offset)?;
-        (log.epoch == position.epoch && entry.term == position.term).then_some(entry.commit)
+        let record = self.record(channel, position.epoch)?;
+        let entry = record.entries.get(&position.offset)?;
+        (entry.term == position.term).then_some(entry.commit)
     }
 
-    fn add(&mut self, channel: &Arc<str>, epoch: u64, publication: &Publication, commit: u64) {
+    /// Takes a publication that the engine has told of.
+    fn add(
+        &mut self,
+        channel: &Arc<str>,
+        epoch: u64,
+        publication: &Publication,
+        commit: u64,
+        when: When,
+    ) {
         let data = publication.data.bytes();
         if epoch == 0 {
             self.live
@@ -116,35 +214,48 @@ impl Truth {
                 .push((data.clone(), commit));
             return;
         }
-        let place = (publication.offset, publication.term);
-        self.put(channel, epoch, place, data, commit);
+        let entry = Entry {
+            term: publication.term,
+            data: data.clone(),
+            commit,
+        };
+        self.put(channel, epoch, publication.offset, entry, when);
     }
 
-    fn put(
-        &mut self,
-        channel: &Arc<str>,
-        epoch: u64,
-        (offset, term): (u64, u32),
-        data: &Bytes,
-        commit: u64,
-    ) {
-        let data = data.clone();
-        let key = (channel.clone(), epoch, offset, term);
-        self.ever.insert(key, data.clone());
-        let log = self.logs.entry(channel.clone()).or_default();
-        if log.epoch == 0 {
-            log.epoch = epoch;
+    /// Puts it behind the last of the channel's newest record, or at the beginning of another one
+    /// where that may have been forgotten.
+    fn put(&mut self, channel: &Arc<str>, epoch: u64, offset: u64, entry: Entry, when: When) {
+        let (earliest_ms, latest_ms) = match when {
+            When::Heard(now_ms) => (now_ms, now_ms),
+            When::Found(earliest_ms, latest_ms) => (earliest_ms, latest_ms),
+        };
+        let key = (channel.clone(), epoch, offset, entry.term);
+        self.ever.insert(key, entry.data.clone());
+        let newest = self.newest(channel);
+        if newest.is_none_or(|record| record.epoch != epoch) {
+            if let Some(newest) = newest {
+                if !self.is_forgotten(channel, newest, latest_ms) {
+                    let problem = format!("log: {channel} is created anew, and was not forgotten");
+                    self.faults.push(problem);
+                }
+                self.recreated += 1;
+            }
+            let records = self.records.entry(channel.clone()).or_default();
+            records.push(Record {
+                epoch,
+                created_ms: matches!(when, When::Heard(_)).then_some(latest_ms),
+                ..Record::default()
+            });
         }
-        let expected = log.head() + 1;
-        if log.epoch != epoch || offset != expected {
-            let problem = format!(
-                "log: {channel} has {offset} of {epoch:x} where {expected} of {:x} is next",
-                log.epoch
-            );
+        let records = self.records.entry(channel.clone()).or_default();
+        let record = records.last_mut().expect("one was pushed where none was");
+        let expected = record.head() + 1;
+        if offset != expected {
+            let problem = format!("log: {channel} has {offset} of {epoch:x}, {expected} is next");
             self.faults.push(problem);
-            log.epoch = epoch;
         }
-        log.entries.insert(offset, Entry { term, data, commit });
+        record.last_ms = record.last_ms.max(earliest_ms);
+        record.entries.insert(offset, entry);
     }
 
     fn next_commit(&mut self) -> u64 {
@@ -154,174 +265,28 @@ impl Truth {
 
     /// Notes how far retention has come.
     pub(crate) fn note_floor(&mut self, channel: &str, state: &ChannelState) {
-        if let (Some(log), ChannelState::Present(record)) = (self.logs.get_mut(channel), state)
-            && log.epoch == record.epoch
+        if let (Some(records), ChannelState::Present(present)) =
+            (self.records.get_mut(channel), state)
+            && let Some(record) = records.last_mut()
+            && record.epoch == present.epoch
         {
-            log.floor = log.floor.max(record.floor);
+            record.floor = record.floor.max(present.floor);
         }
-    }
-
-    /// Compares with a log that was opened again: nothing committed is missing, unless an older
-    /// disk was put back; what is new had an unknown fate.
-    pub(crate) fn reconcile(
-        &mut self,
-        node: &Node,
-        disk: &SimDisk,
-        channels: &[Arc<str>],
-        is_older: bool,
-    ) {
-        self.rewinds += u64::from(is_older);
-        // What nobody has heard of was committed in an order that nothing tells.
-        let commit = self.next_commit();
-        if is_older {
-            // With the log went the keys by which a repetition is known.
-            let live = self.live.values().flatten();
-            self.cut.extend(live.map(|(data, _)| data.clone()));
-        }
-        for channel in channels {
-            let Ok(state) = node.channel(channel) else {
-                self.faults.push(format!("log: {channel} can't be read"));
-                continue;
-            };
-            match state {
-                ChannelState::NoHistory => {}
-                ChannelState::Absent => self.lose(channel, 0, 0, is_older),
-                ChannelState::Present(record) => {
-                    self.lose(channel, record.epoch, record.head, is_older);
-                    let known = self.logs.get(channel).map_or(0, Log::head);
-                    if known + 1 < record.floor {
-                        let unseen = known + 1..record.floor;
-                        self.find(disk, channel, record.epoch, unseen, commit);
-                    }
-                    self.compare(node, channel, record.floor - 1, is_older, commit);
-                }
-            }
-        }
-    }
-
-    fn lose(&mut self, channel: &Arc<str>, epoch: u64, head: u64, is_older: bool) {
-        let Some(log) = self.logs.get_mut(channel) else {
-            return;
-        };
-        let keeps = if log.epoch == epoch { head } else { 0 };
-        let lost = log.entries.split_off(&(keeps + 1));
-        if !is_older && !lost.is_empty() {
-            let range = (lost.keys().next(), lost.keys().next_back());
-            self.faults
-                .push(format!("log: {channel} has lost {range:?} by a restart"));
-        }
-        self.cut.extend(lost.into_values().map(|entry| entry.data));
-        if keeps == 0 {
-            self.logs.remove(channel);
-        }
-    }
-
-    /// Takes from the disk what was written with an unknown fate, and has expired before anyone could
-    /// read it.
-    fn find(
-        &mut self,
-        disk: &SimDisk,
-        channel: &Arc<str>,
-        epoch: u64,
-        unseen: Range<u64>,
-        commit: u64,
-    ) {
-        let found = on_disk(disk, channel, epoch);
-        for offset in unseen {
-            match found.get(&offset) {
-                Some((term, data)) => self.put(channel, epoch, (offset, *term), data, commit),
-                None => self.faults.push(format!(
-                    "log: {channel} counts {offset}, which is not on the disk"
-                )),
-            }
-        }
-    }
-
-    fn compare(&mut self, node: &Node, channel: &Arc<str>, from: u64, is_older: bool, commit: u64) {
-        let mut after = from;
-        while let Ok(Some(page)) = node.read(channel, after, PAGE) {
-            for publication in &page.publications {
-                after = publication.offset;
-                let known = self
-                    .logs
-                    .get(channel)
-                    .and_then(|log| log.entries.get(&publication.offset));
-                match known {
-                    None => self.add(channel, page.epoch, publication, commit),
-                    Some(known)
-                        if known.term == publication.term
-                            && known.data == *publication.data.bytes() => {}
-                    // A write of unknown fate that only the older disk has kept.
-                    Some(_) if is_older => {
-                        self.lose(channel, page.epoch, publication.offset - 1, true);
-                        self.add(channel, page.epoch, publication, commit);
-                    }
-                    Some(_) => self.faults.push(format!(
-                        "log: {channel} has another {} after a restart",
-                        publication.offset
-                    )),
-                }
-            }
-            if page.publications.is_empty() || after >= page.head {
-                return;
-            }
-        }
-    }
-}
-
-/// What a channel's record has on the disk, expired or not: term and payload by offset.
-fn on_disk(disk: &SimDisk, channel: &str, epoch: u64) -> BTreeMap<u64, (u32, Bytes)> {
-    let (mut its, mut found) = (None, BTreeMap::new());
-    let looked = OfflineLog::on(Arc::new(disk.clone())).dump(|frame, records| {
-        let mut term = frame.term;
-        for record in records {
-            let id = (number(record, "channel"), number(record, "generation"));
-            let is_its_beginning = record.kind == "create"
-                && text(record, "name") == Some(channel)
-                && text(record, "epoch") == Some(&format!("{epoch:016x}"));
-            if is_its_beginning {
-                its = Some(id);
-            } else if record.kind == "term" {
-                // What was rewritten keeps its term.
-                let kept = text(record, "term").and_then(|hex| u32::from_str_radix(hex, 16).ok());
-                term = kept.unwrap_or(term);
-            } else if let (Some(offset), Some(data)) = (number(record, "offset"), record.data)
-                && its == Some(id)
-            {
-                found.insert(offset, (term, Bytes::copy_from_slice(data)));
-            }
-        }
-        ControlFlow::Continue(())
-    });
-    looked.map_or_else(|_| BTreeMap::new(), |_| found)
-}
-
-fn field<'a>(record: &'a RecordView<'_>, name: &str) -> Option<&'a FieldValue> {
-    let mut fields = record.fields.iter();
-    fields.find_map(|(field, value)| (*field == name).then_some(value))
-}
-
-fn number(record: &RecordView<'_>, name: &str) -> Option<u64> {
-    match field(record, name)? {
-        FieldValue::Number(number) => Some(*number),
-        _ => None,
-    }
-}
-
-fn text<'a>(record: &'a RecordView<'_>, name: &str) -> Option<&'a str> {
-    match field(record, name)? {
-        FieldValue::Text(text) | FieldValue::Hex(text) => Some(text),
-        _ => None,
     }
 }
 
 /// The truth as a listener of the engine.
-pub(crate) struct Ear(pub(crate) Arc<Mutex<Truth>>);
+pub(crate) struct Ear {
+    pub(crate) truth: Arc<Mutex<Truth>>,
+    pub(crate) clock: NodeClock,
+}
 
 impl Listener for Ear {
     fn published(&self, channel: &Arc<str>, epoch: u64, publication: &Arc<Publication>) {
-        let mut truth = lock(&self.0);
+        let mut truth = lock(&self.truth);
         let commit = truth.next_commit();
-        truth.add(channel, epoch, publication, commit);
+        truth.heard_ms = self.clock.world_ms();
+        let when = When::Heard(truth.heard_ms);
+        truth.add(channel, epoch, publication, commit, when);
     }
 }

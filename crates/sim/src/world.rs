@@ -102,6 +102,8 @@ pub(crate) struct World {
     node: Option<Node>,
     processes: u64,
     frozen_until: Option<u64>,
+    /// Channels to which nobody publishes until then.
+    silent_until: BTreeMap<Arc<str>, u64>,
     grants: Arc<Mutex<Grants>>,
     readers: Readers,
     holders: Holders,
@@ -116,7 +118,7 @@ impl World {
         let rng = Rng::new(seed).fork(2);
         let mut world = Self {
             counters: Counters::default(),
-            truth: Arc::default(),
+            truth: Arc::new(Mutex::new(Truth::new(plan.engine.clone()))),
             lives: Vec::new(),
             published: Vec::new(),
             application: Application::default(),
@@ -142,6 +144,7 @@ impl World {
             node: None,
             processes: 0,
             frozen_until: None,
+            silent_until: BTreeMap::new(),
             grants: Arc::default(),
             readers: Readers::default(),
             holders: Holders::default(),
@@ -241,6 +244,7 @@ impl World {
         self.counters.clients = self.actors.len() as u64;
         let truth = lock(&self.truth);
         self.counters.publications = truth.commits;
+        self.counters.recreated = truth.recreated;
         let faults = truth.faults.iter();
         self.violations
             .extend(faults.map(|text| Violation::new("log", text.clone())));

@@ -77,8 +77,8 @@ export interface Entry {
   /** Written more than once in its session: the server may take it for a duplicate. */
   rewritten?: boolean
   /**
-   * It was on its way when the server lost track, in a session that was lost, or is so twice: a refusal
-   * says nothing of the other attempt.
+   * It was on its way when the server lost track, or in a session that was lost: a refusal says nothing of
+   * the other attempt.
    */
   doubtful?: boolean
 }
@@ -234,12 +234,9 @@ export class Outbox {
       this.#tell({ event: 'reply_lost', key: lost })
     const entry = this.entries[0]
     if (entry?.seq !== seq) return
-    // Given up before it was refused: its skip is on its way already.
-    const isSkipped = !entry.item && this.#cursor > 0
     this.#cursor = 0
-    if (isSkipped || UNKNOWN_FATES.includes(error.code)) {
-      // What followed it may have been in the same commit, or is taken behind the skip, and once more
-      // when it is written again.
+    if (UNKNOWN_FATES.includes(error.code)) {
+      // What followed it may have been in the same commit.
       for (const entry of this.entries) if (entry.seq !== undefined) entry.doubtful = true
     }
     if (error.retry) {
@@ -256,13 +253,14 @@ export class Outbox {
     return jitter(Math.min(RETRY_MS * 2 ** Math.min(this.#refusals, 7), RETRY_MS_MAX) + 1)
   }
 
-  /** Gives up what is chosen, or everything: what was never written goes, what was becomes a skip. */
+  /**
+   * Gives up what is chosen, or everything: what was never written goes, what was becomes a skip. One that is
+   * on its way is answered anyhow: its skip is written where the server refuses it, or on the next link.
+   * Written before, it would let the server take what follows twice.
+   */
   clear(reason: string, chosen = (_: Entry) => true): void {
     for (const entry of this.entries) {
-      if (!chosen(entry)) continue
-      // The skips that take their places must be written on the present link.
-      if (entry.item) this.#cursor = 0
-      this.#drop(entry, wasWritten(entry) ? 'unknown' : 'refused', reason)
+      if (chosen(entry)) this.#drop(entry, wasWritten(entry) ? 'unknown' : 'refused', reason)
     }
     this.entries = this.entries.filter((entry) => entry.item || entry.seq !== undefined)
   }

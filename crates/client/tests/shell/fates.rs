@@ -147,7 +147,7 @@ async fn data_that_is_no_json_is_refused_and_what_follows_goes_on() {
 }
 
 #[tokio::test]
-async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() {
+async fn what_is_cleared_is_dropped_with_its_fate_and_skipped_where_it_is_refused() {
     let (listener, builder) = listen().await;
     let client = builder.connect().expect("a valid URL");
     let publish = async |text| {
@@ -169,9 +169,12 @@ async fn what_is_cleared_is_dropped_with_its_fate_and_a_skip_takes_its_number() 
     assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(1)));
     client.clear_outbox().await.expect("open");
     assert_eq!(stored(&mut written).await, cleared(Fate::Unknown));
-    assert_eq!(peer.hear().await, ClientMessage::Skip { seq: 1 });
 
     let mut later = publish("3").await;
+    assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(2)));
+    let refusal = r#"{"type":"error","seq":1,"code":"forbidden","message":"m","retry":false}"#;
+    peer.say(refusal).await;
+    assert_eq!(peer.hear().await, ClientMessage::Skip { seq: 1 });
     assert!(matches!(peer.hear().await, ClientMessage::Publish(p) if p.seq == Some(2)));
     peer.say(r#"{"type":"acked","seq":2}"#).await;
     assert_eq!(stored(&mut later).await, Ok(()));

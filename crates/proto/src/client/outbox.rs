@@ -92,8 +92,8 @@ struct Entry {
     replied: bool,
     /// Written more than once in its session: the server may take it for a duplicate.
     rewritten: bool,
-    /// It was on its way when the server lost track, in a session that was lost, or is so twice: a
-    /// refusal says nothing of the other attempt.
+    /// It was on its way when the server lost track, or in a session that was lost: a refusal says nothing
+    /// of the other attempt.
     doubtful: bool,
 }
 
@@ -281,12 +281,9 @@ impl Outbox {
         if self.entries.front().and_then(|entry| entry.seq) != Some(seq) {
             return resolved;
         }
-        // Given up before it was refused: its skip is on its way already.
-        let is_skipped = self.entries[0].item.is_none() && self.cursor > 0;
         self.cursor = 0;
-        if is_skipped || UNKNOWN_FATES.iter().any(|code| code.as_str() == error.code) {
-            // What followed it may have been in the same commit, or is taken behind the skip, and once
-            // more when it is written again.
+        if UNKNOWN_FATES.iter().any(|code| code.as_str() == error.code) {
+            // What followed it may have been in the same commit.
             let written = self.entries.iter_mut().filter(|entry| entry.seq.is_some());
             written.for_each(|entry| entry.doubtful = true);
         }
@@ -316,7 +313,8 @@ impl Outbox {
     }
 
     /// Gives up what is too old, or everything: what was never written goes, what was becomes a
-    /// skip.
+    /// skip. One that is on its way is answered anyhow: its skip is written where the server refuses
+    /// it, or on the next link. Written before, it would let the server take what follows twice.
     pub fn clear(&mut self, older_than: Option<Time>, reason: &'static str) -> Vec<Resolved> {
         self.give_up(reason, |entry| {
             older_than.is_none_or(|bound| entry.queued_at <= bound)
@@ -347,10 +345,6 @@ impl Outbox {
         }
         self.entries
             .retain(|entry| entry.item.is_some() || entry.seq.is_some());
-        if !resolved.is_empty() {
-            // The skips that took their places must be written on the present link.
-            self.cursor = 0;
-        }
         resolved
     }
 

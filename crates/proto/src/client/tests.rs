@@ -444,7 +444,7 @@ fn a_paused_channel_goes_on_from_its_cursor() {
 }
 
 #[test]
-fn age_and_clear_turn_written_messages_into_a_skip() {
+fn what_is_given_up_on_its_way_is_skipped_where_it_is_refused() {
     let mut world = World::open();
     world.queue(0);
     world.queue(1);
@@ -455,6 +455,10 @@ fn age_and_clear_turn_written_messages_into_a_skip() {
         reason: "cleared".into(),
     };
     assert_eq!(events(&out), [unknown(0), unknown(1)]);
+    assert!(written(&out).is_empty(), "the server answers both anyhow");
+    let refusal = r#"{"type":"error","seq":1,"code":"forbidden","message":"m","retry":false}"#;
+    let out = world.hear(1, refusal);
+    assert!(events(&out).is_empty(), "{out:?}");
     assert_eq!(written(&out), [r#"1 {"type":"skip","seq":2}"#]);
     world.hear(1, r#"{"type":"acked","seq":2}"#);
     assert!(world.client.outbox().is_empty());

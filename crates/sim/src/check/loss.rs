@@ -34,13 +34,13 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
             continue;
         }
         for channel in life.wanted.keys() {
-            let Some(log) = account.truth.logs.get(channel) else {
+            let Some(record) = account.truth.newest(channel) else {
                 continue;
             };
             let steps = life.steps.get(channel).map(Vec::as_slice);
             let end = walk::end(steps.unwrap_or_default());
-            if end.map(|at| (at.epoch, at.offset)) != Some((log.epoch, log.head())) {
-                let head = log.head();
+            if end.map(|at| (at.epoch, at.offset)) != Some((record.epoch, record.head())) {
+                let head = record.head();
                 let text =
                     format!("life {number} ends at {end:?} of {channel}, its head is {head}");
                 found.push(Violation::new("loss", text));

@@ -5,7 +5,7 @@ use bowline_proto::{Position, recovery::RecoveryReason};
 use super::{Account, Violation, walk::Walk};
 use crate::{
     observed::Step,
-    truth::{Log, Truth},
+    truth::{Record, Truth, now_s},
 };
 
 pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
@@ -17,7 +17,9 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
             };
             let (mut asked, mut bare) = (false, false);
             for (cursor, step) in Walk::new(steps) {
-                if let Some(problem) = judge(cursor, asked, step) {
+                let problem = judge(cursor, asked, step)
+                    .or_else(|| judge_absent(&account.truth, channel, cursor, step));
+                if let Some(problem) = problem {
                     report(problem);
                 }
                 if bare && matches!(step, Step::Began { recovery, .. } if recovery.recovered) {
@@ -30,10 +32,10 @@ pub(super) fn check(account: &Account, found: &mut Vec<Violation>) {
                     _ => bare,
                 };
             }
-            if let Some(log) = account.truth.logs.get(channel)
+            if let Some(newest) = account.truth.newest(channel)
                 && life.is_alive
                 && life.wanted.contains_key(channel)
-                && let Some(problem) = check_line(&account.truth, log, steps)
+                && let Some(problem) = check_line(&account.truth, newest, steps)
             {
                 report(problem);
             }
@@ -69,9 +71,39 @@ fn judge(cursor: Option<Position>, asked: bool, step: &Step) -> Option<String> {
     }
 }
 
+/// Whoever waits for a channel that does not exist goes on with the first record that it gets: none that
+/// was created meanwhile, and forgotten, is left out without a word.
+fn judge_absent(
+    truth: &Truth,
+    channel: &str,
+    cursor: Option<Position>,
+    step: &Step,
+) -> Option<String> {
+    let at = match step {
+        Step::Message { position, .. } => *position,
+        Step::Began { recovery, .. } if recovery.recovered => recovery.position,
+        _ => None,
+    };
+    let (cursor, at) = (cursor?, at?);
+    if truth.rewinds > 0 || truth.record(channel, cursor.epoch).is_some() {
+        return None;
+    }
+    truth.record(channel, at.epoch)?;
+    let earlier = truth.records(channel).iter();
+    let mut earlier = earlier.take_while(|record| record.epoch != at.epoch);
+    let missed = earlier.find(|record| {
+        let created = record.created_ms;
+        created.is_some_and(|created_ms| now_s(created_ms) > cursor.term.into())
+    })?;
+    Some(format!(
+        "from {cursor:?} to {at:?} past the record {:x} without a word",
+        missed.epoch
+    ))
+}
+
 /// What was delivered since the last word of a gap is what the log has there now: after a rewind
 /// nobody goes on as if nothing had happened.
-fn check_line(truth: &Truth, log: &Log, steps: &[Step]) -> Option<String> {
+fn check_line(truth: &Truth, newest: &Record, steps: &[Step]) -> Option<String> {
     if truth.rewinds == 0 {
         return None;
     }
@@ -81,9 +113,9 @@ fn check_line(truth: &Truth, log: &Log, steps: &[Step]) -> Option<String> {
                 position: Some(at),
                 data,
             } => {
-                let entry = log.entries.get(&at.offset);
+                let entry = newest.entries.get(&at.offset);
                 let same = entry.is_some_and(|entry| entry.term == at.term && entry.data == *data);
-                if at.epoch != log.epoch || !same {
+                if at.epoch != newest.epoch || !same {
                     return Some(format!("{at:?} was rewound, and nobody said so"));
                 }
             }

@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_proto::{
     Position,
+    message::GapReason,
     recovery::{Recovery, RecoveryReason},
 };
 
 use super::*;
 use crate::{
     Cuts, Fault,
-    observed::{Ended, Step, Target},
+    observed::{Ended, Standing, Step, Target, Then},
     trace::Trace,
     world::World,
 };
@@ -115,14 +116,72 @@ fn each_checker_finds_what_it_is_for() {
             reason: Some(RecoveryReason::Expired),
             position: Some(position),
         };
-        let began = Step::Began {
-            recovery,
-            floor: 0,
-            rewinds: 0,
-        };
+        let then = Then::default();
+        let began = Step::Began { recovery, then };
         steps.insert(at, began);
     };
     finds(alarm, "false-alarm", &clean);
+}
+
+#[test]
+fn what_is_told_of_forgotten_channels_is_judged() {
+    let clean = clean();
+    assert_eq!(judge(&clean), []);
+    assert!(clean.truth.recreated > 0, "the seed forgets channels");
+    // The record that somebody follows stands, and all of it is there.
+    let stands = |account: &mut Account, is_forgotten, reason, from: u64| {
+        let (steps, at) = pair(account);
+        let Step::Message { position, .. } = steps[at - 1] else {
+            unreachable!("they are messages");
+        };
+        let position = position.expect("they have positions");
+        let standing = Standing {
+            epoch: position.epoch,
+            floor: 1,
+            is_forgotten,
+        };
+        let told = Step::Gap {
+            position: Some(Position {
+                offset: from,
+                ..position
+            }),
+            reason,
+            missed: None,
+            then: Then {
+                records: vec![standing],
+                ..Then::default()
+            },
+        };
+        steps.insert(at, told);
+    };
+    let unknown = |account: &mut Account| stands(account, false, GapReason::UnknownEpoch, 0);
+    finds(unknown, "false-alarm", &clean);
+    let too_far = |account: &mut Account| stands(account, true, GapReason::UnknownEpoch, 1);
+    finds(too_far, "false-alarm", &clean);
+    // Who waits for a channel that does not exist is given its second record as if it were the first.
+    let unseen = |account: &mut Account| {
+        let truth = &account.truth;
+        let mut followed = account.lives.iter_mut().flat_map(|life| &mut life.steps);
+        let followed = followed.find(|(channel, _)| truth.records(channel).len() > 1);
+        let (channel, steps) = followed.expect("somebody followed one that was created anew");
+        let second = &truth.records(channel)[1];
+        let (offset, entry) = second.entries.first_key_value().expect("it has some");
+        let waits = Position {
+            epoch: 1,
+            offset: 0,
+            term: 0,
+        };
+        let heard = Step::Message {
+            position: Some(Position {
+                epoch: second.epoch,
+                offset: *offset,
+                term: entry.term,
+            }),
+            data: entry.data.clone(),
+        };
+        *steps = vec![Step::Asked(Some(waits)), heard];
+    };
+    finds(unseen, "silent-gap", &clean);
 }
 
 #[test]
@@ -134,7 +193,10 @@ fn bounds_and_upstream_are_judged() {
         &clean,
     );
     finds(
-        |account| account.lives[0].stuck = Some("stands still".to_owned()),
+        |account| {
+            let mut alive = account.lives.iter_mut().filter(|life| life.is_alive);
+            alive.next().expect("somebody is").stuck = Some("stands still".to_owned());
+        },
         "liveness",
         &clean,
     );

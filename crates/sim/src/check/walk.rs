@@ -39,7 +39,12 @@ pub(super) fn after(before: Option<Position>, step: &Step) -> Option<Position> {
         Step::Began { recovery, .. } => {
             let goes_on = recovery.recovered && recovery.reason.is_none();
             match (before, recovery.position) {
-                (Some(cursor), Some(at)) if goes_on && cursor.epoch == at.epoch => Some(cursor),
+                // Where the channel does not exist, each answer counts anew from its time.
+                (Some(cursor), Some(at))
+                    if goes_on && cursor.epoch == at.epoch && cursor.offset > 0 =>
+                {
+                    Some(cursor)
+                }
                 (_, position) => position,
             }
         }

@@ -15,6 +15,8 @@ use crate::{
 
 /// A backend that was not told the fate of a publication with a key repeats it after so long.
 const REPEAT_MS: u64 = 150;
+/// In the end each channel speaks so often: within the shortest time for which one is remembered.
+const LAST_WORDS_MS: u64 = 900;
 
 impl World {
     /// Draws users, channels and grants, and starts everything.
@@ -73,6 +75,9 @@ impl World {
         } else {
             self.channels[self.rng.index(self.plan.channels)].clone()
         };
+        if self.is_silent(&channel) {
+            return;
+        }
         match self.rng.below(10) {
             0..5 => self.publish(channel),
             5..9 => self.send_from_any(Target::Channel(channel)),
@@ -95,7 +100,7 @@ impl World {
         self.published.push(Published {
             channel,
             data: data.bytes().clone(),
-            keyed: self.rng.percent(60),
+            keyed: self.rng.percent(self.plan.keyed_percent),
             end: None,
         });
         self.publish_again(number);
@@ -114,6 +119,12 @@ impl World {
             _ if published.keyed => self.plan_in(REPEAT_MS, Event::Repeat(number)),
             _ => self.published[number].end = Some(Ended::Refused),
         }
+    }
+
+    /// Whether nobody publishes there for now.
+    pub(super) fn is_silent(&self, channel: &str) -> bool {
+        let until = self.silent_until.get(channel);
+        until.is_some_and(|until| *until > self.now)
     }
 
     /// Takes what the server has answered to backends.
@@ -156,8 +167,9 @@ impl World {
     }
 
     /// Nothing breaks any more, and each channel speaks once more: that tells of every hint that was
-    /// lost.
+    /// lost. And again, so that none is forgotten before all have come to its end.
     pub(super) fn last_words(&mut self) {
+        self.plan_in(LAST_WORDS_MS, Event::LastWords);
         for index in 0..self.channels.len() {
             let channel = self.channels[index].clone();
             self.publish(channel);

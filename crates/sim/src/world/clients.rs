@@ -8,14 +8,16 @@ use std::{
 use bowline::Operation;
 use bowline_proto::{
     BackoffConfig, Code, Data, Position,
-    client::{Client, DropReason, Event as Told, Fate, Input, Options, Output, State},
+    client::{
+        Client, DropReason, Event as Told, Fate, Input, Options, OutboxConfig, Output, State,
+    },
     recovery::From,
 };
 
 use super::{Event, World};
 use crate::{
     access,
-    observed::{Ended, Life, Sent, Step, Target},
+    observed::{Ended, Life, Sent, Step, Target, Then},
     wire::lock,
 };
 
@@ -59,6 +61,10 @@ impl World {
             },
             connect_timeout_ms: self.rng.within(600, 1_500),
             authorize_timeout_ms: 500,
+            outbox: OutboxConfig {
+                age_max_ms: self.plan.outbox_age_ms,
+                ..OutboxConfig::default()
+            },
             attempts_max: self.rng.percent(80).then_some(1_000_000),
             silence_ms: self.rng.within(300, 3_000),
             authorize: true,
@@ -223,14 +229,10 @@ impl World {
                 self.actors[client].asked.remove(&channel);
                 self.counters.recovered +=
                     u64::from(recovery.recovered && recovery.reason.is_none());
-                let (floor, rewinds) = self.retention(&channel);
+                let then = self.then(&channel);
                 let life = self.actors[client].life;
                 self.lives[life].wanted.insert(channel.clone(), ());
-                let step = Step::Began {
-                    recovery,
-                    floor,
-                    rewinds,
-                };
+                let step = Step::Began { recovery, then };
                 self.step(client, &channel, step);
             }
             Told::Gap {
@@ -240,13 +242,12 @@ impl World {
                 missed,
             } => {
                 self.counters.gaps += 1;
-                let (floor, rewinds) = self.retention(&channel);
+                let then = self.then(&channel);
                 let step = Step::Gap {
                     position,
                     reason,
                     missed,
-                    floor,
-                    rewinds,
+                    then,
                 };
                 self.step(client, &channel, step);
             }
@@ -337,12 +338,15 @@ impl World {
         steps.or_default().push(step);
     }
 
-    /// What retention has left of a channel by now, and how often the log was put back.
-    fn retention(&self, channel: &Arc<str>) -> (u64, u64) {
+    /// How a channel stands now.
+    fn then(&self, channel: &Arc<str>) -> Then {
         self.note_floor(channel);
         let truth = lock(&self.truth);
-        let floor = truth.logs.get(channel).map_or(0, |log| log.floor);
-        (floor, truth.rewinds)
+        Then {
+            now_ms: self.now,
+            rewinds: truth.rewinds,
+            records: truth.standings(channel, self.now),
+        }
     }
 
     pub(super) fn note_floor(&self, channel: &Arc<str>) {
@@ -413,15 +417,15 @@ impl World {
                 why.push(format!("was not answered for {:?}", actor.asked));
             }
             for channel in self.lives[actor.life].wanted.keys() {
-                let Some(log) = truth.logs.get(channel) else {
+                let Some(record) = truth.newest(channel) else {
                     continue;
                 };
                 let cursor = actor.machine.subscriptions().cursor(channel);
                 let at = cursor.map(|at| (at.epoch, at.offset));
-                if at != Some((log.epoch, log.head())) {
+                if at != Some((record.epoch, record.head())) {
                     why.push(format!(
                         "stands at {at:?} of {channel}, its head is {}",
-                        log.head()
+                        record.head()
                     ));
                 }
             }

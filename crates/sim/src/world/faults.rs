@@ -72,6 +72,7 @@ impl World {
             Fault::ExpireToken => self.expire_tokens(),
             Fault::Revoke => self.revoke(),
             Fault::Burst => self.burst(),
+            Fault::Silence => self.silence(),
             Fault::FreezeServer
             | Fault::Crash
             | Fault::TornCrash
@@ -139,7 +140,7 @@ impl World {
                 self.feed(client, Input::Hint(Hint::NetworkChange));
             }
             Fault::FreezeClient => {
-                let until = now + self.rng.within(50, 3_000);
+                let until = now + self.rng.within(50, self.plan.freeze_ms);
                 self.actors[client].frozen_until = Some(until);
                 self.plan_at(until, Event::Thaw(client));
                 self.counters.client_freezes += 1;
@@ -325,8 +326,20 @@ impl World {
         true
     }
 
+    /// Nobody publishes to a channel, mostly until it is forgotten.
+    fn silence(&mut self) -> bool {
+        let channel = self.channels[self.rng.index(self.channels.len())].clone();
+        let until = self.now + self.rng.within(1_000, 7_000);
+        self.silent_until.insert(channel, until);
+        self.counters.silences += 1;
+        true
+    }
+
     fn burst(&mut self) -> bool {
         let channel = self.channels[self.rng.index(self.plan.channels)].clone();
+        if self.is_silent(&channel) {
+            return false;
+        }
         for _ in 0..self.rng.within(10, 60) {
             self.publish(channel.clone());
         }
@@ -411,7 +424,6 @@ impl World {
             self.feed(client, Input::Connect);
         }
         self.plan_in(1_000, Event::LastWords);
-        self.plan_in(2_500, Event::LastWords);
         self.plan_in(2_700, Event::Look);
     }
 }

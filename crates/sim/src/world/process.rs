@@ -6,6 +6,7 @@ use super::{Event, World};
 use crate::{
     node::{Boot, Node},
     rng::Rng,
+    truth::Opening,
     wire::lock,
 };
 
@@ -46,7 +47,13 @@ impl World {
                 self.trace
                     .say(now, || format!("server process {process} starts"));
                 let is_older = std::mem::take(&mut self.is_older_disk);
-                lock(&self.truth).reconcile(&node, &self.disk, &self.channels, is_older);
+                let opening = Opening {
+                    now_ms: now,
+                    node: &node,
+                    disk: &self.disk,
+                    is_older,
+                };
+                lock(&self.truth).reconcile(&opening, &self.channels);
                 if self.healed {
                     node.faults.heal();
                 }
