@@ -8,6 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seeds=${SIM_BUG_SEEDS:-2000}
+# A bug may keep a seed from ending: what was found until then counts.
+seconds=${SIM_BUG_SECONDS:-600}
 profile=${SIM_BUG_PROFILE:-sim}
 root=$PWD
 copy=$root/target/sim-bugs/copy
@@ -28,7 +30,7 @@ for name in "${names[@]}"; do
     git -C "$copy" checkout --quiet --force -- .
     git -C "$copy" apply "$root/crates/sim/bugs/$name.patch"
     (cd "$copy" && cargo build --quiet --locked --profile "$profile" -p bowline-sim)
-    output=$("$binary" --seeds "$seeds" --no-minimise 2>/dev/null || true)
+    output=$(timeout "$seconds" "$binary" --seeds "$seeds" --no-minimise 2>/dev/null || true)
     seed=$(sed -n 's/^seed \([0-9]*\) FAILED$/\1/p' <<<"$output" | head -1)
     checker=$(sed -n 's/^  \([a-z-]*\): .*/\1/p' <<<"$output" | head -1)
     if [[ -n $seed ]]; then

@@ -391,8 +391,8 @@ impl Client {
 
     /// Drops everything that is not acknowledged, at once and with the reason `cleared`. What was never
     /// written is [`Fate::Refused`](crate::Fate::Refused). What was written may be stored already, so
-    /// it is [`Fate::Unknown`](crate::Fate::Unknown), and a `skip` takes its number; it keeps its place
-    /// in the outbox until the server has acknowledged that.
+    /// it is [`Fate::Unknown`](crate::Fate::Unknown); it keeps its place in the outbox until the server has
+    /// acknowledged its number, which a `skip` takes where the server refuses it.
     ///
     /// # Errors
     /// The client has ended.

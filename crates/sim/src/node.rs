@@ -65,6 +65,8 @@ pub(crate) type Answer = (usize, Published);
 /// What a node is started with.
 pub(crate) struct Boot<'a> {
     pub(crate) now_ms: u64,
+    /// Which of the server's processes, from 1.
+    pub(crate) process: u64,
     pub(crate) skew_ms: i64,
     pub(crate) plan: &'a Plan,
     pub(crate) rng: Rng,
@@ -116,7 +118,7 @@ impl Node {
         let faults = Faults::new(boot.rng.fork(2), boot.plan);
         let application = boot.application.begin(boot.rng.fork(3), faults.clone());
         let server = Server::builder()
-            .config(boot.plan.server.clone())
+            .config(boot.plan.settings(boot.rng.fork(4), boot.process))
             .engine(Arc::new(Store::new(log.clone(), faults.clone())))
             .access(Access {
                 grants: boot.grants.clone(),

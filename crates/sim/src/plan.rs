@@ -198,6 +198,17 @@ impl Plan {
         plan
     }
 
+    /// What a process of the server is started with: later ones may take less at a time, and shorter
+    /// messages, than the first.
+    pub(crate) fn settings(&self, mut rng: Rng, process: u64) -> Config {
+        let mut settings = self.server.clone();
+        if process > 1 && rng.percent(40) {
+            settings.inflight_max = rng.within(1, settings.inflight_max as u64) as usize;
+            settings.message_bytes_max = rng.within(30, 400) as usize;
+        }
+        settings
+    }
+
     fn make_forgetful(&mut self, rng: &mut Rng, cuts: &Cuts) {
         self.is_forgetful = true;
         let after = Duration::from_secs(rng.within(1, 3));

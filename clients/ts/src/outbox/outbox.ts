@@ -167,6 +167,8 @@ export class Outbox {
     if (this.pausedUntil !== undefined && now < this.pausedUntil) return undefined
     this.pausedUntil = undefined
     const { entries } = this
+    // A skip would take what stands before it as well, which is not answered.
+    if (this.#cursor > 0 && isSkip(entries[this.#cursor])) return undefined
     // A run of skips is one `skip`: it takes every number up to its own.
     let entry = entries[this.#cursor]
     while (entry && !entry.item && isSkip(entries[this.#cursor + 1])) {
@@ -255,8 +257,8 @@ export class Outbox {
 
   /**
    * Gives up what is chosen, or everything: what was never written goes, what was becomes a skip. One that is
-   * on its way is answered anyhow: its skip is written where the server refuses it, or on the next link.
-   * Written before, it would let the server take what follows twice.
+   * on its way is answered anyhow: its skip is written where the server has refused it or one before it, or
+   * on the next link. Written before, it would let the server take what follows twice.
    */
   clear(reason: string, chosen = (_: Entry) => true): void {
     for (const entry of this.entries) {

@@ -91,7 +91,9 @@ export class Keeper {
 
   /** An event may have changed what is to be kept. */
   record(event: Event): void {
-    if ('key' in event || event.event === 'welcome') this.#later()
+    // What was told to be given up must not come back.
+    if (event.event === 'dropped') void this.#save()
+    else if ('key' in event || event.event === 'welcome') this.#later()
   }
 
   /** Saves what was queued although there is no link. */

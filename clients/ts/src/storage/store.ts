@@ -12,7 +12,7 @@ export interface StoredMessage {
   key: number
   /** None: never written to a link. */
   seq: number | undefined
-  /** None: given up, its number still has to be skipped. */
+  /** None: given up, its number may still have to be skipped. */
   item: Item | undefined
   /** Milliseconds since 1970. */
   queuedAt: number

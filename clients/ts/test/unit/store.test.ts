@@ -223,6 +223,19 @@ describe('a store', () => {
     expect(found).toEqual(['done'])
   })
 
+  test('has at once what was given up on its way: it must not come back', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await time.advance(10)
+    server.silent = true
+    void ws.publish('a', 1)
+    await time.advance(10)
+    expect(store.kept?.messages).toMatchObject([{ seq: 1, item: { data: '1' } }])
+    ws.clearOutbox()
+    await time.advance(1)
+    expect(store.kept?.messages).toMatchObject([{ seq: 1, item: undefined }])
+  })
+
   test('that failed gets everything later, and is not asked all the time', async () => {
     server.refuses = true
     const store = new MemoryStore()

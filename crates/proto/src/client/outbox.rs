@@ -180,12 +180,16 @@ impl Outbox {
     }
 
     /// The next message for the present link, or none: all are written, `inflight_max` is reached,
-    /// or a refusal asked to wait.
+    /// a refusal asked to wait, or it is a skip and what stands before it is not answered, which it
+    /// would take as well.
     pub fn write(&mut self, now: Time, inflight_max: u64) -> Option<ClientMessage> {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
         self.paused_until = None;
+        if self.entries.get(self.cursor)?.item.is_none() && self.cursor > 0 {
+            return None;
+        }
         // A run of skips is one `skip`: it takes every number up to its own.
         while self.entries.get(self.cursor)?.item.is_none()
             && self
@@ -313,8 +317,9 @@ impl Outbox {
     }
 
     /// Gives up what is too old, or everything: what was never written goes, what was becomes a
-    /// skip. One that is on its way is answered anyhow: its skip is written where the server refuses
-    /// it, or on the next link. Written before, it would let the server take what follows twice.
+    /// skip. One that is on its way is answered anyhow: its skip is written where the server has
+    /// refused it or one before it, or on the next link. Written before, it would let the server take
+    /// what follows twice.
     pub fn clear(&mut self, older_than: Option<Time>, reason: &'static str) -> Vec<Resolved> {
         self.give_up(reason, |entry| {
             older_than.is_none_or(|bound| entry.queued_at <= bound)

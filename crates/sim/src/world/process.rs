@@ -32,6 +32,7 @@ impl World {
         let rng = Rng::new(self.plan.seed).fork(1_000 + self.processes);
         let booted = Node::boot(Boot {
             now_ms: self.now,
+            process: self.processes,
             skew_ms: self.skew_ms,
             plan: &self.plan,
             rng,
