@@ -278,7 +278,8 @@ impl Client {
         }));
         self.resume_outbox(now, &welcome, out);
         self.message_bytes_max = Some(welcome.message_bytes_max);
-        let resolved = self.outbox.limit(welcome.message_bytes_max);
+        let mut resolved = self.outbox.outlive(now, welcome.session_ttl_ms);
+        resolved.extend(self.outbox.limit(welcome.message_bytes_max));
         report(resolved, out);
         self.session = Some(welcome.session);
         for (channel, outcome) in welcome.subscriptions {
