@@ -28,6 +28,11 @@ import type {
 const DORMANT_MS = 60_000
 /** The attempts until dormant before a server has named a number. */
 const ATTEMPTS_MAX = 10
+/**
+ * On an open link a token that could not be had is asked for again after so long: some attempts fit between
+ * `expiring` and the end.
+ */
+const ASK_AGAIN_US = 5_000_000
 /** Auth failures in a row, each after a new token, until the application must act. */
 const AUTH_FAILURES_MAX = 2
 /** Probes in a row whose loss is death. */
@@ -94,6 +99,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected restartOverMs: number | undefined
   #authFailures = 0
   #authorizeUntil: number | undefined
+  /** When a token is asked for anew, as long as the link lives. */
+  #askAgainAt: number | undefined
   #hidden = false
   #offline = false
   #level: Level = 'good'
@@ -159,8 +166,9 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected token_failed({ retry }: { retry: boolean }): void {
     if (this.#authorizeUntil === undefined) return
     this.#authorizeUntil = undefined
-    if (this.state !== 'authorizing') return
-    if (retry) this.#wait(undefined)
+    if (this.state !== 'authorizing') {
+      if (retry && this.active) this.#askAgainAt = this.now + ASK_AGAIN_US
+    } else if (retry) this.#wait(undefined)
     else this.#rest('blocked')
   }
 
@@ -248,6 +256,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.#checkSilence()
     if (this.#isDue(this.#pingAt())) this.probe()
     if (this.#isDue(this.#authorizeUntil)) this.token_failed({ retry: true })
+    if (this.active && this.#isDue(this.#askAgainAt)) this.authorize()
     if (this.#isDue(this.redialAt)) this.redial()
   }
 
@@ -260,6 +269,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
       this.#pingAt(),
       this.redialAt,
       this.#authorizeUntil,
+      this.active && this.#askAgainAt,
     ]
   }
 
@@ -300,7 +310,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   /** A dialled link is the one that is used from now on. */
   protected adopt(silenceMax: number, pongTimeout: number): void {
     const { link = 0, helloAt } = this.dialing ?? {}
-    this.dialing = this.redialAt = this.restartOverMs = undefined
+    this.dialing = this.redialAt = this.restartOverMs = this.#askAgainAt = undefined
     this.#authFailures = 0
     this.backoff.opened(this.now)
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
@@ -327,6 +337,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   /** Asks the application for a token, once at a time. */
   protected authorize(): void {
+    this.#askAgainAt = undefined
     if (this.#authorizeUntil !== undefined) return
     this.#authorizeUntil = this.now + this.options.authorizeTimeoutMs * 1000
     this.output({ type: 'authorize' })

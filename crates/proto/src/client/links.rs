@@ -276,6 +276,7 @@ impl Client {
             connection: welcome.connection.clone(),
             session: welcome.session.clone(),
         }));
+        self.ask_again_at = None;
         self.resume_outbox(now, &welcome, out);
         self.message_bytes_max = Some(welcome.message_bytes_max);
         let mut resolved = self.outbox.outlive(now, welcome.session_ttl_ms);
