@@ -202,9 +202,10 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   }
 
   protected thawed(): void {
+    // Nobody says what changed while the page was frozen.
+    this.#hidden = this.#offline = false
     const link = this.dialing?.link ?? this.active?.link
-    if (link === undefined) return
-    this.#hidden = false
+    if (link === undefined) return this.hint({ type: 'hint', hint: 'wake' })
     this.closeLink(link)
     // No failure, and no wait.
     this.#gone(link, { kind: 'given_up' })
@@ -227,6 +228,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     active.receivedAt = this.now
     active.probe = undefined
     this.health.missedProbes = 0
+    // There is a network, or the server needs none.
+    this.#offline = false
     // Whatever another server sends is its answer.
     if (probe && this.options.heartbeat) this.health.measured(this.now - probe.sentAt)
   }

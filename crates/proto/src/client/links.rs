@@ -61,6 +61,8 @@ impl Client {
             active.received_at = now;
             active.probe = None;
             self.health.alive();
+            // There is a network, or the server needs none.
+            self.offline = false;
         }
     }
 
