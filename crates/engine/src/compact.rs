@@ -115,7 +115,7 @@ pub(crate) fn compact(
         let _ = disk.remove(&names::segment(original.header.number));
     }
     let bytes = output.written;
-    switch(lock, originals, output, header, &moves)?;
+    switch(lock, originals, output, header, &moves, now_ms)?;
     Ok(bytes)
 }
 
@@ -202,7 +202,9 @@ fn switch(
     output: Output,
     header: SegmentHeader,
     moves: &[Move],
+    now_ms: u64,
 ) -> Result<(), CompactError> {
+    let wait_ms = wait_ms(originals, output.end);
     let mut number = None;
     let mut trusted = lock.with_mut(&mut |state| {
         number = Some(state.files.add(SegmentFile {
@@ -211,6 +213,8 @@ fn switch(
             bytes: output.end,
             live_bytes: 0,
             kept_bytes: 0,
+            judged_ms: 0,
+            wait_ms: 0,
             is_sealed: true,
             is_checked: true,
             wants_hint: true,
@@ -230,7 +234,7 @@ fn switch(
         });
     }
     trusted &= lock.with_mut(&mut |state| {
-        state.files.keep_rest(number);
+        state.files.keep_rest(number, now_ms, wait_ms);
         for (original, _) in originals {
             state.files.remove(*original);
         }
@@ -240,6 +244,17 @@ fn switch(
     } else {
         Err(CompactError::Stopped)
     }
+}
+
+/// For how long the rewritten file's marks are left alone: twice as long as before where less than
+/// half was given back, so that those that last are not written again and again.
+fn wait_ms(originals: &[(u32, SegmentFile)], bytes: u64) -> u64 {
+    let before: u64 = originals.iter().map(|(_, file)| file.bytes).sum();
+    if bytes <= before / 2 {
+        return 0;
+    }
+    let waited = originals.iter().map(|(_, file)| file.wait_ms).max();
+    waited.unwrap_or(0).saturating_mul(2)
 }
 
 impl Output {

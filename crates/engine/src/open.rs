@@ -299,6 +299,8 @@ impl Opened {
             bytes,
             live_bytes: 0,
             kept_bytes: 0,
+            judged_ms: 0,
+            wait_ms: 0,
             is_sealed: true,
             is_checked,
             wants_hint,
@@ -353,9 +355,6 @@ impl Opened {
         let end = scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
             self.apply(frame, body_pos, file)
         })?;
-        if header.is_rewritten() {
-            self.state.files.keep_rest(file);
-        }
         Ok(end)
     }
 
@@ -373,9 +372,6 @@ impl Opened {
             offset: 0,
             problem: format!("{problem}; the file can be removed, the log has all that it says"),
         })?;
-        if header.is_rewritten() {
-            self.state.files.keep_rest(file);
-        }
         self.follow(&header, &end);
         self.hinted += 1;
         Ok(())

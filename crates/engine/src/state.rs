@@ -118,7 +118,7 @@ impl State {
         let hasher = Seeded::new(hash_seed);
         Self {
             channels: Channels::new(config, hasher),
-            files: Files::default(),
+            files: Files::new(config),
             keys: Keys::new(config, hasher),
             sessions: Sessions::new(config, hasher),
             totals: Totals::default(),

@@ -293,6 +293,8 @@ fn apply(
                 bytes: opened.end,
                 live_bytes: 0,
                 kept_bytes: 0,
+                judged_ms: 0,
+                wait_ms: 0,
                 is_sealed: false,
                 is_checked: true,
                 wants_hint: true,

@@ -92,9 +92,11 @@ impl Compactor {
         if shared.trouble().is_some_and(|trouble| trouble.is_final) {
             return false;
         }
+        let now_ms = shared.now_ms();
         let Some(originals) = shared.read_state().and_then(|state| {
             choose(
                 &state.files,
+                now_ms,
                 self.segment_bytes,
                 self.log_bytes_max,
                 self.dead_percent,
@@ -108,7 +110,6 @@ impl Compactor {
             .salt
             .wrapping_add(tried.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let salt = (salt >> 32) as u32;
-        let now_ms = shared.now_ms();
         match compact(&*self.disk, shared, &originals, now_ms, salt, pace) {
             Ok(bytes) => {
                 self.totals.rewrites.fetch_add(1, Ordering::Relaxed);

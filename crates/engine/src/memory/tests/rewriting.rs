@@ -2,7 +2,10 @@
 //! `embedded` do, and wherever a start was interrupted before it.
 
 use super::*;
-use crate::{SimDisk, SimPlan};
+use crate::{
+    SimDisk, SimPlan,
+    contract::{IdempotencyKey, Producer},
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -228,4 +231,69 @@ fn a_rewriting_whose_name_may_not_last_ends_the_acknowledging() {
     disk.crash();
     let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
     assert_eq!(count(&engine, "few:a"), Some(3));
+}
+
+/// What of a log's publications outlives them ends as well: keys after their window, and the numbers of
+/// sessions when a later one is stored. Nothing but these is ever to be given back here.
+#[test]
+fn marks_that_have_ended_are_given_back() {
+    const WINDOW: Duration = Duration::from_secs(10);
+    const WINDOWS: u64 = 100;
+    const PER_WINDOW: u64 = 60;
+    const SESSIONS: u64 = 200;
+    // Several segments for the marks of one window or two, and for what is not yet rewritten.
+    const BYTES_MAX: u64 = 64 << 10;
+    let marked = |number: u64, is_keyed: bool| {
+        let id = |number: u64| (u128::from(number) + 1).to_be_bytes();
+        let mut entry = publish("few:a", "x");
+        match &mut entry.effect {
+            Effect::Publish { key, .. } if is_keyed => *key = Some(IdempotencyKey(id(number))),
+            _ => {
+                entry.producer = Some(Producer {
+                    session: SessionKey(id(number % SESSIONS)),
+                    seq: number + 1,
+                });
+            }
+        }
+        entry
+    };
+    for (is_keyed, log_bytes_max) in [(true, 1 << 30), (true, BYTES_MAX), (false, BYTES_MAX)] {
+        let disk = SimDisk::new(SimPlan::default());
+        let clock = ManualClock::default();
+        let config = EngineConfig {
+            key_window: WINDOW,
+            ..few()
+        };
+        let log = LogConfig {
+            segment_bytes: 4_096,
+            log_bytes_max,
+            ..trimming_at_once()
+        };
+        let draw: Entropy = Box::new(|| getrandom::u64().ok());
+        let engine = Inline::open(
+            Arc::new(disk.clone()),
+            config,
+            log,
+            Arc::new(clock.clone()),
+            draw,
+        );
+        let engine = engine.expect("it opens");
+        for number in 0..WINDOWS * PER_WINDOW {
+            clock.advance(WINDOW / PER_WINDOW as u32);
+            let outcome = block_on(engine.append(vec![marked(number, is_keyed)]));
+            assert!(outcome[0].is_ok(), "{outcome:?} for number {number}");
+            let bytes = detail(&engine, "log_bytes");
+            assert!(bytes <= BYTES_MAX, "{bytes} bytes after number {number}");
+        }
+        // What lasts is not written again and again.
+        clock.advance(WINDOW);
+        while engine.compact(1) {}
+        let before = detail(&engine, "compactions");
+        for _ in 0..WINDOWS {
+            clock.advance(WINDOW);
+            engine.compact(1);
+        }
+        let after = detail(&engine, "compactions");
+        assert!(after - before <= 16, "{before} and then {after}");
+    }
 }
