@@ -20,6 +20,9 @@ const LOCK_NAME: &str = "LOCK";
 /// A folder of the operating system.
 pub struct RealDisk {
     folder: PathBuf,
+    /// The folder itself, to sync its names: a process that has no descriptor left then can't mistake
+    /// that for a sync that failed. None where folders are no files.
+    names: Option<File>,
 }
 
 struct RealFile(File);
@@ -31,9 +34,7 @@ impl RealDisk {
     /// The system's.
     pub fn open(folder: &Path) -> io::Result<Self> {
         make(folder, sync_folder)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        Self::existing(folder)
     }
 
     /// A folder that must exist.
@@ -44,6 +45,7 @@ impl RealDisk {
         fs::read_dir(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
+            names: open_folder(folder)?,
         })
     }
 
@@ -91,7 +93,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        sync_folder(&self.folder)
+        self.names.as_ref().map_or(Ok(()), File::sync_all)
     }
 
     fn lock(&self) -> io::Result<DiskLock> {
@@ -160,12 +162,13 @@ fn is_unknown(error: &io::Error) -> bool {
     )
 }
 
+/// Only Unix opens folders as files; elsewhere the names are the file system's own care.
+fn open_folder(folder: &Path) -> io::Result<Option<File>> {
+    cfg!(unix).then(|| File::open(folder)).transpose()
+}
+
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Only Unix opens folders as files; elsewhere the names are the file system's own care.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
+    open_folder(folder)?.map_or(Ok(()), |names| names.sync_all())
 }
 
 #[cfg(unix)]
@@ -293,5 +296,15 @@ mod tests {
         assert!(refused.is_err());
         let mut fail = |_: &Path| Err(io::Error::other("the device failed"));
         assert!(make(&base.0, &mut fail).is_err());
+    }
+
+    /// The folder has lost the name by which it was opened, and so can't be opened again.
+    #[cfg(unix)]
+    #[test]
+    fn names_are_synced_without_opening_the_folder() {
+        let base = Folder::new();
+        let disk = RealDisk::open(&base.0.join("a")).expect("a folder");
+        fs::rename(base.0.join("a"), base.0.join("b")).expect("it is there");
+        disk.sync_dir().expect("it is open");
     }
 }
