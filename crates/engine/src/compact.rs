@@ -149,6 +149,7 @@ fn write(
     previous.retain(|(_, file)| file.header.number < first.number);
     let mut rewrite = Rewrite::new(now_ms, !previous.is_empty());
     let mut last_seq = 0;
+    let mut ended_ms = 0;
     for (number, original) in originals {
         let header = original.header;
         let name = names::segment(header.number);
@@ -177,10 +178,12 @@ fn write(
             return Err(failure);
         }
         last_seq = end.next_seq - 1;
+        ended_ms = ended_ms.max(end.time_ms);
     }
     rewrite.finish();
     output.take(&mut rewrite, 0, pace)?;
-    output.put_end(rewrite.latest_ms())?;
+    // That of what is dropped, too: the log's time never goes back behind it.
+    output.put_end(rewrite.latest_ms().max(ended_ms))?;
     let header = SegmentHeader {
         last_number: originals[originals.len() - 1].1.header.last_number,
         last_seq,

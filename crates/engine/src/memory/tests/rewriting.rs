@@ -297,3 +297,27 @@ fn marks_that_have_ended_are_given_back() {
         assert!(after - before <= 16, "{before} and then {after}");
     }
 }
+
+/// The log's last segment is rewritten, of which only an early message counts, and nothing is
+/// committed behind it.
+#[test]
+fn a_rewriting_does_not_set_the_logs_time_back() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let again = || open(&disk, &clock, trimming_at_once()).expect("it opens");
+    let engine = again();
+    for _ in 0..10 {
+        put(&engine, "few:a", 100);
+    }
+    clock.advance(HOUR);
+    engine.close();
+    let ended_s = engine.clock().now_s;
+    drop(engine);
+    let engine = again();
+    assert!(engine.compact(1));
+    assert_eq!(detail(&engine, "compactions"), 1);
+    drop(engine);
+    clock.set_back(DAY);
+    let opened_s = again().clock().now_s;
+    assert!(opened_s >= ended_s, "{opened_s} after {ended_s}");
+}
