@@ -321,3 +321,52 @@ fn a_rewriting_does_not_set_the_logs_time_back() {
     let opened_s = again().clock().now_s;
     assert!(opened_s >= ended_s, "{opened_s} after {ended_s}");
 }
+
+/// More channels than an entry pays for have history that has expired: an idle moment, or the first
+/// entry that has no room, trims all of it.
+#[test]
+fn a_full_log_has_room_again_once_its_history_has_expired() {
+    const CHANNELS: usize = 200;
+    let put = |engine: &Inline, channel: usize| {
+        let mut entry = publish("", "x");
+        if let Effect::Publish { channel: name, .. } = &mut entry.effect {
+            *name = format!("old:{channel}").into();
+        }
+        append_only(engine, vec![entry])[0]
+    };
+    for is_idle in [true, false] {
+        let disk = SimDisk::new(SimPlan::default());
+        let clock = ManualClock::default();
+        let log = LogConfig {
+            log_bytes_max: 64 << 10,
+            ..trimming_at_once()
+        };
+        let engine = open(&disk, &clock, log).expect("it opens");
+        let full = (0..).map(|number| put(&engine, number % CHANNELS));
+        let taken = full.take_while(Result::is_ok).count();
+        assert!(taken > CHANNELS, "{taken}");
+        clock.advance(DAY);
+        if is_idle {
+            commit_only(&engine, Work::Tick);
+        } else {
+            assert_eq!(put(&engine, 0), Err(AppendError::StorageFull));
+        }
+        assert_eq!(engine.stats().messages, 0);
+        while engine.compact(1) {}
+        put(&engine, 0).expect("there is room");
+    }
+}
+
+/// The same while the log has room.
+#[test]
+fn an_idle_moment_trims_what_has_expired() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    for number in 0..100 {
+        put(&engine, &format!("old:{number}"), 10);
+    }
+    clock.advance(DAY);
+    commit_only(&engine, Work::Tick);
+    assert_eq!(engine.stats().messages, 0);
+}
