@@ -14,7 +14,7 @@ mod rewrite;
 use std::{io, sync::Arc};
 
 use crate::{
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, is_not_renamed},
     format::{
         frame::{self, FRAME_HEADER_BYTES},
         header::{HEADER_BYTES, SegmentHeader},
@@ -104,7 +104,12 @@ pub(crate) fn compact(
         }
     };
     let name = names::segment(first.number);
-    disk.rename(&unfinished, &name).map_err(refused)?;
+    if let Err(error) = disk.rename(&unfinished, &name) {
+        return Err(match is_not_renamed(disk, &unfinished) {
+            true => CompactError::Io,
+            false => CompactError::Nameless(error),
+        });
+    }
     disk.sync_dir().map_err(CompactError::Nameless)?;
     for (_, original) in originals {
         // One that stays is known to be of another segment.

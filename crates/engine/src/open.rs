@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io, ops::ControlFlow, sync::Arc};
 
 use crate::{
     config::{ConfigProblem, EngineConfig},
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, is_not_renamed},
     format::{
         FORMAT_VERSION,
         frame::Frame,
@@ -135,6 +135,8 @@ pub(crate) fn open(
             continue;
         };
         if number < opened.next_number {
+            let header = &found.segment.header;
+            opened.check_covered(&name, header).map_err(damaged)?;
             // A neighbour was merged with it, and is whole: it was read to its end, or its hint is
             // of its whole length.
             disk.remove(&name).map_err(failed)?;
@@ -284,6 +286,21 @@ impl Opened {
         })
     }
 
+    /// Whether the segments before stand for all that a segment stands for.
+    pub(crate) fn check_covered(&self, name: &str, header: &SegmentHeader) -> Result<(), Damage> {
+        if header.last_number < self.next_number {
+            return Ok(());
+        }
+        Err(Damage {
+            file: name.to_owned(),
+            offset: 0,
+            problem: format!(
+                "the segment stands for those up to {:016x}, and one before it for only a part of them",
+                header.last_number
+            ),
+        })
+    }
+
     /// Adds an open file.
     pub(crate) fn add(
         &mut self,
@@ -417,25 +434,27 @@ fn made_durable(disk: &dyn Disk, found: Found) -> io::Result<Found> {
         let file = disk.create(&unfinished)?;
         file.write_at(&found.segment.bytes, 0)?;
         file.sync_data()?;
-        disk.rename(&unfinished, &found.name)?;
         Ok::<_, io::Error>(file)
     };
-    match copied() {
-        Ok(file) => {
-            // From here on the name leads to the copy, and what is cut off or built on is the
-            // copy's: a name that might lead back would be another log.
-            disk.sync_dir()?;
-            Ok(Found { file, ..found })
-        }
-        Err(refused) => {
-            // If it stays, the next opening removes it.
-            let _ = disk.remove(&unfinished);
-            let written = found.file.write_at(&found.segment.bytes, 0);
-            match written.and_then(|()| found.file.sync_data()) {
-                Ok(()) => Ok(found),
-                Err(error) => Err(not_durable(&found.name, &refused, &error)),
+    let refused = match copied() {
+        Ok(file) => match disk.rename(&unfinished, &found.name) {
+            Ok(()) => {
+                // From here on the name leads to the copy, and what is cut off or built on is the
+                // copy's: a name that might lead back would be another log.
+                disk.sync_dir()?;
+                return Ok(Found { file, ..found });
             }
-        }
+            Err(error) if is_not_renamed(disk, &unfinished) => error,
+            Err(error) => return Err(error),
+        },
+        Err(error) => error,
+    };
+    // If it stays, the next opening removes it.
+    let _ = disk.remove(&unfinished);
+    let written = found.file.write_at(&found.segment.bytes, 0);
+    match written.and_then(|()| found.file.sync_data()) {
+        Ok(()) => Ok(found),
+        Err(error) => Err(not_durable(&found.name, &refused, &error)),
     }
 }
 

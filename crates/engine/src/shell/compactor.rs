@@ -124,7 +124,7 @@ impl Compactor {
                     CompactError::Damaged(damage) => tell(shared, &damage),
                     // The name of the next segment would seem to last, and might not.
                     CompactError::Nameless(error) => shared.set_trouble(Some(Trouble {
-                        reason: not_known("fsync of a rewritten segment's name", &error),
+                        reason: not_known("making a rewritten segment's name last", &error),
                         is_final: true,
                     })),
                     CompactError::Stopped | CompactError::Io => {}

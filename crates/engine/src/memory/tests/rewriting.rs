@@ -205,16 +205,29 @@ fn a_log_whose_first_start_was_interrupted_takes_messages_and_opens() {
 /// the next sync of the names would not tell.
 #[test]
 fn a_rewriting_whose_name_may_not_last_ends_the_acknowledging() {
+    ends_the_acknowledging(SimPlan {
+        broken_name_sync_permille: 1_000,
+        ..SimPlan::default()
+    });
+}
+
+/// As above: the name leads to the rewritten segment, though the disk has answered an error.
+#[test]
+fn a_rename_that_is_done_with_an_error_ends_the_acknowledging() {
+    ends_the_acknowledging(SimPlan {
+        late_rename_permille: 1_000,
+        ..SimPlan::default()
+    });
+}
+
+fn ends_the_acknowledging(plan: SimPlan) {
     let disk = SimDisk::new(SimPlan::default());
     let clock = ManualClock::default();
     let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
     while detail(&engine, "segments") < 3 {
         put(&engine, "few:a", 100);
     }
-    disk.set_plan(SimPlan {
-        broken_name_sync_permille: 1_000,
-        ..SimPlan::default()
-    });
+    disk.set_plan(plan);
     engine.compact(1);
     assert_eq!(detail(&engine, "compaction_failures"), 1);
     disk.set_plan(SimPlan::default());
@@ -369,4 +382,61 @@ fn an_idle_moment_trims_what_has_expired() {
     clock.advance(DAY);
     commit_only(&engine, Work::Tick);
     assert_eq!(engine.stats().messages, 0);
+}
+
+/// The first three segments are rewritten under the name of the first, and the second to the fourth
+/// under that of the second: the fourth is nowhere else.
+#[test]
+fn a_segment_that_is_covered_in_part_is_refused_and_stays() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while detail(&engine, "segments") < 5 {
+        put(&engine, "few:a", 100);
+    }
+    let files = || engine.shared.read_state().expect("sound").files.in_order();
+    let rewrite = |disk: &SimDisk, originals: &[_]| {
+        let mut pace = |_: u64| true;
+        crate::compact::compact(disk, &engine.shared, originals, 0, 1, &mut pace)
+            .expect("it is rewritten");
+    };
+    let (originals, other) = (files(), disk.copy(1));
+    rewrite(&disk, &originals[..3]);
+    rewrite(&other, &originals[1..4]);
+    drop(engine);
+    let second = crate::names::segment(2);
+    let from = other.open(&second).expect("it is there");
+    let mut bytes = vec![0; from.size().expect("a size") as usize];
+    from.read_at(&mut bytes, 0).expect("it is there");
+    let to = disk.create(&second).expect("its name is free");
+    to.write_at(&bytes, 0).expect("room");
+    disk.remove(&crate::names::segment(4)).expect("it is there");
+    let report = crate::offline::OfflineLog::on(Arc::new(disk.clone())).verify();
+    let damage = report.expect("it is read").damage;
+    assert_eq!(damage[0].file, second);
+    let refused = open(&disk, &clock, trimming_at_once()).err();
+    assert!(
+        matches!(&refused, Some(OpenError::Damaged { damage, .. }) if damage.file == second),
+        "{refused:?}"
+    );
+    assert!(disk.open(&second).is_ok());
+}
+
+/// Else the opening would go on with a file that no name leads to any more.
+#[test]
+fn an_opening_whose_rename_is_done_with_an_error_is_refused() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    put(&engine, "few:a", 10);
+    drop(engine);
+    disk.set_plan(SimPlan {
+        late_rename_permille: 1_000,
+        ..SimPlan::default()
+    });
+    let refused = open(&disk, &clock, trimming_at_once()).err();
+    assert!(matches!(refused, Some(OpenError::Io { .. })), "{refused:?}");
+    disk.set_plan(SimPlan::default());
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    assert_eq!(count(&engine, "few:a"), Some(1));
 }
