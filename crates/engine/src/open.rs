@@ -120,6 +120,7 @@ pub(crate) fn open(
     let mut opened = Opened::empty(config, hash_seed);
     let last = numbers.keys().next_back().copied();
     let checked_from = checked_from(disk, &numbers, check_bytes).map_err(failed)?;
+    let checked_from = checked_from.min(last.unwrap_or(0));
     for (number, name) in numbers {
         let is_last = last == Some(number);
         if number < checked_from
@@ -162,7 +163,8 @@ pub(crate) fn open(
     Ok(opened)
 }
 
-/// The number of the oldest segment among the newest `check_bytes`.
+/// The number of the oldest segment among the newest `check_bytes`; that behind all of them if the last
+/// is larger.
 fn checked_from(
     disk: &dyn Disk,
     numbers: &BTreeMap<u64, String>,

@@ -440,3 +440,26 @@ fn an_opening_whose_rename_is_done_with_an_error_is_refused() {
     let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
     assert_eq!(count(&engine, "few:a"), Some(1));
 }
+
+/// All segments have hints, and none of them is to be read but the last.
+#[test]
+fn the_last_segment_is_never_opened_by_its_hint() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while detail(&engine, "segments") < 3 {
+        put(&engine, "kept", 300);
+    }
+    drop(engine);
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while engine.compact(1) {}
+    assert_eq!(detail(&engine, "hint_files_written"), 3);
+    drop(engine);
+    let log = LogConfig {
+        open_check_bytes: 0,
+        ..trimming_at_once()
+    };
+    let engine = open(&disk, &clock, log).expect("it opens");
+    assert_eq!(detail(&engine, "segments"), 3);
+    assert_eq!(detail(&engine, "segments_hinted_at_opening"), 2);
+}
