@@ -303,6 +303,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.dialing = this.redialAt = this.restartOverMs = undefined
     this.#authFailures = 0
     this.backoff.opened(this.now)
+    // What an earlier link missed says nothing of this one.
+    this.health.missedProbes = 0
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
     const { now } = this
     const staysUntil = this.active ? now + ADVISED_AFTER : now

@@ -106,6 +106,18 @@ describe('recovery', () => {
     expect(ws.statistics.classes).toEqual({ timeout: 1 })
   })
 
+  test('a link after one that died of silence is judged by what it answers itself', async () => {
+    const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 1000, timeoutMs: 500 } })
+    await time.advance(1)
+    server.silent = true
+    await time.advance(2200)
+    expect(ws.statistics.classes).toEqual({ timeout: 1 })
+    server.silent = false
+    server.answer = (link) => link.say({ any: 'answer' })
+    await time.advance(60_000)
+    expect([ws.state, ws.health.level, server.dialled.length]).toEqual(['open', 'good', 2])
+  })
+
   test('why an upgrade failed is asked from the second time on', async () => {
     server.refuses = true
     const answers: (Response | Error)[] = [
