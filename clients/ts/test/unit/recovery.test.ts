@@ -118,6 +118,27 @@ describe('recovery', () => {
     expect([ws.state, ws.health.level, server.dialled.length]).toEqual(['open', 'good', 2])
   })
 
+  test('the answer to a heartbeat may take as long as the application says', async () => {
+    const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 10_000, timeoutMs: 5000 } })
+    let delay = 10
+    server.answer = (link) => server.setTimeout(() => link.say({ any: 'answer' }), delay)
+    await time.advance(100_000)
+    delay = 4900
+    await time.advance(100_000)
+    expect([ws.state, ws.health.missedProbes, server.dialled.length]).toEqual(['open', 0, 1])
+  })
+
+  test('a heartbeat that waits for its answer does not hold up a hint', async () => {
+    const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 10_000, timeoutMs: 5000 } })
+    server.answer = (link) => link.say({ any: 'answer' })
+    await time.advance(15_000)
+    server.silent = true
+    while (ws.state === 'open') await time.advance(100)
+    server.hint('wake')
+    await time.advance(2000)
+    expect(ws.statistics.classes).toEqual({ timeout: 1 })
+  })
+
   test('why an upgrade failed is asked from the second time on', async () => {
     server.refuses = true
     const answers: (Response | Error)[] = [
