@@ -155,7 +155,7 @@ describe('recovery', () => {
     ]
     const asked: unknown[] = []
     const fetch = vi.fn(async (url: unknown, init?: RequestInit) => {
-      asked.push([url, init?.mode])
+      asked.push([url, init?.mode, init?.credentials])
       const answer = init?.mode === 'no-cors' ? new Error('nobody') : answers.shift()
       if (answer instanceof Response) return answer
       throw answer
@@ -177,7 +177,7 @@ describe('recovery', () => {
       { kind: 'opaque' },
       { kind: 'unreachable' },
     ])
-    expect(asked[0]).toEqual(['https://test/ws?a=b', 'cors'])
+    expect(asked[0]).toEqual(['https://test/ws?a=b', 'cors', 'same-origin'])
   })
 
   test('a hint that comes during the question hastens the dial after it', async () => {
