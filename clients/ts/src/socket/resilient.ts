@@ -34,6 +34,8 @@ import {
 /** The name of the protocol on the wire. */
 const SUBPROTOCOL = 'bowline.v1'
 const READER_MAX = 1024
+/** A frame that can't be read (PROTOCOL.md, "Frames"); where only servers may say it, there is no code. */
+const CLOSE_PROTOCOL = 1002
 /** Half a surrogate pair, which no server reads outside of data. */
 const HALF_PAIR = /[\ud800-\udfff]/u
 /** A URL with its scheme and host, where no platform can take another part for the host. */
@@ -265,6 +267,8 @@ export class ResilientWebSocket extends Face {
     if (!this.subprotocol) return super.frame(link, data)
     const messages = decode(data as string | ArrayBuffer)
     if (!messages) {
+      // The machine forgets it as one that is gone.
+      this.runner.link(link)?.abandon(CLOSE_PROTOCOL)
       this.runner.feed({ type: 'failed', link, evidence: { kind: 'violation' } })
       return
     }
