@@ -18,8 +18,8 @@ import type { Store, StoredChange, StoredClient, StoredMessage } from './store.t
 const LAZY_MS = 100
 /** How long a store that failed is left alone, if nothing else is to be saved. */
 const RETRY_MS = 5000
-/** How long a store may take to load: past it the client goes on without. */
-const LOAD_MS_MAX = 5000
+/** How long a store may take to load or to save: past it the client goes on without. */
+const ANSWER_MS_MAX = 5000
 
 /** Keeps one client. */
 export class Keeper {
@@ -34,6 +34,8 @@ export class Keeper {
   #deferred: (() => void)[] | undefined = []
   #writes: (() => void)[] = []
   #saving = false
+  /** The store has not answered for so long that nothing waits for it. */
+  #stuck = false
   #restoring = false
   #lazy: unknown
   #deadline: unknown
@@ -58,7 +60,7 @@ export class Keeper {
       // What is loaded later is let go of.
       this.#over = true
       this.#catchUp()
-    }, LOAD_MS_MAX)
+    }, ANSWER_MS_MAX)
   }
 
   /** Calls when what was kept is loaded, in order. */
@@ -82,7 +84,7 @@ export class Keeper {
 
   /** Writes a message to its link once everything that it relies on is on disk. */
   write(message: ClientMessage, write: () => void): void {
-    if (this.#over) return write()
+    if (this.#over || this.#stuck) return write()
     this.#writes.push(write)
     const relies = message.type === 'hello' || ('seq' in message && message.seq !== undefined)
     if (relies || this.#saving) void this.#save()
@@ -163,12 +165,16 @@ export class Keeper {
     const change = this.#change()
     if (!change) return this.#flush()
     this.#saving = true
-    const writes = this.#writes
-    this.#writes = []
+    const count = this.#writes.length
+    const timer = this.#environment.setTimeout(() => {
+      this.#stuck = true
+      this.#flush()
+    }, ANSWER_MS_MAX)
     // A store that fails must not stop the messages: they are only less safe.
     const saved = await this.#put(change)
-    this.#saving = false
-    for (const write of writes) write()
+    this.#environment.clearTimeout(timer)
+    this.#saving = this.#stuck = false
+    this.#flush(count)
     // What has come meanwhile.
     if (saved) void this.#save()
     else this.#failed(change)
@@ -193,10 +199,9 @@ export class Keeper {
     this.#later(RETRY_MS)
   }
 
-  #flush(): void {
-    const writes = this.#writes
-    this.#writes = []
-    for (const write of writes) write()
+  /** Writes what is held, or the oldest of it. */
+  #flush(count = this.#writes.length): void {
+    for (const write of this.#writes.splice(0, count)) write()
   }
 
   /** What differs from what is on disk. */

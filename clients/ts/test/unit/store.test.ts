@@ -223,6 +223,34 @@ describe('a store', () => {
     expect(found).toEqual(['done'])
   })
 
+  test('that does not answer stops nothing for longer than five seconds, and has all when it does', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await time.advance(200)
+    let answer = () => {}
+    const { save } = store
+    store.save = async (change) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      return save.call(store, change)
+    }
+    const found = ends([ws.publish('a', 1)])
+    await time.advance(4999)
+    expect(found).toEqual([undefined])
+    await time.advance(2)
+    expect(found).toEqual(['done'])
+    void ws.publish('a', 2)
+    await time.advance(1)
+    void ws.publish('a', 3)
+    await time.advance(1)
+    expect([ws.outboxLength, types()]).toEqual([0, ['hello', 'publish', 'publish', 'publish']])
+    store.save = save
+    answer()
+    await time.advance(200)
+    expect(store.kept).toMatchObject({ next: 4, messages: [] })
+  })
+
   test('has at once what was given up on its way: it must not come back', async () => {
     const store = new MemoryStore()
     const ws = bowline({ store })
