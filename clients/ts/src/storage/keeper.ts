@@ -87,7 +87,9 @@ export class Keeper {
     if (this.#over || this.#stuck) return write()
     this.#writes.push(write)
     const relies = message.type === 'hello' || ('seq' in message && message.seq !== undefined)
-    if (relies || this.#saving) void this.#save()
+    // The last word of a session: the link closes behind it, and what is on disk is forgotten.
+    if (message.type === 'bye') this.#flush()
+    else if (relies || this.#saving) void this.#save()
     else this.#flush()
   }
 

@@ -251,6 +251,20 @@ describe('a store', () => {
     expect(store.kept).toMatchObject({ next: 4, messages: [] })
   })
 
+  test('holds nothing back that was published before close()', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await time.advance(200)
+    const { link } = server
+    const found = ends([ws.publish('a', 1), ws.publish('a', 2)])
+    ws.close()
+    await time.advance(200)
+    expect(link?.received.map(({ type }) => type)).toEqual(['hello', 'publish', 'publish', 'bye'])
+    const unknown = expect.objectContaining({ code: 'closed', fate: 'unknown' })
+    expect(found).toEqual([unknown, unknown])
+    expect([store.held, store.kept?.messages]).toEqual([0, []])
+  })
+
   test('has at once what was given up on its way: it must not come back', async () => {
     const store = new MemoryStore()
     const ws = bowline({ store })
