@@ -45,7 +45,7 @@ const PLACE = /^(wss?):\/\/([\w.-]+|\[[\da-f:]+\])(?::\d+)?(?:[/?][^\s\\#]*)?$/
 export interface Sent extends Promise<void> {
   /** `queued`: not yet written to a link. `sent`: written, its ack has not come. */
   readonly progress: 'queued' | 'sent' | 'acked' | 'dropped'
-  /** Its name in the events `ack` and `drop`. */
+  /** Its name in the events `ack` and `drop`, where what an earlier life has kept has one below 0. */
   readonly key: number
   /** The application's answer to a `send`; rejected with `reply_lost` where it can't come. */
   readonly reply: Promise<unknown>
@@ -246,14 +246,11 @@ export class ResilientWebSocket extends Face {
   protected override machine(): Machine {
     const { options } = this
     if (!this.subprotocol) return plainMachine(this.seed(), options)
-    const { randomBytes, wallMs } = this.environment
-    const session = randomSession(randomBytes)
+    const session = randomSession(this.environment.randomBytes)
     const client = new Client(this.seed(), { ...clientOptions(options), session })
     this.#client = client
     if (options.store) {
       this.#keeper = new Keeper(options.store, client, this.environment, this.#keeper)
-      // Above all keys that an earlier life can have kept.
-      this.#keys = Math.max(this.#keys, wallMs() * 1000)
     }
     return client
   }

@@ -26,7 +26,9 @@ export class Keeper {
   readonly #store: Store
   readonly #client: Client
   readonly #environment: Environment
-  /** What is on disk of each message: its seq, and whether it has an item. */
+  /** The highest key that an earlier life has kept. No clock tells lives apart: it may be set back. */
+  #keptMax = 0
+  /** What is on disk of each message, by its key there: its seq, and whether it has an item. */
   readonly #saved = new Map<number, string>()
   #savedHead = ''
   readonly #positions = new Map<string, Position | undefined>()
@@ -138,11 +140,17 @@ export class Keeper {
     const { outbox } = this.#client
     this.#client.session = kept.session
     this.#client.link = kept.link
+    // As they were queued: numbered ones were before the others.
+    const unnumbered = Number.MAX_SAFE_INTEGER
+    const messages = [...kept.messages].sort(
+      (a, b) => (a.seq ?? unnumbered) - (b.seq ?? unnumbered) || a.key - b.key,
+    )
+    this.#keptMax = Math.max(0, ...messages.map(({ key }) => key))
     outbox.restore(
       kept.next,
-      kept.messages.map((message) => this.#entry(message)),
+      messages.map((message) => this.#entry(message)),
     )
-    for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
+    for (const entry of outbox.entries) this.#saved.set(this.#keyOf(entry), stamp(entry))
     for (const [channel, position] of Object.entries(kept.positions)) {
       this.#positions.set(channel, position)
     }
@@ -214,11 +222,12 @@ export class Keeper {
     const put: StoredMessage[] = []
     const gone = new Set(this.#saved.keys())
     for (const entry of outbox.entries) {
-      gone.delete(entry.key)
-      if (this.#saved.get(entry.key) === stamp(entry)) continue
-      this.#saved.set(entry.key, stamp(entry))
+      const key = this.#keyOf(entry)
+      gone.delete(key)
+      if (this.#saved.get(key) === stamp(entry)) continue
+      this.#saved.set(key, stamp(entry))
       const ageMs = (this.#environment.now() - entry.queuedAt) / 1000
-      const { key, seq, item } = entry
+      const { seq, item } = entry
       put.push({ key, seq, item, queuedAt: this.#environment.wallMs() - ageMs })
     }
     for (const key of gone) this.#saved.delete(key)
@@ -230,11 +239,24 @@ export class Keeper {
     return { head, put, forget: [...gone], positions }
   }
 
+  /** The key of a message on disk: above those of earlier lives, whose keys here are below 0. */
+  #keyOf({ key }: Entry): number {
+    return key > 0 ? this.#keptMax + key : -key
+  }
+
   #entry({ key, seq, item, queuedAt }: StoredMessage): Entry {
     const ageMs = Math.max(0, this.#environment.wallMs() - queuedAt)
     const bytes = item ? payloadBytes(item.data) : 0
     const at = this.#environment.now() - ageMs * 1000
-    return { key, seq, item, bytes, queuedAt: at, replied: false, doubtful: seq !== undefined }
+    return {
+      key: -key,
+      seq,
+      item,
+      bytes,
+      queuedAt: at,
+      replied: false,
+      doubtful: seq !== undefined,
+    }
   }
 }
 
