@@ -193,9 +193,7 @@ export class ResilientWebSocket extends Face {
     const { from = null, listener, signal } = options
     const channels = this.#open()
     if (signal?.aborted || this.closing) return channels.none(channel)
-    const subscription = channels.open(channel, from, max, listener)
-    signal?.addEventListener('abort', () => subscription.unsubscribe(), { once: true })
-    return subscription
+    return channels.open(channel, from, max, listener, signal)
   }
 
   /** Gives a channel up, for all its readers. */
