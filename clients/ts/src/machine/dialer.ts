@@ -71,6 +71,8 @@ interface Probe {
   ts: number
   sentAt: number
   deadline: number
+  /** It waits as long as the application said: nothing but the silence asked for it. */
+  patient: boolean
 }
 
 /**
@@ -189,7 +191,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     const { active, state } = this
     const waits = state === 'waiting' || state === 'dormant'
     if (active) {
-      if (hint !== 'hidden' && !active.probe) this.probe()
+      if (hint !== 'hidden' && (active.probe?.patient ?? true)) this.probe()
     } else if (hint === 'offline') {
       if (waits) this.#rest('offline')
     } else if (hint === 'hidden') {
@@ -257,7 +259,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
       this.#giveUp(dialing.link, { kind: 'handshake_timeout' })
     }
     this.#checkSilence()
-    if (this.#isDue(this.#pingAt())) this.probe()
+    if (this.#isDue(this.#pingAt())) this.probe(true)
     if (this.#isDue(this.#authorizeUntil)) this.token_failed({ retry: true })
     if (this.active && this.#isDue(this.#askAgainAt)) this.authorize()
     if (this.#isDue(this.redialAt)) this.redial()
@@ -316,6 +318,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.dialing = this.redialAt = this.restartOverMs = this.#askAgainAt = undefined
     this.#authFailures = 0
     this.backoff.opened(this.now)
+    // What an earlier link missed says nothing of this one.
+    this.health.missedProbes = 0
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
     const { now } = this
     const staysUntil = this.active ? now + ADVISED_AFTER : now
@@ -346,14 +350,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     this.output({ type: 'authorize' })
   }
 
-  /** Sends a ping whose answer, or any other byte, must come soon. */
-  protected probe(): void {
+  /** Sends a ping whose answer, or any other byte, must come soon, or in the whole time of the link. */
+  protected probe(patient = false): void {
     const { active } = this
     // Where silence is no sign of death nobody knows how to ask.
     if (!active || !Number.isFinite(active.silenceMax)) return
     const ts = Math.floor(this.now / 1000)
-    const deadline = this.now + this.health.probeTimeoutUs(active.pongTimeout)
-    active.probe = { ts, sentAt: this.now, deadline }
+    const { pongTimeout } = active
+    const wait = patient ? pongTimeout : this.health.probeTimeoutUs(pongTimeout)
+    active.probe = { ts, sentAt: this.now, deadline: this.now + wait, patient }
     this.ping(active.link, ts)
   }
 
@@ -407,14 +412,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   #checkSilence(): void {
     const { active, health } = this
     if (!active) return
-    const missed = this.#isDue(active.probe?.deadline)
+    const { probe } = active
+    const missed = probe && this.#isDue(probe.deadline)
     if (missed) health.missedProbes++
     if (
       active.receivedAt + active.silenceMax <= this.now ||
       health.missedProbes >= MISSED_PROBES_MAX
     ) {
       this.#giveUp(active.link, { kind: 'silence' })
-    } else if (missed) this.probe()
+    } else if (missed) this.probe(probe.patient)
   }
 
   /**
