@@ -11,9 +11,9 @@ const SIZES = [
     name: 'outbox and resume',
     contents: "import { connect } from './dist/index.js'; globalThis.x = connect",
     goal: 9.0,
-    bound: 20.5,
+    bound: 20.85,
   },
-  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 10.6 },
+  { name: 'plain server', contents: PLAIN, goal: 5.0, bound: 10.75 },
   {
     name: './react',
     contents: "export * from './dist/react.js'",
@@ -21,7 +21,7 @@ const SIZES = [
     bound: 0.46,
     external: ['react', './index.js'],
   },
-  { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2, bound: 0.93 },
+  { name: './idb', contents: "export * from './dist/idb.js'", goal: 1.2, bound: 0.94 },
   { name: './element', contents: "export * from './dist/element.js'", goal: 2.0, bound: 1.63 },
   { name: './ru', contents: "export * from './dist/ru.js'", goal: 2.0, bound: 1.66 },
 ]

@@ -104,7 +104,10 @@ export class ConnectionStatus extends Base {
   }
 
   connectedCallback(): void {
-    this.#start()
+    // What was set before the element was defined hides what the class has by that name.
+    const { socket } = this
+    delete (this as { socket?: unknown }).socket
+    this.socket = socket
   }
 
   disconnectedCallback(): void {

@@ -15,37 +15,45 @@ const TABLE = 'kept'
 export function idbStore(name = 'bowline'): Store {
   let database: Promise<IDBDatabase> | undefined
   let place = -1
-  let free: () => void | Promise<void> = () => {}
-  const key = (...parts: (string | number)[]) => [place, ...parts]
+  /** Settled when the place is let go of, of which a store has one at a time. */
+  let taken: Promise<void> | undefined
+  let end = () => {}
+  let free: () => void | Promise<void> = end
+  const key = (...parts: unknown[]) => [place, ...parts] as IDBValidKey[]
 
+  const begin = async () => {
+    const request = indexedDB.open(name, 1)
+    request.onupgradeneeded = () => request.result.createObjectStore(TABLE)
+    // Another page wants to delete it, or the browser did.
+    return Object.assign(await result(request), { onversionchange: close, onclose: close })
+  }
   const open = () => {
-    database ??= new Promise((resolve, reject) => {
-      const request = indexedDB.open(name, 1)
-      request.onupgradeneeded = () => request.result.createObjectStore(TABLE)
-      request.onsuccess = () => {
-        // Another page wants to delete it, or the browser did.
-        Object.assign(request.result, { onversionchange: close, onclose: close })
-        resolve(request.result)
-      }
-      request.onerror = () => reject(request.error)
-    })
+    database ??= begin()
     database.catch(close)
     return database
   }
   /** The next use opens it anew. */
   const close = () => {
-    database?.then((opened) => opened.close()).catch(() => {})
+    database?.then(
+      (opened) => opened.close(),
+      () => {},
+    )
     database = undefined
   }
 
   return {
     async load(): Promise<StoredClient | undefined> {
+      // Each that waited looks whether another one was faster.
+      while (taken) await taken
+      taken = new Promise((resolve) => {
+        end = resolve
+      })
       place = await claim(name, (call) => {
         free = call
       })
       if (place < 0) return undefined
       const table = (await open()).transaction(TABLE).objectStore(TABLE)
-      const range = IDBKeyRange.bound(key(), key([] as never))
+      const range = IDBKeyRange.bound(key(), key([]))
       const [keys, values] = await Promise.all([
         result(table.getAllKeys(range)),
         result(table.getAll(range)),
@@ -71,9 +79,11 @@ export function idbStore(name = 'bowline'): Store {
       })
     },
 
-    release() {
+    async release() {
       close()
-      return free()
+      await free()
+      taken = undefined
+      end()
     },
   }
 }

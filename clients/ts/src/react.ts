@@ -32,7 +32,7 @@ export function useChannel(
   useEffect(() => {
     setMessages([])
     const subscription = socket?.subscribe(channel, {
-      from: latest.current.from ?? null,
+      from: latest.current.from as From,
       listener(delivery) {
         if (delivery.type !== 'message') return
         const { max = 100, onMessage } = latest.current
@@ -42,7 +42,8 @@ export function useChannel(
     })
     return () => subscription?.unsubscribe()
   }, [socket, channel])
-  return messages
+  // Those of another channel are here until the effect has run.
+  return (messages[0]?.channel ?? channel) === channel ? messages : []
 }
 
 /** The state, and what to tell the user. */
@@ -52,9 +53,11 @@ export function useConnectionStatus(socket: ResilientWebSocket | undefined): {
 } {
   const listen = useCallback(
     (changed: () => void) => {
-      const undo = [socket?.on('statechange', changed), socket?.on('recommendation', changed)]
+      const forget = socket?.on('statechange', changed)
+      const ignore = socket?.on('recommendation', changed)
       return () => {
-        for (const call of undo) call?.()
+        forget?.()
+        ignore?.()
       }
     },
     [socket],

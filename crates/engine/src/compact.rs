@@ -14,7 +14,7 @@ mod rewrite;
 use std::{io, sync::Arc};
 
 use crate::{
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, is_not_renamed},
     format::{
         frame::{self, FRAME_HEADER_BYTES},
         header::{HEADER_BYTES, SegmentHeader},
@@ -104,7 +104,12 @@ pub(crate) fn compact(
         }
     };
     let name = names::segment(first.number);
-    disk.rename(&unfinished, &name).map_err(refused)?;
+    if let Err(error) = disk.rename(&unfinished, &name) {
+        return Err(match is_not_renamed(disk, &unfinished) {
+            true => CompactError::Io,
+            false => CompactError::Nameless(error),
+        });
+    }
     disk.sync_dir().map_err(CompactError::Nameless)?;
     for (_, original) in originals {
         // One that stays is known to be of another segment.
@@ -115,7 +120,7 @@ pub(crate) fn compact(
         let _ = disk.remove(&names::segment(original.header.number));
     }
     let bytes = output.written;
-    switch(lock, originals, output, header, &moves)?;
+    switch(lock, originals, output, header, &moves, now_ms)?;
     Ok(bytes)
 }
 
@@ -149,6 +154,7 @@ fn write(
     previous.retain(|(_, file)| file.header.number < first.number);
     let mut rewrite = Rewrite::new(now_ms, !previous.is_empty());
     let mut last_seq = 0;
+    let mut ended_ms = 0;
     for (number, original) in originals {
         let header = original.header;
         let name = names::segment(header.number);
@@ -177,10 +183,12 @@ fn write(
             return Err(failure);
         }
         last_seq = end.next_seq - 1;
+        ended_ms = ended_ms.max(end.time_ms);
     }
     rewrite.finish();
     output.take(&mut rewrite, 0, pace)?;
-    output.put_end(rewrite.latest_ms())?;
+    // That of what is dropped, too: the log's time never goes back behind it.
+    output.put_end(rewrite.latest_ms().max(ended_ms))?;
     let header = SegmentHeader {
         last_number: originals[originals.len() - 1].1.header.last_number,
         last_seq,
@@ -202,7 +210,9 @@ fn switch(
     output: Output,
     header: SegmentHeader,
     moves: &[Move],
+    now_ms: u64,
 ) -> Result<(), CompactError> {
+    let wait_ms = wait_ms(originals, output.end);
     let mut number = None;
     let mut trusted = lock.with_mut(&mut |state| {
         number = Some(state.files.add(SegmentFile {
@@ -211,6 +221,8 @@ fn switch(
             bytes: output.end,
             live_bytes: 0,
             kept_bytes: 0,
+            judged_ms: 0,
+            wait_ms: 0,
             is_sealed: true,
             is_checked: true,
             wants_hint: true,
@@ -230,7 +242,7 @@ fn switch(
         });
     }
     trusted &= lock.with_mut(&mut |state| {
-        state.files.keep_rest(number);
+        state.files.keep_rest(number, now_ms, wait_ms);
         for (original, _) in originals {
             state.files.remove(*original);
         }
@@ -240,6 +252,17 @@ fn switch(
     } else {
         Err(CompactError::Stopped)
     }
+}
+
+/// For how long the rewritten file's marks are left alone: twice as long as before where less than
+/// half was given back, so that those that last are not written again and again.
+fn wait_ms(originals: &[(u32, SegmentFile)], bytes: u64) -> u64 {
+    let before: u64 = originals.iter().map(|(_, file)| file.bytes).sum();
+    if bytes <= before / 2 {
+        return 0;
+    }
+    let waited = originals.iter().map(|(_, file)| file.wait_ms).max();
+    waited.unwrap_or(0).saturating_mul(2)
 }
 
 impl Output {

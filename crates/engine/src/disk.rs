@@ -16,6 +16,11 @@ pub use real::RealDisk;
 #[cfg(any(test, feature = "simulation"))]
 pub use sim::{SimCounts, SimDisk, SimPlan};
 
+/// Whether a rename that answered an error was not done; false, too, where that can't be told.
+pub(crate) fn is_not_renamed(disk: &dyn Disk, from: &str) -> bool {
+    disk.open(from).is_ok()
+}
+
 /// One folder of files, without folders inside it.
 ///
 /// A file's data is durable after [`DiskFile::sync_data`], its name after [`sync_dir`](Self::sync_dir);
@@ -36,7 +41,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Gives a file another name, in place of whatever had that name.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's. It may have been done all the same.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a name. Files that are open can still be read.

@@ -200,6 +200,8 @@ impl Look<'_> {
         let header = segment.header;
         if header.number < self.opened.next_number {
             // Merged into its neighbour; the next opening removes it.
+            let checked = self.opened.check_covered(name, &header);
+            self.report.damage.extend(checked.err());
             return ControlFlow::Continue(());
         }
         if let Err(damage) = self.opened.check(name, &header) {

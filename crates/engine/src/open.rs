@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io, ops::ControlFlow, sync::Arc};
 
 use crate::{
     config::{ConfigProblem, EngineConfig},
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, is_not_renamed},
     format::{
         FORMAT_VERSION,
         frame::Frame,
@@ -120,6 +120,7 @@ pub(crate) fn open(
     let mut opened = Opened::empty(config, hash_seed);
     let last = numbers.keys().next_back().copied();
     let checked_from = checked_from(disk, &numbers, check_bytes).map_err(failed)?;
+    let checked_from = checked_from.min(last.unwrap_or(0));
     for (number, name) in numbers {
         let is_last = last == Some(number);
         if number < checked_from
@@ -135,6 +136,8 @@ pub(crate) fn open(
             continue;
         };
         if number < opened.next_number {
+            let header = &found.segment.header;
+            opened.check_covered(&name, header).map_err(damaged)?;
             // A neighbour was merged with it, and is whole: it was read to its end, or its hint is
             // of its whole length.
             disk.remove(&name).map_err(failed)?;
@@ -160,7 +163,8 @@ pub(crate) fn open(
     Ok(opened)
 }
 
-/// The number of the oldest segment among the newest `check_bytes`.
+/// The number of the oldest segment among the newest `check_bytes`; that behind all of them if the last
+/// is larger.
 fn checked_from(
     disk: &dyn Disk,
     numbers: &BTreeMap<u64, String>,
@@ -284,6 +288,21 @@ impl Opened {
         })
     }
 
+    /// Whether the segments before stand for all that a segment stands for.
+    pub(crate) fn check_covered(&self, name: &str, header: &SegmentHeader) -> Result<(), Damage> {
+        if header.last_number < self.next_number {
+            return Ok(());
+        }
+        Err(Damage {
+            file: name.to_owned(),
+            offset: 0,
+            problem: format!(
+                "the segment stands for those up to {:016x}, and one before it for only a part of them",
+                header.last_number
+            ),
+        })
+    }
+
     /// Adds an open file.
     pub(crate) fn add(
         &mut self,
@@ -299,6 +318,8 @@ impl Opened {
             bytes,
             live_bytes: 0,
             kept_bytes: 0,
+            judged_ms: 0,
+            wait_ms: 0,
             is_sealed: true,
             is_checked,
             wants_hint,
@@ -353,9 +374,6 @@ impl Opened {
         let end = scan::walk(&found.segment, &found.name, is_last, |frame, body_pos| {
             self.apply(frame, body_pos, file)
         })?;
-        if header.is_rewritten() {
-            self.state.files.keep_rest(file);
-        }
         Ok(end)
     }
 
@@ -373,9 +391,6 @@ impl Opened {
             offset: 0,
             problem: format!("{problem}; the file can be removed, the log has all that it says"),
         })?;
-        if header.is_rewritten() {
-            self.state.files.keep_rest(file);
-        }
         self.follow(&header, &end);
         self.hinted += 1;
         Ok(())
@@ -421,25 +436,27 @@ fn made_durable(disk: &dyn Disk, found: Found) -> io::Result<Found> {
         let file = disk.create(&unfinished)?;
         file.write_at(&found.segment.bytes, 0)?;
         file.sync_data()?;
-        disk.rename(&unfinished, &found.name)?;
         Ok::<_, io::Error>(file)
     };
-    match copied() {
-        Ok(file) => {
-            // From here on the name leads to the copy, and what is cut off or built on is the
-            // copy's: a name that might lead back would be another log.
-            disk.sync_dir()?;
-            Ok(Found { file, ..found })
-        }
-        Err(refused) => {
-            // If it stays, the next opening removes it.
-            let _ = disk.remove(&unfinished);
-            let written = found.file.write_at(&found.segment.bytes, 0);
-            match written.and_then(|()| found.file.sync_data()) {
-                Ok(()) => Ok(found),
-                Err(error) => Err(not_durable(&found.name, &refused, &error)),
+    let refused = match copied() {
+        Ok(file) => match disk.rename(&unfinished, &found.name) {
+            Ok(()) => {
+                // From here on the name leads to the copy, and what is cut off or built on is the
+                // copy's: a name that might lead back would be another log.
+                disk.sync_dir()?;
+                return Ok(Found { file, ..found });
             }
-        }
+            Err(error) if is_not_renamed(disk, &unfinished) => error,
+            Err(error) => return Err(error),
+        },
+        Err(error) => error,
+    };
+    // If it stays, the next opening removes it.
+    let _ = disk.remove(&unfinished);
+    let written = found.file.write_at(&found.segment.bytes, 0);
+    match written.and_then(|()| found.file.sync_data()) {
+        Ok(()) => Ok(found),
+        Err(error) => Err(not_durable(&found.name, &refused, &error)),
     }
 }
 

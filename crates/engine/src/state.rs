@@ -32,8 +32,8 @@ use keys::Keys;
 use sessions::Sessions;
 pub(crate) use slab::SLOT_MAX;
 
-/// Steps of expiry before entries are refused for lack of room: about 100 µs.
-const EXPIRY_STEPS_WHEN_CROWDED: usize = 1_024;
+/// Steps of expiry before entries are refused for lack of room, and while there are none: about 100 µs.
+const EXPIRY_STEPS_MAX: usize = 1_024;
 /// Steps of expiry that each entry pays for: more than one, so that a backlog shrinks while entries
 /// come in, and few enough to cost less than the append itself.
 const EXPIRY_STEPS: usize = 4;
@@ -118,7 +118,7 @@ impl State {
         let hasher = Seeded::new(hash_seed);
         Self {
             channels: Channels::new(config, hasher),
-            files: Files::default(),
+            files: Files::new(config),
             keys: Keys::new(config, hasher),
             sessions: Sessions::new(config, hasher),
             totals: Totals::default(),
@@ -200,18 +200,21 @@ impl State {
 
     /// Forgets sessions and keys that are over, and answers the channels that have something to
     /// trim or to forget, before `entries` with so many bytes come in: more steps where there may
-    /// not be room for them.
+    /// not be room for them, in the log (`is_log_full`) or beside it, and where there are none.
     pub(crate) fn tidy(
         &mut self,
         now_ms: u64,
         entries: usize,
         bytes: u64,
+        is_log_full: bool,
         trims: bool,
     ) -> Vec<u32> {
-        let crowded = self.channels.is_crowded(entries, bytes) || !self.sessions.has_room(entries);
-        let steps_if = |crowded| match crowded {
-            true => EXPIRY_STEPS_WHEN_CROWDED,
-            false => EXPIRY_STEPS * entries.max(1),
+        let crowded = is_log_full
+            || self.channels.is_crowded(entries, bytes)
+            || !self.sessions.has_room(entries);
+        let steps_if = |crowded| match crowded || entries == 0 {
+            true => EXPIRY_STEPS_MAX,
+            false => EXPIRY_STEPS * entries,
         };
         let steps = steps_if(crowded);
         self.keys.expire(now_ms, steps);

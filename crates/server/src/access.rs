@@ -23,9 +23,9 @@ pub const RESERVED_PREFIXES: &[&str] = &["user:"];
 ///
 /// The server gives each question `access_timeout`. One that is not answered by then, or panics, is no
 /// verdict: nobody is let in and nothing is withdrawn, and whoever asks is told [`Code::Overloaded`]
-/// or [`Code::Internal`], with both of which they may come again. Grants are asked again on every
-/// hello, page and refresh, so an implementation may cache, but not for longer than a withdrawn grant
-/// may live on.
+/// or [`Code::Internal`], with both of which they may come again. Of the channels of one client up to 16
+/// are asked for at once. Grants are asked again on every hello, page and refresh, so an implementation
+/// may cache, but not for longer than a withdrawn grant may live on.
 pub trait AccessControl: Send + Sync + 'static {
     /// Who this is; `Err` carries [`Code::Unauthorized`], [`Code::TokenExpired`],
     /// [`Code::Forbidden`], or [`Code::Overloaded`] where nobody can tell at the moment.

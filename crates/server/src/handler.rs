@@ -13,8 +13,9 @@ use bytes::Bytes;
 ///
 /// Any `Fn(Incoming) -> impl Future<Output = Result<Reply, Rejection>>` is one. The server gives
 /// each call `handler_timeout`. A failed or late call refuses the message, and the client sends it
-/// again: after a crash of the server a message that was handled may come once more, which
-/// [`Incoming::idempotency_key`] shows.
+/// again. A message that was handled may come once more where the log has not noted it: after a crash of
+/// the server, and where the log takes nothing and the link is lost meanwhile.
+/// [`Incoming::idempotency_key`] shows that.
 pub trait MessageHandler: Send + Sync + 'static {
     /// Handles one message. Messages of one session come one after the other, in order.
     fn on_message(&self, incoming: Incoming) -> BoxFuture<'_, Result<Reply, Rejection>>;

@@ -347,19 +347,18 @@ impl Pass {
             return Ok(());
         };
         let same_place = old_address == Some(place.address);
+        let mut inner = lock(&self.limits.inner);
         let refusal = match user {
             // The verified user's window is the user's own; only guests are held to the address.
             Some(user) => {
-                let inner = &mut *lock(&self.limits.inner);
                 let open = inner.users.get(user).copied().unwrap_or(0);
                 (replaced.is_none() && open >= config.connections_per_user_max)
-                    .then(|| Limits::later(inner, Code::TooManyConnections))
+                    .then(|| Limits::later(&mut inner, Code::TooManyConnections))
             }
             None => {
                 deferred.filter(|refusal| !(same_place && refusal.code == Code::TooManyConnections))
             }
         };
-        let mut inner = lock(&self.limits.inner);
         if let Some(refusal) = refusal {
             place.stage = Stage::Refused;
             if let Some(address) = place.address.and_then(|key| inner.addresses.get_mut(key)) {

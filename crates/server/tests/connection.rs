@@ -1,13 +1,18 @@
 //! The life of connections on real sockets: one behaviour a test.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
-use bowline::{Config, Data, Incoming, Payload, Rejection, Reply, Server};
+use bowline::{
+    AccessControl, Code, Config, Credentials, Data, Identity, Incoming, Operation, Payload,
+    Rejection, Reply, Server,
+};
+use bowline_engine::BoxFuture;
 use bowline_ws::MessageKind;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Barrier,
     time::timeout,
 };
 
@@ -274,6 +279,36 @@ async fn a_silent_client_is_closed() {
     let (_server, address) = start(config).await;
     let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
     assert_eq!(client.closed().await.0, 4408);
+}
+
+/// An access control that answers for channels by pairs.
+struct Pairs(Barrier);
+
+impl AccessControl for Pairs {
+    fn authenticate<'a>(&'a self, _: Credentials<'a>) -> BoxFuture<'a, Result<Identity, Code>> {
+        Box::pin(ready(Ok(Identity::anonymous())))
+    }
+
+    fn authorize<'a>(&'a self, _: &'a Identity, _: Operation, _: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async {
+            self.0.wait().await;
+            true
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_access_control_is_asked_for_several_channels_at_once() {
+    let builder = Server::builder().access(Pairs(Barrier::new(2)));
+    let (_server, address) = client::start(builder).await;
+    let channels = json!({"a": null, "b": null, "c": null, "d": null});
+    let (_client, welcome) = Client::bowline(&address, hello("s-1", 1, channels)).await;
+    for channel in ["a", "b", "c", "d"] {
+        assert_eq!(
+            welcome["subscriptions"][channel]["recovered"], true,
+            "{welcome}"
+        );
+    }
 }
 
 #[tokio::test]

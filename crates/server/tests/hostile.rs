@@ -6,7 +6,8 @@ use bowline::{
     AccessControl, Code, Config, Credentials, Data, Identity, Incoming, Operation, Payload,
     Rejection, Reply, Role, Server,
 };
-use bowline_engine::{Append, BoxFuture, Effect, Engine, EngineConfig, Memory};
+use bowline_engine::{Append, BoxFuture, Effect, Engine, EngineConfig, Memory, ReadError};
+use bowline_proto::recovery::ChannelState;
 use bowline_ws::{MessageKind, encode_message};
 use serde_json::json;
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use client::{Client, hello, start};
-use gated::Gated;
+use gated::{Gated, delegate::delegate};
 use soon::soon;
 
 #[path = "support/client.rs"]
@@ -255,29 +256,26 @@ async fn a_channel_that_the_log_has_forgotten_is_not_remembered_by_those_who_sti
     }
 }
 
-/// Says when authorization for `slow` is asked for, and lets it wait.
-#[derive(Clone)]
-struct Slow(Arc<watch::Sender<bool>>, Arc<Semaphore>);
+/// An engine that says that it was asked for the channel `slow`, and answers once it is let.
+struct Slow {
+    log: Memory,
+    asked: watch::Sender<bool>,
+    answers: Semaphore,
+}
 
-impl AccessControl for Slow {
-    fn authenticate<'a>(&'a self, _: Credentials<'a>) -> BoxFuture<'a, Result<Identity, Code>> {
-        Box::pin(ready(Ok(Identity::anonymous())))
-    }
-
-    fn authorize<'a>(
-        &'a self,
-        _: &'a Identity,
-        _: Operation,
-        channel: &'a str,
-    ) -> BoxFuture<'a, bool> {
+impl Engine for Slow {
+    fn channel(&self, channel: &str) -> BoxFuture<'_, Result<ChannelState, ReadError>> {
+        let channel = channel.to_owned();
         Box::pin(async move {
             if channel == "slow" {
-                self.0.send_replace(true);
-                let _permit = self.1.acquire().await;
+                self.asked.send_replace(true);
+                let _permit = self.answers.acquire().await;
             }
-            true
+            self.log.channel(&channel).await
         })
     }
+
+    delegate!(log: append read session end_session listen clock stats health);
 }
 
 #[tokio::test]
@@ -289,23 +287,22 @@ async fn what_is_published_while_a_subscription_begins_follows_at_once_without_h
         }],
         ..EngineConfig::default()
     };
-    let engine = Arc::new(Memory::open(engine).expect("it opens"));
-    let slow = Slow(
-        Arc::new(watch::Sender::new(false)),
-        Arc::new(Semaphore::new(0)),
-    );
-    let builder = Server::builder().engine(engine).access(slow.clone());
-    let (server, address) = start(builder).await;
+    let slow = Arc::new(Slow {
+        log: Memory::open(engine).expect("it opens"),
+        asked: watch::Sender::new(false),
+        answers: Semaphore::new(0),
+    });
+    let (server, address) = start(Server::builder().engine(slow.clone())).await;
     let mut client = Client::dial(&address, "/ws", &["bowline.v1"]).await;
     let greeting = hello("s", 1, json!({"live": null, "slow": null}));
     client.send(&greeting).await;
-    let mut asked = slow.0.subscribe();
+    let mut asked = slow.asked.subscribe();
     soon("the second channel", asked.wait_for(|asked| *asked))
         .await
         .expect("it is asked");
     let data = Data::Json("1".into());
     server.publish("live", data).await.expect("it is stored");
-    slow.1.add_permits(1);
+    slow.answers.add_permits(1);
     assert_eq!(soon("welcome", client.next()).await["type"], "welcome");
     let message = soon("the message", client.next()).await;
     assert_eq!(

@@ -439,6 +439,57 @@ async fn any_number_of_skips_is_one_record() {
 }
 
 #[tokio::test]
+async fn what_was_handled_is_not_handed_over_again_because_the_log_could_not_note_it() {
+    let calls = Arc::new(watch::Sender::new(0));
+    let gate = Arc::new(Semaphore::new(1));
+    let config = EngineConfig {
+        sessions_max: 1,
+        ..EngineConfig::default()
+    };
+    let log = Memory::open(config).expect("it opens");
+    let builder = Server::builder().engine(Arc::new(log));
+    let (_server, address) = start(builder.on_message(held(&calls, &gate))).await;
+    let (mut other, _) = Client::bowline(&address, hello("other", 1, json!({}))).await;
+    other
+        .send(&json!({"type": "publish", "seq": 1, "channel": "c", "data": 1}))
+        .await;
+    assert_eq!(other.next().await["type"], "acked");
+
+    let (mut client, _) = Client::bowline(&address, hello("s", 1, json!({}))).await;
+    let send = json!({"type": "send", "seq": 1, "data": 1});
+    for _ in 0..2 {
+        client.send(&send).await;
+        assert_eq!(client.next().await, json!({"type": "acked", "seq": 0}));
+        let error = client.next().await;
+        // Its fate is open: a refusal would say that it had no effect.
+        assert_eq!(
+            (&error["seq"], &error["code"]),
+            (&json!(1), &json!("fate_unknown"))
+        );
+        assert_eq!(error["retry"], json!(true));
+        assert_eq!(*calls.borrow(), 1);
+    }
+    // There is room for its session now.
+    other.send(&json!({"type": "bye"})).await;
+    assert_eq!(other.closed().await.0, 1_000);
+    client.send(&send).await;
+    let answers = [client.next().await, client.next().await];
+    assert!(
+        answers.contains(&json!({"type": "acked", "seq": 1})),
+        "{answers:?}"
+    );
+    assert!(
+        answers.contains(&json!({"type": "reply", "seq": 1, "data": null})),
+        "{answers:?}"
+    );
+    client
+        .send(&json!({"type": "send", "seq": 2, "data": 2}))
+        .await;
+    assert_eq!(client.next().await["seq"], 2);
+    assert_eq!(*calls.borrow(), 2);
+}
+
+#[tokio::test]
 async fn a_handshake_that_ends_while_it_takes_a_session_over_gives_it_back() {
     let calls = Arc::new(watch::Sender::new(0));
     let gate = Arc::new(Semaphore::new(0));

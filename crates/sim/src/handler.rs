@@ -58,8 +58,13 @@ impl Application {
         let (choice, wait_ms) = {
             let mut rng = lock(&rng);
             let choice = rng.below(100);
-            // What was taken once is taken again: the answer may have been lost.
-            (if is_known { 99 } else { choice }, rng.below(6))
+            // What was taken once is taken again, or refused for that: the answer may have been lost.
+            let choice = match (is_known, choice) {
+                (false, choice) => choice,
+                (true, 0..50) => 0,
+                (true, _) => 99,
+            };
+            (choice, rng.below(6))
         };
         Box::pin(async move {
             sleep(Duration::from_millis(wait_ms)).await;

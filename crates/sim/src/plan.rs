@@ -7,7 +7,6 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bowline::Config;
 use bowline_engine::{ChannelPolicy, EngineConfig, LogConfig, Retention};
-use bowline_proto::client::OutboxConfig;
 
 use crate::rng::Rng;
 
@@ -134,8 +133,6 @@ pub(crate) struct Plan {
     pub(crate) freeze_ms: u64,
     /// Channels, sessions and what is published are forgotten within seconds.
     pub(crate) is_forgetful: bool,
-    /// The age at which clients give a message up.
-    pub(crate) outbox_age_ms: u64,
     /// Backends repeat what was not answered: keys are remembered for longer than they do.
     pub(crate) keyed_percent: u64,
     pub(crate) server: Config,
@@ -181,7 +178,6 @@ impl Plan {
             lost_hints_permille: *[0, 10, 50].get(rng.index(3)).expect("one of three"),
             freeze_ms: 3_000,
             is_forgetful: false,
-            outbox_age_ms: OutboxConfig::default().age_max_ms,
             keyed_percent: 60,
             server: server(&mut rng),
             engine: engine(&mut rng),
@@ -222,7 +218,6 @@ impl Plan {
                 history.age = Duration::from_millis(rng.within(100, after_ms));
             }
         }
-        self.outbox_age_ms = after_ms / 2;
         self.keyed_percent = 0;
         // Long enough for a channel to come and go.
         self.freeze_ms = 10_000;

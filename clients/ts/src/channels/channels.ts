@@ -43,8 +43,9 @@ export class Channels implements SubscriptionHost {
     from: From,
     max: number,
     listener?: (delivery: Delivery) => void,
+    signal?: AbortSignal,
   ): Subscription {
-    const reader = new Subscription(name, max, this, listener)
+    const reader = new Subscription(name, max, this, listener, signal)
     const channel = this.#all.get(name)
     if (channel) {
       channel.readers.add(reader)

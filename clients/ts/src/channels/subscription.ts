@@ -45,6 +45,8 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
   readonly #host: SubscriptionHost
   readonly #max: number
   readonly #listener: ((delivery: Delivery) => void) | undefined
+  readonly #signal: AbortSignal | undefined
+  readonly #abort = () => this.unsubscribe()
   #queue: Delivery[] = []
   /** Wake the loops that wait for an item. */
   #wakes: (() => void)[] = []
@@ -56,8 +58,11 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     max: number,
     host: SubscriptionHost,
     listener?: (delivery: Delivery) => void,
+    signal?: AbortSignal,
   ) {
     this.#listener = listener
+    this.#signal = signal
+    signal?.addEventListener('abort', this.#abort)
     this.channel = channel
     this.#max = max
     this.#host = host
@@ -138,6 +143,8 @@ export class Subscription implements AsyncIterable<Publication>, AsyncDisposable
     this.#over = true
     this.#outcome.reject(new SocketError('closed'))
     this.#rouse()
+    // A signal may live longer than many subscriptions. What is still to be read may be given up.
+    if (!this.#queue.length) this.#signal?.removeEventListener('abort', this.#abort)
   }
 
   /** Whether the reader is behind. */

@@ -15,7 +15,7 @@ import type { ServerMessage } from './messages.ts'
  */
 const SHAPES: Record<string, string> = {
   welcome:
-    'session:s resumed:b acked:n inflight_max:n ping_interval_ms:n pong_timeout_ms:n message_bytes_max:n max_reconnect_attempts:n',
+    'session:s resumed:b acked:n inflight_max:n session_ttl_ms:n ping_interval_ms:n pong_timeout_ms:n message_bytes_max:n max_reconnect_attempts:n',
   subscribed: 'channel:s position:p?',
   unsubscribed: 'channel:s',
   message: 'channel:s position:p?',

@@ -64,6 +64,7 @@ export interface Welcome {
   ping_interval_ms: number
   pong_timeout_ms: number
   message_bytes_max: number
+  session_ttl_ms: number
   max_reconnect_attempts: number
   subscriptions?: Record<string, Recovery & { error?: ErrorInfo }>
 }

@@ -320,6 +320,7 @@ export class Client extends Dialer<ClientOptions> {
     const { resumed, reason = null, acked, connection = '', session } = welcome
     this.emit({ event: 'welcome', resumed, reason, acked, connection, session })
     this.#resumeOutbox(welcome)
+    this.outbox.outlive(this.now, welcome.session_ttl_ms)
     this.outbox.limit(this.#bytesMax)
     this.session = session
     for (const [channel, { error, ...recovery }] of Object.entries(welcome.subscriptions ?? {})) {

@@ -28,6 +28,11 @@ import type {
 const DORMANT_MS = 60_000
 /** The attempts until dormant before a server has named a number. */
 const ATTEMPTS_MAX = 10
+/**
+ * On an open link a token that could not be had is asked for again after so long: some attempts fit between
+ * `expiring` and the end.
+ */
+const ASK_AGAIN_US = 5_000_000
 /** Auth failures in a row, each after a new token, until the application must act. */
 const AUTH_FAILURES_MAX = 2
 /** Probes in a row whose loss is death. */
@@ -66,6 +71,8 @@ interface Probe {
   ts: number
   sentAt: number
   deadline: number
+  /** It waits as long as the application said: nothing but the silence asked for it. */
+  patient: boolean
 }
 
 /**
@@ -94,6 +101,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected restartOverMs: number | undefined
   #authFailures = 0
   #authorizeUntil: number | undefined
+  /** When a token is asked for anew, as long as the link lives. */
+  #askAgainAt: number | undefined
   #hidden = false
   #offline = false
   #level: Level = 'good'
@@ -159,8 +168,9 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   protected token_failed({ retry }: { retry: boolean }): void {
     if (this.#authorizeUntil === undefined) return
     this.#authorizeUntil = undefined
-    if (this.state !== 'authorizing') return
-    if (retry) this.#wait(undefined)
+    if (this.state !== 'authorizing') {
+      if (retry && this.active) this.#askAgainAt = this.now + ASK_AGAIN_US
+    } else if (retry) this.#wait(undefined)
     else this.#rest('blocked')
   }
 
@@ -181,7 +191,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     const { active, state } = this
     const waits = state === 'waiting' || state === 'dormant'
     if (active) {
-      if (hint !== 'hidden' && !active.probe) this.probe()
+      if (hint !== 'hidden' && (active.probe?.patient ?? true)) this.probe()
     } else if (hint === 'offline') {
       if (waits) this.#rest('offline')
     } else if (hint === 'hidden') {
@@ -194,9 +204,10 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   }
 
   protected thawed(): void {
+    // Nobody says what changed while the page was frozen.
+    this.#hidden = this.#offline = false
     const link = this.dialing?.link ?? this.active?.link
-    if (link === undefined) return
-    this.#hidden = false
+    if (link === undefined) return this.hint({ type: 'hint', hint: 'wake' })
     this.closeLink(link)
     // No failure, and no wait.
     this.#gone(link, { kind: 'given_up' })
@@ -219,6 +230,8 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
     active.receivedAt = this.now
     active.probe = undefined
     this.health.missedProbes = 0
+    // There is a network, or the server needs none.
+    this.#offline = false
     // Whatever another server sends is its answer.
     if (probe && this.options.heartbeat) this.health.measured(this.now - probe.sentAt)
   }
@@ -246,8 +259,9 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
       this.#giveUp(dialing.link, { kind: 'handshake_timeout' })
     }
     this.#checkSilence()
-    if (this.#isDue(this.#pingAt())) this.probe()
+    if (this.#isDue(this.#pingAt())) this.probe(true)
     if (this.#isDue(this.#authorizeUntil)) this.token_failed({ retry: true })
+    if (this.active && this.#isDue(this.#askAgainAt)) this.authorize()
     if (this.#isDue(this.redialAt)) this.redial()
   }
 
@@ -260,6 +274,7 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
       this.#pingAt(),
       this.redialAt,
       this.#authorizeUntil,
+      this.active && this.#askAgainAt,
     ]
   }
 
@@ -300,9 +315,11 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   /** A dialled link is the one that is used from now on. */
   protected adopt(silenceMax: number, pongTimeout: number): void {
     const { link = 0, helloAt } = this.dialing ?? {}
-    this.dialing = this.redialAt = this.restartOverMs = undefined
+    this.dialing = this.redialAt = this.restartOverMs = this.#askAgainAt = undefined
     this.#authFailures = 0
     this.backoff.opened(this.now)
+    // What an earlier link missed says nothing of this one.
+    this.health.missedProbes = 0
     if (helloAt !== undefined) this.health.measured(this.now - helloAt)
     const { now } = this
     const staysUntil = this.active ? now + ADVISED_AFTER : now
@@ -327,19 +344,21 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
 
   /** Asks the application for a token, once at a time. */
   protected authorize(): void {
+    this.#askAgainAt = undefined
     if (this.#authorizeUntil !== undefined) return
     this.#authorizeUntil = this.now + this.options.authorizeTimeoutMs * 1000
     this.output({ type: 'authorize' })
   }
 
-  /** Sends a ping whose answer, or any other byte, must come soon. */
-  protected probe(): void {
+  /** Sends a ping whose answer, or any other byte, must come soon, or in the whole time of the link. */
+  protected probe(patient = false): void {
     const { active } = this
     // Where silence is no sign of death nobody knows how to ask.
     if (!active || !Number.isFinite(active.silenceMax)) return
     const ts = Math.floor(this.now / 1000)
-    const deadline = this.now + this.health.probeTimeoutUs(active.pongTimeout)
-    active.probe = { ts, sentAt: this.now, deadline }
+    const { pongTimeout } = active
+    const wait = patient ? pongTimeout : this.health.probeTimeoutUs(pongTimeout)
+    active.probe = { ts, sentAt: this.now, deadline: this.now + wait, patient }
     this.ping(active.link, ts)
   }
 
@@ -393,14 +412,15 @@ export class Dialer<O extends DialerOptions = DialerOptions> implements Machine 
   #checkSilence(): void {
     const { active, health } = this
     if (!active) return
-    const missed = this.#isDue(active.probe?.deadline)
+    const { probe } = active
+    const missed = probe && this.#isDue(probe.deadline)
     if (missed) health.missedProbes++
     if (
       active.receivedAt + active.silenceMax <= this.now ||
       health.missedProbes >= MISSED_PROBES_MAX
     ) {
       this.#giveUp(active.link, { kind: 'silence' })
-    } else if (missed) this.probe()
+    } else if (missed) this.probe(probe.patient)
   }
 
   /**

@@ -54,7 +54,7 @@ export interface OutboxConfig {
   outboxMessagesMax: number
   /** The most bytes of payload. Default 4 MiB. */
   outboxBytesMax: number
-  /** Older ones are dropped. Default 12 h, below the server's `session_ttl` of 24 h. */
+  /** Older ones are dropped. Default 12 h; at most half of the `session_ttl` that the server has told. */
   outboxAgeMaxMs: number
   /**
    * What gives way where there is no room: the new message (`newest`, the default), or the oldest
@@ -77,8 +77,8 @@ export interface Entry {
   /** Written more than once in its session: the server may take it for a duplicate. */
   rewritten?: boolean
   /**
-   * It was on its way when the server lost track, or in a session that was lost: a refusal says nothing of
-   * the other attempt.
+   * It was on its way when the server lost track, in a session that was lost, or to the application when the
+   * link ended: a refusal says nothing of the other attempt.
    */
   doubtful?: boolean
 }
@@ -113,10 +113,13 @@ export class Outbox {
   /** Acked sends whose reply may still come over the present link, by seq: the key, and until when. */
   readonly #replies = new Map<number, [key: number, until: number]>()
   readonly #config: OutboxConfig
+  /** The age at which messages are given up. */
+  #ageMaxMs: number
   readonly #tell: (resolved: Resolved) => void
 
   constructor(config: OutboxConfig, tell: (resolved: Resolved) => void) {
     this.#config = config
+    this.#ageMaxMs = config.outboxAgeMaxMs
     this.#tell = tell
   }
 
@@ -152,8 +155,14 @@ export class Outbox {
     return undefined
   }
 
-  /** A new link: everything unresolved is written again, and replies of the old one are lost. */
+  /**
+   * A new link: everything unresolved is written again, and replies of the old one are lost. What was on its
+   * way to the application may have had its effect, which no number tells.
+   */
   relink(): void {
+    for (const entry of this.entries.slice(0, this.#cursor)) {
+      if (entry.item?.channel === undefined) entry.doubtful = true
+    }
     this.#cursor = 0
     this.pausedUntil = undefined
     this.#loseReplies()
@@ -269,9 +278,15 @@ export class Outbox {
 
   /** Drops what is older than the bound, and waits for no reply any longer than it may take. */
   expire(now: number): void {
-    const bound = now - this.#config.outboxAgeMaxMs * 1000
+    const bound = now - this.#ageMaxMs * 1000
     this.clear('expired', ({ queuedAt }) => queuedAt <= bound)
     this.#loseReplies((_, until) => until <= now)
+  }
+
+  /** The server remembers the session for so long: what waits for longer than half of it is given up. */
+  outlive(now: number, sessionTtlMs: number): void {
+    this.#ageMaxMs = Math.min(this.#config.outboxAgeMaxMs, Math.floor(sessionTtlMs / 2))
+    this.expire(now)
   }
 
   /**
@@ -317,9 +332,8 @@ export class Outbox {
   /** When {@link expire} has something to do. */
   expiresAt(): number | undefined {
     const oldest = this.entries.find((entry) => entry.item)
-    const { outboxAgeMaxMs } = this.#config
     return Math.min(
-      oldest ? oldest.queuedAt + outboxAgeMaxMs * 1000 : Number.POSITIVE_INFINITY,
+      oldest ? oldest.queuedAt + this.#ageMaxMs * 1000 : Number.POSITIVE_INFINITY,
       ...[...this.#replies.values()].map(([, until]) => until),
     )
   }

@@ -104,9 +104,9 @@ export class Link {
   }
 
   /** Closes without a word to the listener. */
-  abandon(): void {
+  abandon(code = 1000): void {
     this.over = true
-    this.close(1000, '')
+    this.close(code, '')
   }
 
   #end(end: typeof GONE): void {

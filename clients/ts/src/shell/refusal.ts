@@ -24,7 +24,8 @@ export async function askWhy(environment: Environment, url: string): Promise<Evi
       mode,
       signal: abort?.signal ?? null,
       cache: 'no-store',
-      credentials: 'omit',
+      // As the upgrade does: a server that knows its users by cookies would refuse the question alone.
+      credentials: 'same-origin',
     })
   try {
     // Nobody is there, or one who does not speak to pages of other origins.

@@ -326,10 +326,17 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     this.#opens = 0
     this.#state = 'idle'
     this.#verdict = undefined
-    this.#unlisten = this.environment.hints((hint) => {
+    const unhint = this.environment.hints((hint) => {
       if (hint === 'frozen') this.runner.letGo()
       else this.runner.feed(hint === 'thawed' ? { type: 'thawed' } : { type: 'hint', hint })
     })
+    const { signal } = this.options
+    const abort = () => this.close()
+    signal?.addEventListener('abort', abort)
+    this.#unlisten = () => {
+      unhint()
+      signal?.removeEventListener('abort', abort)
+    }
   }
 
   /** Begins the first life as the options say. */
@@ -339,7 +346,6 @@ export abstract class Face extends (Target as new () => TypedTarget) implements 
     if (!startClosed) constructorOf(this.environment)
     this.begin()
     if (signal?.aborted) return this.close()
-    signal?.addEventListener('abort', () => this.close(), { once: true })
     if (!startClosed) this.connect()
   }
 

@@ -11,14 +11,22 @@ export type Data = string | ArrayBufferLike | Blob | ArrayBufferView<ArrayBuffer
 
 /** The bytes as they are now; nothing where these are none. */
 export function copyOf(data: unknown): Uint8Array<ArrayBuffer> | undefined {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0))
-  if (!ArrayBuffer.isView(data)) return undefined
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
+  if (ArrayBuffer.isView(data)) {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
+  }
+  if (!isA(data, /^(Shared)?ArrayBuffer$/)) return undefined
+  return new Uint8Array(data as ArrayBuffer).slice()
 }
 
 /** Whether its bytes can only be read later. */
 export function isBlob(data: unknown): data is Blob {
-  return globalThis.Blob !== undefined && data instanceof Blob
+  // That of React Native has no name.
+  return (globalThis.Blob && data instanceof Blob) || isA(data, /^(Blob|File)$/)
+}
+
+/** By its name: what comes from another frame has classes of its own. */
+function isA(data: unknown, name: RegExp): boolean {
+  return name.test(Object.prototype.toString.call(data).slice(8, -1))
 }
 
 /** How many bytes it has on the wire. */

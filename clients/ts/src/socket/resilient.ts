@@ -34,6 +34,8 @@ import {
 /** The name of the protocol on the wire. */
 const SUBPROTOCOL = 'bowline.v1'
 const READER_MAX = 1024
+/** A frame that can't be read (PROTOCOL.md, "Frames"); where only servers may say it, there is no code. */
+const CLOSE_PROTOCOL = 1002
 /** Half a surrogate pair, which no server reads outside of data. */
 const HALF_PAIR = /[\ud800-\udfff]/u
 /** A URL with its scheme and host, where no platform can take another part for the host. */
@@ -43,7 +45,7 @@ const PLACE = /^(wss?):\/\/([\w.-]+|\[[\da-f:]+\])(?::\d+)?(?:[/?][^\s\\#]*)?$/
 export interface Sent extends Promise<void> {
   /** `queued`: not yet written to a link. `sent`: written, its ack has not come. */
   readonly progress: 'queued' | 'sent' | 'acked' | 'dropped'
-  /** Its name in the events `ack` and `drop`. */
+  /** Its name in the events `ack` and `drop`, where what an earlier life has kept has one below 0. */
   readonly key: number
   /** The application's answer to a `send`; rejected with `reply_lost` where it can't come. */
   readonly reply: Promise<unknown>
@@ -191,9 +193,7 @@ export class ResilientWebSocket extends Face {
     const { from = null, listener, signal } = options
     const channels = this.#open()
     if (signal?.aborted || this.closing) return channels.none(channel)
-    const subscription = channels.open(channel, from, max, listener)
-    signal?.addEventListener('abort', () => subscription.unsubscribe(), { once: true })
-    return subscription
+    return channels.open(channel, from, max, listener, signal)
   }
 
   /** Gives a channel up, for all its readers. */
@@ -244,14 +244,11 @@ export class ResilientWebSocket extends Face {
   protected override machine(): Machine {
     const { options } = this
     if (!this.subprotocol) return plainMachine(this.seed(), options)
-    const { randomBytes, wallMs } = this.environment
-    const session = randomSession(randomBytes)
+    const session = randomSession(this.environment.randomBytes)
     const client = new Client(this.seed(), { ...clientOptions(options), session })
     this.#client = client
     if (options.store) {
       this.#keeper = new Keeper(options.store, client, this.environment, this.#keeper)
-      // Above all keys that an earlier life can have kept.
-      this.#keys = Math.max(this.#keys, wallMs() * 1000)
     }
     return client
   }
@@ -265,6 +262,8 @@ export class ResilientWebSocket extends Face {
     if (!this.subprotocol) return super.frame(link, data)
     const messages = decode(data as string | ArrayBuffer)
     if (!messages) {
+      // The machine forgets it as one that is gone.
+      this.runner.link(link)?.abandon(CLOSE_PROTOCOL)
       this.runner.feed({ type: 'failed', link, evidence: { kind: 'violation' } })
       return
     }

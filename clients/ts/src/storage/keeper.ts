@@ -18,15 +18,17 @@ import type { Store, StoredChange, StoredClient, StoredMessage } from './store.t
 const LAZY_MS = 100
 /** How long a store that failed is left alone, if nothing else is to be saved. */
 const RETRY_MS = 5000
-/** How long a store may take to load: past it the client goes on without. */
-const LOAD_MS_MAX = 5000
+/** How long a store may take to load or to save: past it the client goes on without. */
+const ANSWER_MS_MAX = 5000
 
 /** Keeps one client. */
 export class Keeper {
   readonly #store: Store
   readonly #client: Client
   readonly #environment: Environment
-  /** What is on disk of each message: its seq, and whether it has an item. */
+  /** The highest key that an earlier life has kept. No clock tells lives apart: it may be set back. */
+  #keptMax = 0
+  /** What is on disk of each message, by its key there: its seq, and whether it has an item. */
   readonly #saved = new Map<number, string>()
   #savedHead = ''
   readonly #positions = new Map<string, Position | undefined>()
@@ -34,6 +36,8 @@ export class Keeper {
   #deferred: (() => void)[] | undefined = []
   #writes: (() => void)[] = []
   #saving = false
+  /** The store has not answered for so long that nothing waits for it. */
+  #stuck = false
   #restoring = false
   #lazy: unknown
   #deadline: unknown
@@ -58,7 +62,7 @@ export class Keeper {
       // What is loaded later is let go of.
       this.#over = true
       this.#catchUp()
-    }, LOAD_MS_MAX)
+    }, ANSWER_MS_MAX)
   }
 
   /** Calls when what was kept is loaded, in order. */
@@ -82,10 +86,12 @@ export class Keeper {
 
   /** Writes a message to its link once everything that it relies on is on disk. */
   write(message: ClientMessage, write: () => void): void {
-    if (this.#over) return write()
+    if (this.#over || this.#stuck) return write()
     this.#writes.push(write)
     const relies = message.type === 'hello' || ('seq' in message && message.seq !== undefined)
-    if (relies || this.#saving) void this.#save()
+    // The last word of a session: the link closes behind it, and what is on disk is forgotten.
+    if (message.type === 'bye') this.#flush()
+    else if (relies || this.#saving) void this.#save()
     else this.#flush()
   }
 
@@ -134,11 +140,17 @@ export class Keeper {
     const { outbox } = this.#client
     this.#client.session = kept.session
     this.#client.link = kept.link
+    // As they were queued: numbered ones were before the others.
+    const unnumbered = Number.MAX_SAFE_INTEGER
+    const messages = [...kept.messages].sort(
+      (a, b) => (a.seq ?? unnumbered) - (b.seq ?? unnumbered) || a.key - b.key,
+    )
+    this.#keptMax = Math.max(0, ...messages.map(({ key }) => key))
     outbox.restore(
       kept.next,
-      kept.messages.map((message) => this.#entry(message)),
+      messages.map((message) => this.#entry(message)),
     )
-    for (const entry of outbox.entries) this.#saved.set(entry.key, stamp(entry))
+    for (const entry of outbox.entries) this.#saved.set(this.#keyOf(entry), stamp(entry))
     for (const [channel, position] of Object.entries(kept.positions)) {
       this.#positions.set(channel, position)
     }
@@ -163,12 +175,16 @@ export class Keeper {
     const change = this.#change()
     if (!change) return this.#flush()
     this.#saving = true
-    const writes = this.#writes
-    this.#writes = []
+    const count = this.#writes.length
+    const timer = this.#environment.setTimeout(() => {
+      this.#stuck = true
+      this.#flush()
+    }, ANSWER_MS_MAX)
     // A store that fails must not stop the messages: they are only less safe.
     const saved = await this.#put(change)
-    this.#saving = false
-    for (const write of writes) write()
+    this.#environment.clearTimeout(timer)
+    this.#saving = this.#stuck = false
+    this.#flush(count)
     // What has come meanwhile.
     if (saved) void this.#save()
     else this.#failed(change)
@@ -193,10 +209,9 @@ export class Keeper {
     this.#later(RETRY_MS)
   }
 
-  #flush(): void {
-    const writes = this.#writes
-    this.#writes = []
-    for (const write of writes) write()
+  /** Writes what is held, or the oldest of it. */
+  #flush(count = this.#writes.length): void {
+    for (const write of this.#writes.splice(0, count)) write()
   }
 
   /** What differs from what is on disk. */
@@ -207,11 +222,12 @@ export class Keeper {
     const put: StoredMessage[] = []
     const gone = new Set(this.#saved.keys())
     for (const entry of outbox.entries) {
-      gone.delete(entry.key)
-      if (this.#saved.get(entry.key) === stamp(entry)) continue
-      this.#saved.set(entry.key, stamp(entry))
+      const key = this.#keyOf(entry)
+      gone.delete(key)
+      if (this.#saved.get(key) === stamp(entry)) continue
+      this.#saved.set(key, stamp(entry))
       const ageMs = (this.#environment.now() - entry.queuedAt) / 1000
-      const { key, seq, item } = entry
+      const { seq, item } = entry
       put.push({ key, seq, item, queuedAt: this.#environment.wallMs() - ageMs })
     }
     for (const key of gone) this.#saved.delete(key)
@@ -223,11 +239,24 @@ export class Keeper {
     return { head, put, forget: [...gone], positions }
   }
 
+  /** The key of a message on disk: above those of earlier lives, whose keys here are below 0. */
+  #keyOf({ key }: Entry): number {
+    return key > 0 ? this.#keptMax + key : -key
+  }
+
   #entry({ key, seq, item, queuedAt }: StoredMessage): Entry {
     const ageMs = Math.max(0, this.#environment.wallMs() - queuedAt)
     const bytes = item ? payloadBytes(item.data) : 0
     const at = this.#environment.now() - ageMs * 1000
-    return { key, seq, item, bytes, queuedAt: at, replied: false, doubtful: seq !== undefined }
+    return {
+      key: -key,
+      seq,
+      item,
+      bytes,
+      queuedAt: at,
+      replied: false,
+      doubtful: seq !== undefined,
+    }
   }
 }
 

@@ -39,7 +39,7 @@ export interface Store {
   load(): Promise<StoredClient | undefined>
   /**
    * Writes durably, all or nothing: the head, messages to put, keys of messages to forget, and
-   * positions. Resolves when it is on disk.
+   * positions. Resolves when it is on disk; after 5 s nothing waits for that.
    */
   save(change: StoredChange): Promise<void>
   /** Lets the session go; when it resolves, it can be loaded again. */

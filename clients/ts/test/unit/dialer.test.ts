@@ -55,6 +55,18 @@ test('a link that is given up from this side is no failure', () => {
   }
 })
 
+test('a page that was offline when it was frozen dials again', () => {
+  const { client, feed, welcome } = setUp()
+  welcome()
+  const { link } = client
+  feed({ type: 'hint', hint: 'offline' })
+  feed({ type: 'failed', link, evidence: { kind: 'opaque' } })
+  feed({ type: 'timeout' })
+  expect(client.state).toBe('offline')
+  feed({ type: 'thawed' })
+  expect(client.state).toBe('waiting')
+})
+
 test('a replacement that is given up leaves the open link, and is dialled anew', () => {
   const { client, feed, welcome } = setUp()
   welcome()

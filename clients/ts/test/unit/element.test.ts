@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 // What <connection-status> shows, to eyes and to screen readers.
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type ConnectionStatus, define } from '../../src/element.ts'
+import { ConnectionStatus, define } from '../../src/element.ts'
 import { connect, type ResilientWebSocket } from '../../src/index.ts'
 import { russianLabels } from '../../src/ru.ts'
 import { ScriptedServer, VirtualTime } from '../../src/testing.ts'
@@ -30,6 +30,17 @@ beforeEach(async () => {
 const part = (name: string) => element.shadowRoot?.querySelector(`[part=${name}]`) as HTMLElement
 
 describe('<connection-status>', () => {
+  test('takes a socket that was set before it was defined', () => {
+    const early = document.createElement('early-status') as ConnectionStatus
+    early.socket = ws
+    document.body.append(early)
+    customElements.define('early-status', class extends ConnectionStatus {})
+    customElements.upgrade(early)
+    expect([early.getAttribute('state'), Object.hasOwn(early, 'socket')]).toEqual(['open', false])
+    early.socket = undefined
+    expect(early.getAttribute('state')).toBe('idle')
+  })
+
   test('is empty while all is well; its live region is there already', () => {
     expect(element.getAttribute('state')).toBe('open')
     expect(element.hasAttribute('quiet')).toBe(true)

@@ -73,6 +73,19 @@ test('a place that is let go is free when release() has ended', async () => {
   await store.release()
 })
 
+test('a second client of the same store waits until the first one lets it go', async () => {
+  const store = idbStore('seven')
+  await store.load()
+  const second = store.load()
+  await store.save({ head })
+  expect([...held]).toEqual(['seven/0'])
+  await store.release()
+  expect(await second).toMatchObject(head)
+  expect([...held]).toEqual(['seven/0'])
+  await store.release()
+  expect(held.size).toBe(0)
+})
+
 test('a database that another page deletes is let go of, and opened anew', async () => {
   const store = idbStore('five')
   await store.load()

@@ -1,4 +1,5 @@
 // What an application hands in by mistake is answered, and what it must not lose is not lost.
+import { runInNewContext } from 'node:vm'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { ResilientWebSocket, SocketError } from '../../src/index.ts'
 import type { SocketOptions } from '../../src/socket/options.ts'
@@ -135,6 +136,35 @@ describe('a promise of a URL', () => {
 })
 
 describe('data', () => {
+  test('of another realm, or shared, is bytes all the same', async () => {
+    const given = [
+      runInNewContext('new Uint8Array([104, 105]).buffer'),
+      runInNewContext('new Uint8Array([0, 104, 105]).subarray(1)'),
+      runInNewContext('new DataView(new Uint8Array([104, 105]).buffer)'),
+      new Uint8Array(new SharedArrayBuffer(2)).fill(104).buffer,
+    ]
+    const texts = ['hi', 'hi', 'hi', 'hh']
+    const ws = bowline()
+    const socket = plain()
+    for (const data of given) void socket.send(data)
+    expect(socket.bufferedAmount).toBe(8)
+    await time.advance(1)
+    const frames: unknown[] = []
+    for (const link of server.links) link.send = (data) => frames.push(data)
+    for (const data of given) void ws.publish('a', data)
+    await time.advance(1)
+    expect(
+      frames.map(
+        (frame) =>
+          Buffer.from(frame as never)
+            .toString()
+            .split('\n')[1],
+      ),
+    ).toEqual(texts)
+    const [received] = [...server.links].map((link) => link.received).filter((all) => !all[0]?.type)
+    expect(received?.map(({ raw }) => Buffer.from(raw as never).toString())).toEqual(texts)
+  })
+
   test('that is neither bytes nor JSON is refused, by the promise', async () => {
     const ws = bowline()
     await time.advance(10)

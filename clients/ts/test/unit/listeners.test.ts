@@ -1,4 +1,5 @@
 // What an application does inside its listeners means what it means outside.
+import { getEventListeners } from 'node:events'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Delivery } from '../../src/index.ts'
 import { begin, bowline, logOf, plain, server, time, types } from './lib/scripted.ts'
@@ -210,4 +211,26 @@ test('listeners that answer each event without end hold up nothing else', async 
   expect([drops < 5000, refusals < 5000]).toEqual([true, true])
   await time.advance(10)
   expect([drops, refusals]).toEqual([5000, 5000])
+})
+
+test('a signal that lives on keeps nothing that has ended', async () => {
+  const { signal } = new AbortController()
+  const listens = () => getEventListeners(signal, 'abort').length
+  const ws = bowline({ signal })
+  await time.advance(1)
+  expect(listens()).toBe(1)
+  ws.subscribe('a', { signal }).unsubscribe()
+  ws.subscribe('b', { signal, listener: () => {} })
+  const reads = ws.subscribe('c', { signal }).deliveries()
+  await time.advance(1)
+  expect(listens()).toBe(3)
+  server.link?.say({ type: 'unsubscribed', channel: 'b', code: 'forbidden' })
+  expect(listens()).toBe(2)
+  ws.close()
+  await time.advance(10)
+  for await (const _ of reads);
+  expect(listens()).toBe(0)
+  // The next life listens again.
+  ws.reconnect()
+  expect(listens()).toBe(1)
 })

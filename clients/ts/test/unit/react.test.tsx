@@ -43,6 +43,12 @@ function Follower({ socket }: { socket: ResilientWebSocket }) {
   return <p>{useChannel(socket, 'a').map(({ data }) => String(data))}</p>
 }
 
+function Titled({ channel }: { channel: string }) {
+  const messages = useChannel(made[0], channel)
+  heard.push([channel, ...messages.map(({ data }) => data)].join(' '))
+  return null
+}
+
 const show = (channel: string) =>
   act(async () => {
     root.render(
@@ -92,6 +98,18 @@ describe('hooks', () => {
     await act(async () => server.publish('a', 'heard'))
     expect(place.textContent).toBe('heard')
     ws.close()
+  })
+
+  test('show no message of another channel under the name of this one', async () => {
+    const environment = time.environment(server)
+    made.push(connect('ws://test/ws', { seed: 1, environment }))
+    await act(async () => root.render(<Titled channel="a" />))
+    await act(() => time.advance(1))
+    await act(async () => server.publish('a', 1))
+    await act(async () => root.render(<Titled channel="b" />))
+    await act(async () => server.publish('b', 2))
+    expect([...new Set(heard)]).toEqual(['a', 'a 1', 'b', 'b 2'])
+    made[0]?.close()
   })
 
   test('tell the state and the sentence', async () => {

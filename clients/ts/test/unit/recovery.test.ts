@@ -106,6 +106,39 @@ describe('recovery', () => {
     expect(ws.statistics.classes).toEqual({ timeout: 1 })
   })
 
+  test('a link after one that died of silence is judged by what it answers itself', async () => {
+    const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 1000, timeoutMs: 500 } })
+    await time.advance(1)
+    server.silent = true
+    await time.advance(2200)
+    expect(ws.statistics.classes).toEqual({ timeout: 1 })
+    server.silent = false
+    server.answer = (link) => link.say({ any: 'answer' })
+    await time.advance(60_000)
+    expect([ws.state, ws.health.level, server.dialled.length]).toEqual(['open', 'good', 2])
+  })
+
+  test('the answer to a heartbeat may take as long as the application says', async () => {
+    const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 10_000, timeoutMs: 5000 } })
+    let delay = 10
+    server.answer = (link) => server.setTimeout(() => link.say({ any: 'answer' }), delay)
+    await time.advance(100_000)
+    delay = 4900
+    await time.advance(100_000)
+    expect([ws.state, ws.health.missedProbes, server.dialled.length]).toEqual(['open', 0, 1])
+  })
+
+  test('a heartbeat that waits for its answer does not hold up a hint', async () => {
+    const ws = plain({ heartbeat: { message: () => 'ping', intervalMs: 10_000, timeoutMs: 5000 } })
+    server.answer = (link) => link.say({ any: 'answer' })
+    await time.advance(15_000)
+    server.silent = true
+    while (ws.state === 'open') await time.advance(100)
+    server.hint('wake')
+    await time.advance(2000)
+    expect(ws.statistics.classes).toEqual({ timeout: 1 })
+  })
+
   test('why an upgrade failed is asked from the second time on', async () => {
     server.refuses = true
     const answers: (Response | Error)[] = [
@@ -122,7 +155,7 @@ describe('recovery', () => {
     ]
     const asked: unknown[] = []
     const fetch = vi.fn(async (url: unknown, init?: RequestInit) => {
-      asked.push([url, init?.mode])
+      asked.push([url, init?.mode, init?.credentials])
       const answer = init?.mode === 'no-cors' ? new Error('nobody') : answers.shift()
       if (answer instanceof Response) return answer
       throw answer
@@ -144,7 +177,7 @@ describe('recovery', () => {
       { kind: 'opaque' },
       { kind: 'unreachable' },
     ])
-    expect(asked[0]).toEqual(['https://test/ws?a=b', 'cors'])
+    expect(asked[0]).toEqual(['https://test/ws?a=b', 'cors', 'same-origin'])
   })
 
   test('a hint that comes during the question hastens the dial after it', async () => {

@@ -223,6 +223,77 @@ describe('a store', () => {
     expect(found).toEqual(['done'])
   })
 
+  test('that does not answer stops nothing for longer than five seconds, and has all when it does', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await time.advance(200)
+    let answer = () => {}
+    const { save } = store
+    store.save = async (change) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      return save.call(store, change)
+    }
+    const found = ends([ws.publish('a', 1)])
+    await time.advance(4999)
+    expect(found).toEqual([undefined])
+    await time.advance(2)
+    expect(found).toEqual(['done'])
+    void ws.publish('a', 2)
+    await time.advance(1)
+    void ws.publish('a', 3)
+    await time.advance(1)
+    expect([ws.outboxLength, types()]).toEqual([0, ['hello', 'publish', 'publish', 'publish']])
+    store.save = save
+    answer()
+    await time.advance(200)
+    expect(store.kept).toMatchObject({ next: 4, messages: [] })
+  })
+
+  test('holds nothing back that was published before close()', async () => {
+    const store = new MemoryStore()
+    const ws = bowline({ store })
+    await time.advance(200)
+    const { link } = server
+    const found = ends([ws.publish('a', 1), ws.publish('a', 2)])
+    ws.close()
+    await time.advance(200)
+    expect(link?.received.map(({ type }) => type)).toEqual(['hello', 'publish', 'publish', 'bye'])
+    const unknown = expect.objectContaining({ code: 'closed', fate: 'unknown' })
+    expect(found).toEqual([unknown, unknown])
+    expect([store.held, store.kept?.messages]).toEqual([0, []])
+  })
+
+  test('has messages in their order although the clock is set back between two lives', async () => {
+    const store = new MemoryStore()
+    const at = (wallMs: number) => bowline({ store, environment: { wallMs: () => wallMs } })
+    const written = at(2_000_000)
+    await time.advance(200)
+    server.silent = true
+    void written.publish('a', 'written')
+    await time.advance(200)
+    // Each life ends by a crash.
+    server.links.clear()
+    void at(1_000_000).publish('a', 'waits')
+    await time.advance(200)
+    server.silent = false
+    const last = at(1_500_000)
+    const sent = last.publish('a', 'new')
+    const acked: number[] = []
+    last.on('ack', ({ key }) => acked.push(key))
+    await time.advance(200)
+    expect(server.link?.received[0]).toMatchObject({ first: 1, next: 2 })
+    expect(server.link?.received.slice(1)).toMatchObject([
+      { seq: 1, data: 'written' },
+      { seq: 2, data: 'waits' },
+      { seq: 3, data: 'new' },
+    ])
+    // No message has the name of another one.
+    expect([new Set(acked).size, acked.at(-1)]).toEqual([3, sent.key])
+    expect(store.kept?.messages).toEqual([])
+  })
+
   test('has at once what was given up on its way: it must not come back', async () => {
     const store = new MemoryStore()
     const ws = bowline({ store })

@@ -15,6 +15,7 @@ const WELCOME = {
   pong_timeout_ms: 10_000,
   message_bytes_max: 65_536,
   max_reconnect_attempts: 10,
+  session_ttl_ms: 86_400_000,
 } as const
 
 describe('names that a server makes up leave room in hello', () => {

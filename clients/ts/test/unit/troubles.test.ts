@@ -210,3 +210,19 @@ describe('a Bowline server', () => {
     expect(store.release).toHaveBeenCalledTimes(1)
   })
 })
+
+test('a link whose frame can not be read is closed with 1002, and another one is dialled', async () => {
+  const ws = bowline()
+  await time.advance(1)
+  const link = server.link!
+  const codes: unknown[] = []
+  const close = link.close.bind(link)
+  link.close = (code, reason) => {
+    codes.push(code)
+    close(code, reason)
+  }
+  link.onmessage?.({ data: 'no JSON' })
+  await time.advance(5000)
+  expect([codes, server.links.has(link), server.links.size]).toEqual([[1002], false, 1])
+  expect([ws.state, ws.statistics.classes]).toEqual(['open', { protocol: 1 }])
+})

@@ -20,6 +20,7 @@ const NUMBERS = [
   'pong_timeout_ms',
   'message_bytes_max',
   'max_reconnect_attempts',
+  'session_ttl_ms',
 ]
 
 interface Vector {

@@ -17,27 +17,34 @@ const DEAD_PERCENT_WHEN_FULL: u64 = 5;
 /// it.
 pub(crate) fn choose(
     files: &Files,
+    now_ms: u64,
     segment_bytes: u64,
     log_bytes_max: u64,
     dead_percent: u32,
 ) -> Option<Vec<(u32, SegmentFile)>> {
-    let percent = if is_nearly_full(files, log_bytes_max) {
+    let is_full = is_nearly_full(files, log_bytes_max);
+    let percent = if is_full {
         DEAD_PERCENT_WHEN_FULL
     } else {
         u64::from(dead_percent)
+    };
+    let least_ms = files.waits().least_ms;
+    let dead_bytes = |file: &SegmentFile| {
+        let wait_ms = if is_full { least_ms } else { file.wait_ms };
+        file.lapsed_bytes(now_ms, wait_ms)
     };
     let sealed: Vec<_> = files
         .in_order()
         .into_iter()
         .take_while(|(_, file)| file.is_sealed)
         .collect();
-    let is_dead = |file: &SegmentFile| file.dead_bytes() * 100 >= percent * file.bytes;
+    let is_dead = |file: &SegmentFile| dead_bytes(file) * 100 >= percent * file.bytes;
     let mut best: Option<(u64, &[(u32, SegmentFile)])> = None;
     let mut start = 0;
     while start < sealed.len() {
         let count = fitting(&sealed[start..], segment_bytes);
         let run = &sealed[start..start + count];
-        let dead: u64 = run.iter().map(|(_, file)| file.dead_bytes()).sum();
+        let dead: u64 = run.iter().map(|(_, file)| dead_bytes(file)).sum();
         let is_worth_it = run.iter().any(|(_, file)| is_dead(file)) || count >= MERGED_MIN;
         if is_worth_it && has_frames(&run[count - 1].1) && best.is_none_or(|(most, _)| dead > most)
         {
@@ -60,6 +67,7 @@ fn has_frames(file: &SegmentFile) -> bool {
 }
 
 /// How many from the first on make one segment that is half full, and are read soon; at least one.
+/// What was kept before may be kept again.
 fn fitting(files: &[(u32, SegmentFile)], segment_bytes: u64) -> usize {
     let (mut bytes, mut kept) = (0, 0);
     let fit = files.iter().take_while(|(_, file)| {
@@ -101,6 +109,8 @@ mod tests {
                 bytes,
                 live_bytes,
                 kept_bytes: 0,
+                judged_ms: 0,
+                wait_ms: 0,
                 is_sealed: number < segments.len() as u64,
                 is_checked: true,
                 wants_hint: true,
@@ -110,7 +120,7 @@ mod tests {
     }
 
     fn chosen(segments: &[(u64, u64)], log_bytes_max: u64) -> Vec<u64> {
-        let chosen = choose(&files(segments), 1_000, log_bytes_max, 50);
+        let chosen = choose(&files(segments), 0, 1_000, log_bytes_max, 50);
         let numbers = chosen.into_iter().flatten();
         numbers.map(|(_, file)| file.header.number).collect()
     }

@@ -27,6 +27,8 @@ pub struct SimPlan {
     pub broken_sync_permille: u32,
     /// Syncs of names that fail, and change nothing.
     pub broken_name_sync_permille: u32,
+    /// Renames that are done, and answer an error.
+    pub late_rename_permille: u32,
     /// Reads that answer "not without waiting".
     pub cold_read_permille: u32,
     /// Never acts on a sync, though it says so: a planted bug that a test must find.
@@ -323,6 +325,10 @@ impl Disk for SimDisk {
         let file = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         inner.names.insert(to.to_owned(), file);
         inner.change_names();
+        let permille = inner.plan.late_rename_permille;
+        if inner.happens(permille) {
+            return Err(io::Error::other("the device failed"));
+        }
         Ok(())
     }
 

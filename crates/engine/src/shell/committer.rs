@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     commit::{Entropy, Stage},
+    compact::is_nearly_full,
     config::LogConfig,
     contract::AppendError,
     format::{
@@ -189,7 +190,8 @@ impl Committer {
         if let Some(expiry) = work.iter_mut().find(|work| work.is_expiry()) {
             expiry.expired(state.expire_all(now_ms));
         }
-        let due = state.tidy(now_ms, entries, bytes as u64, trims);
+        let is_full = is_nearly_full(&state.files, self.log_bytes_max);
+        let due = state.tidy(now_ms, entries, bytes as u64, is_full, trims);
         drop(state);
         let Some(state) = shared.read_state() else {
             return false;
@@ -293,6 +295,8 @@ fn apply(
                 bytes: opened.end,
                 live_bytes: 0,
                 kept_bytes: 0,
+                judged_ms: 0,
+                wait_ms: 0,
                 is_sealed: false,
                 is_checked: true,
                 wants_hint: true,

@@ -92,9 +92,11 @@ impl Compactor {
         if shared.trouble().is_some_and(|trouble| trouble.is_final) {
             return false;
         }
+        let now_ms = shared.now_ms();
         let Some(originals) = shared.read_state().and_then(|state| {
             choose(
                 &state.files,
+                now_ms,
                 self.segment_bytes,
                 self.log_bytes_max,
                 self.dead_percent,
@@ -108,7 +110,6 @@ impl Compactor {
             .salt
             .wrapping_add(tried.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let salt = (salt >> 32) as u32;
-        let now_ms = shared.now_ms();
         match compact(&*self.disk, shared, &originals, now_ms, salt, pace) {
             Ok(bytes) => {
                 self.totals.rewrites.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +124,7 @@ impl Compactor {
                     CompactError::Damaged(damage) => tell(shared, &damage),
                     // The name of the next segment would seem to last, and might not.
                     CompactError::Nameless(error) => shared.set_trouble(Some(Trouble {
-                        reason: not_known("fsync of a rewritten segment's name", &error),
+                        reason: not_known("making a rewritten segment's name last", &error),
                         is_final: true,
                     })),
                     CompactError::Stopped | CompactError::Io => {}

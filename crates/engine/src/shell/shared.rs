@@ -108,6 +108,7 @@ pub(crate) fn open(
     opened.state.spare(opened.time_ms, trims_from_ms);
     opened.state.expire_all(now_ms);
     opened.state.channels.arm_all();
+    opened.state.files.keep_rests(now_ms);
     let writer = Writer::new(
         disk.clone(),
         log.segment_bytes,

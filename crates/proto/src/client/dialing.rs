@@ -19,6 +19,9 @@ use crate::{
 /// A dormant client dials once per 60–120 s: often enough to come back by itself, too seldom to
 /// burden a server that is down.
 const DORMANT_MS: u64 = 60_000;
+/// On an open link a token that could not be had is asked for again after so long: some attempts fit
+/// between `expiring` and the end.
+const ASK_AGAIN_MS: u64 = 5_000;
 /// Auth failures in a row, each after a new token, until the application must act.
 const AUTH_FAILURES_MAX: u32 = 2;
 
@@ -46,10 +49,13 @@ impl Client {
     }
 
     pub(super) fn token_failed(&mut self, now: Time, retry: bool, out: &mut Vec<Output>) {
-        if self.authorize_until.take().is_none() || self.state() != State::Authorizing {
+        if self.authorize_until.take().is_none() {
             return;
         }
-        if retry {
+        if self.state() != State::Authorizing {
+            let again = now + Duration::from_millis(ASK_AGAIN_MS);
+            self.ask_again_at = (retry && self.active.is_some()).then_some(again);
+        } else if retry {
             self.wait(now, None, out);
         } else {
             self.block(out);
@@ -106,6 +112,7 @@ impl Client {
 
     /// Asks the application for a token, once at a time.
     pub(super) fn authorize(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.ask_again_at = None;
         if self.authorize_until.is_none() {
             let patience = Duration::from_millis(self.options.authorize_timeout_ms);
             self.authorize_until = Some(now + patience);

@@ -61,6 +61,8 @@ impl Client {
             active.received_at = now;
             active.probe = None;
             self.health.alive();
+            // There is a network, or the server needs none.
+            self.offline = false;
         }
     }
 
@@ -276,9 +278,11 @@ impl Client {
             connection: welcome.connection.clone(),
             session: welcome.session.clone(),
         }));
+        self.ask_again_at = None;
         self.resume_outbox(now, &welcome, out);
         self.message_bytes_max = Some(welcome.message_bytes_max);
-        let resolved = self.outbox.limit(welcome.message_bytes_max);
+        let mut resolved = self.outbox.outlive(now, welcome.session_ttl_ms);
+        resolved.extend(self.outbox.limit(welcome.message_bytes_max));
         report(resolved, out);
         self.session = Some(welcome.session);
         for (channel, outcome) in welcome.subscriptions {

@@ -93,6 +93,8 @@ pub struct Client {
     pub(super) redial_url: Option<Box<str>>,
     pub(super) restart_over_ms: Option<u64>,
     pub(super) authorize_until: Option<Time>,
+    /// When a token is asked for anew, as long as the link lives.
+    pub(super) ask_again_at: Option<Time>,
     pub(super) hidden: bool,
     pub(super) offline: bool,
     state: State,
@@ -122,6 +124,7 @@ impl Client {
             redial_url: None,
             restart_over_ms: None,
             authorize_until: None,
+            ask_again_at: None,
             hidden: false,
             offline: false,
             state: State::Idle,
@@ -162,6 +165,7 @@ impl Client {
                 .map(|probe| probe.deadline),
             self.redial_at,
             self.authorize_until,
+            self.ask_again_at.filter(|_| active.is_some()),
             self.outbox.expires_at(),
             self.outbox.paused_until().filter(|_| writable),
             self.subscriptions.retry_at().filter(|_| writable),
@@ -346,6 +350,9 @@ impl Client {
         self.check_silence(now, out);
         if self.authorize_until.is_some_and(|until| until <= now) {
             self.token_failed(now, true, out);
+        }
+        if self.active.is_some() && self.ask_again_at.is_some_and(|at| at <= now) {
+            self.authorize(now, out);
         }
         if self.redial_at.is_some_and(|at| at <= now) {
             self.start(now, out);

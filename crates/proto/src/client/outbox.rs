@@ -40,8 +40,8 @@ pub struct OutboxConfig {
     pub messages_max: usize,
     /// The most bytes of payload. Default 4 MiB.
     pub bytes_max: usize,
-    /// Older ones are dropped. Default 12 h: below the server's `session_ttl` of 24 h, so that the
-    /// session's record outlives every message that counts on it.
+    /// Older ones are dropped. Default 12 h; at most half of the `session_ttl` that the server has told,
+    /// so that the session's record outlives every message that counts on it.
     pub age_max_ms: u64,
 }
 
@@ -92,8 +92,8 @@ struct Entry {
     replied: bool,
     /// Written more than once in its session: the server may take it for a duplicate.
     rewritten: bool,
-    /// It was on its way when the server lost track, or in a session that was lost: a refusal says nothing
-    /// of the other attempt.
+    /// It was on its way when the server lost track, in a session that was lost, or to the application
+    /// when the link ended: a refusal says nothing of the other attempt.
     doubtful: bool,
 }
 
@@ -101,6 +101,8 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct Outbox {
     config: OutboxConfig,
+    /// The age at which messages are given up.
+    age_max_ms: u64,
     /// In order of seq, then the unnumbered ones; numbered ones are contiguous up to `next − 1`.
     entries: VecDeque<Entry>,
     bytes: usize,
@@ -118,6 +120,7 @@ impl Outbox {
     /// Empty, numbered from 1.
     pub const fn new(config: OutboxConfig) -> Self {
         Self {
+            age_max_ms: config.age_max_ms,
             config,
             entries: VecDeque::new(),
             bytes: 0,
@@ -169,8 +172,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// A new link: everything unresolved is written again, and replies of the old one are lost.
+    /// A new link: everything unresolved is written again, and replies of the old one are lost. What was
+    /// on its way to the application may have had its effect, which no number tells.
     pub fn relink(&mut self) -> Vec<Resolved> {
+        for entry in self.entries.iter_mut().take(self.cursor) {
+            entry.doubtful |= matches!(entry.item, Some(Item::Send { .. }));
+        }
         self.cursor = 0;
         self.paused_until = None;
         std::mem::take(&mut self.replies)
@@ -326,6 +333,12 @@ impl Outbox {
         })
     }
 
+    /// The server remembers the session for so long: what waits for longer than half of it is given up.
+    pub fn outlive(&mut self, now: Time, session_ttl_ms: u64) -> Vec<Resolved> {
+        self.age_max_ms = self.config.age_max_ms.min(session_ttl_ms / 2);
+        self.expire(now)
+    }
+
     /// The server takes no larger ones from now on: it would close the link over their frames, and over
     /// each that follows.
     pub fn limit(&mut self, message_bytes_max: u64) -> Vec<Resolved> {
@@ -357,7 +370,7 @@ impl Outbox {
     pub fn expire(&mut self, now: Time) -> Vec<Resolved> {
         let mut resolved = match self.oldest_expires_at() {
             Some(at) if at <= now => {
-                let age = Duration::from_millis(self.config.age_max_ms);
+                let age = Duration::from_millis(self.age_max_ms);
                 let bound = Time::from_micros(now.as_micros() - age.as_micros() as u64);
                 self.clear(Some(bound), "expired")
             }
@@ -415,7 +428,7 @@ impl Outbox {
 
     fn oldest_expires_at(&self) -> Option<Time> {
         let oldest = self.entries.iter().find(|entry| entry.item.is_some())?;
-        Some(oldest.queued_at + Duration::from_millis(self.config.age_max_ms))
+        Some(oldest.queued_at + Duration::from_millis(self.age_max_ms))
     }
 
     /// Messages that wait.

@@ -33,8 +33,9 @@ pub(super) async fn refresh(desk: &Desk, token: &str) -> Result<Result<(), Error
     }
     let identity = node.shared(identity);
     link.identify(identity.clone(), node.clock.now());
-    for channel in link.channels() {
-        let granted = hello::permit(node, &identity, Operation::Subscribe, &channel).await;
+    let channels = link.channels();
+    let granted = hello::permit_each(node, &identity, &channels).await;
+    for (channel, granted) in channels.into_iter().zip(granted) {
         // Where nobody knows, it is asked again with the next request or page.
         if let Err(error) = granted
             && !error.retry

@@ -11,6 +11,7 @@ use bowline_proto::{
     recovery::{ChannelState, From, Recovery, RecoveryReason, recover},
     server::{Claim, Resumption, Subscription, resume_session},
 };
+use futures_util::future::join_all;
 
 use super::{End, Peer};
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
 
 /// After so many subscriptions of a hello other connections have their turn.
 const SUBSCRIPTIONS_PER_TURN: usize = 256;
+
+/// Questions to the access control at once, for one client.
+const QUESTIONS_MAX: usize = 16;
 
 /// The longest session id that a client may choose, in bytes.
 const SESSION_BYTES_MAX: usize = 128;
@@ -47,7 +51,9 @@ pub(super) async fn answer(node: &Node, link: &Arc<Link>, mut hello: Hello) -> R
     {
         asked.push((personal, Some(From::Now)));
     }
-    for (index, (channel, from)) in asked.into_iter().enumerate() {
+    let names: Vec<_> = asked.iter().map(|(channel, _)| channel.clone()).collect();
+    let granted = permit_each(node, &identity, &names).await;
+    for (index, ((channel, from), granted)) in asked.into_iter().zip(granted).enumerate() {
         if index % SUBSCRIPTIONS_PER_TURN == SUBSCRIPTIONS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
@@ -55,9 +61,10 @@ pub(super) async fn answer(node: &Node, link: &Arc<Link>, mut hello: Hello) -> R
             if link.subscriptions(&channel).1 >= node.config.subscriptions_per_connection_max {
                 Err(ErrorInfo::new(Code::TooManySubscriptions))
             } else {
-                match from {
-                    Some(from) => follow(node, link, &identity, &channel, from).await,
-                    None => Err(ErrorInfo::new(Code::BadPosition)),
+                match (granted, from) {
+                    (Err(error), _) => Err(error),
+                    (Ok(()), None) => Err(ErrorInfo::new(Code::BadPosition)),
+                    (Ok(()), Some(from)) => join(node, link, &channel, from).await,
                 }
             };
         subscriptions.push((
@@ -212,9 +219,25 @@ fn claim_fresh(
     Ok(session)
 }
 
-/// Joins a channel and decides where its subscription begins; nothing is delivered before the
-/// caller hands the cursor to the link. The link remembers the membership from the join on, so that
-/// it ends with the connection even if this is cut short.
+/// Whether the client may follow each of these channels, in their order; so many questions at a time that an
+/// access control that takes its time does not take it for each.
+pub(super) async fn permit_each(
+    node: &Node,
+    identity: &Identity,
+    channels: &[Arc<str>],
+) -> Vec<Result<(), ErrorInfo>> {
+    let mut verdicts = Vec::with_capacity(channels.len());
+    for some in channels.chunks(QUESTIONS_MAX) {
+        let mut questions = Vec::with_capacity(some.len());
+        for channel in some {
+            questions.push(permit(node, identity, Operation::Subscribe, channel));
+        }
+        verdicts.extend(join_all(questions).await);
+    }
+    verdicts
+}
+
+/// Joins a channel that the client may follow.
 pub(super) async fn follow(
     node: &Node,
     link: &Arc<Link>,
@@ -223,6 +246,18 @@ pub(super) async fn follow(
     from: From,
 ) -> Result<(Arc<Channel>, Subscription, Recovery), ErrorInfo> {
     permit(node, identity, Operation::Subscribe, name).await?;
+    join(node, link, name, from).await
+}
+
+/// Joins a channel and decides where its subscription begins; nothing is delivered before the
+/// caller hands the cursor to the link. The link remembers the membership from the join on, so that
+/// it ends with the connection even if this is cut short.
+async fn join(
+    node: &Node,
+    link: &Arc<Link>,
+    name: &Arc<str>,
+    from: From,
+) -> Result<(Arc<Channel>, Subscription, Recovery), ErrorInfo> {
     if link.subscriptions(name).0 {
         return Err(Code::AlreadySubscribed.into());
     }

@@ -60,8 +60,21 @@ pub(super) enum Work {
 type Outcome = Result<Option<Answer>, ErrorInfo>;
 /// The data of a `reply`, or why there is none although the message was handled.
 type Answer = Result<Data, ErrorInfo>;
-/// What came of each message of a run.
-pub(super) type Done = Vec<(Origin, Outcome)>;
+/// What came of a run.
+#[derive(Default)]
+pub(super) struct Done {
+    /// Of each of its messages.
+    outcomes: Vec<(Origin, Outcome)>,
+    handled: Option<Handled>,
+}
+
+/// The application has taken this number, and the log could not note it: sent again, it is not handed
+/// over again.
+struct Handled {
+    seq: u64,
+    told: Option<Answer>,
+}
+
 /// A task of its own: what was accepted is finished although its link ends.
 type Running = JoinHandle<Done>;
 
@@ -74,6 +87,7 @@ pub(super) struct Pipeline(Option<Box<Accepted>>);
 struct Accepted {
     order: server::Pipeline<Item>,
     running: Option<Running>,
+    handled: Option<Handled>,
 }
 
 impl Pipeline {
@@ -143,8 +157,10 @@ impl Accepted {
     fn settle(&mut self, node: &Arc<Node>, link: &Arc<Link>, upstream: &mut Upstream, done: Done) {
         self.running = None;
         self.order.finish();
+        // One that was left waits for its number.
+        self.handled = done.handled.or(self.handled.take());
         let now = node.clock.now();
-        for (origin, outcome) in done {
+        for (origin, outcome) in done.outcomes {
             let (to, outcome) = match (origin, outcome) {
                 (Origin::Seq(seq), Ok(told)) => {
                     self.order.settle(upstream, seq, Ok(()));
@@ -190,7 +206,7 @@ impl Accepted {
     }
 
     fn is_done(&self) -> bool {
-        self.order.is_empty() && !self.order.is_running()
+        self.order.is_empty() && !self.order.is_running() && self.handled.is_none()
     }
 
     fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
@@ -199,27 +215,37 @@ impl Accepted {
             return;
         }
         let run = self.order.start().unwrap_or_default();
+        let is_numbered = |item: &Item| matches!(item.origin, Origin::Seq(_));
+        let handled = self.handled.take_if(|_| run.iter().any(is_numbered));
         let (node, link) = (node.clone(), link.clone());
         let begun = link.try_begin_work();
         self.running = Some(tokio::spawn(async move {
             let session = link.session();
             match begun {
-                Some(work) => perform(node, session, run, work).await,
-                None => perform_later(node, link, run).await,
+                Some(work) => perform(node, session, run, handled, work).await,
+                None => perform_later(node, link, run, handled).await,
             }
         }));
     }
 }
 
 /// Does one run behind an append that took too long; what it takes too long for itself is not done.
-async fn perform_later(node: Arc<Node>, link: Arc<Link>, run: Vec<Item>) -> Done {
+async fn perform_later(
+    node: Arc<Node>,
+    link: Arc<Link>,
+    run: Vec<Item>,
+    handled: Option<Handled>,
+) -> Done {
     match timeout(node.config.publish_timeout, link.begin_work()).await {
-        Ok(Some(work)) => perform(node, link.session(), run, work).await,
-        Ok(None) => Done::new(),
+        Ok(Some(work)) => perform(node, link.session(), run, handled, work).await,
+        Ok(None) => Done::default(),
         Err(_) => {
             let refused =
                 |item: Item| (item.origin, Err(refusal(&AppendError::StorageUnavailable)));
-            run.into_iter().map(refused).collect()
+            Done {
+                outcomes: run.into_iter().map(refused).collect(),
+                handled,
+            }
         }
     }
 }
@@ -229,6 +255,7 @@ async fn perform(
     node: Arc<Node>,
     session: Option<SessionKey>,
     run: Vec<Item>,
+    handled: Option<Handled>,
     running: link::Work,
 ) -> Done {
     let mut batch = Vec::new();
@@ -243,11 +270,14 @@ async fn perform(
                 origins.push(origin);
             }
             Work::Handle(incoming) => {
-                return handle(node, session, origin, incoming, running).await;
+                return handle(node, session, origin, incoming, handled, running).await;
             }
         }
     }
-    store(node, origins, batch, running).await
+    Done {
+        outcomes: store(node, origins, batch, running).await,
+        handled: None,
+    }
 }
 
 /// Sends what the machine owes: `acked`, then `error`.
@@ -281,7 +311,7 @@ async fn store(
     origins: Vec<Origin>,
     batch: Vec<Append>,
     running: link::Work,
-) -> Done {
+) -> Vec<(Origin, Outcome)> {
     let outcomes = node.append_for(running, batch).await;
     origins
         .into_iter()
@@ -308,29 +338,52 @@ async fn handle(
     session: Option<SessionKey>,
     origin: Origin,
     incoming: Incoming,
+    handled: Option<Handled>,
     running: link::Work,
 ) -> Done {
-    let handled = match &node.handler {
-        None => Err(Code::NoHandler.into()),
-        Some(handler) => call(&node, handler, incoming).await,
-    };
-    let outcome = match (handled, producer(session, &origin)) {
-        (Ok(reply), Some(producer)) => {
-            // The number is stored once the application has answered: at least once, in order. It is so
-            // whatever becomes of the answer.
-            let mark = Append {
-                producer: Some(producer),
-                effect: Effect::Advance,
-            };
-            match node.append_for(running, vec![mark]).await.pop() {
-                Some(Ok(_)) => Ok(told(&node, &origin, reply)),
-                Some(Err(error)) => Err(refusal(&error)),
-                None => Err(Code::FateUnknown.into()),
-            }
+    let producer = producer(session, &origin);
+    let handled = match (handled, &node.handler) {
+        (Some(handled), _) if producer.is_some_and(|it| it.seq == handled.seq) => Ok(handled.told),
+        (_, None) => Err(Code::NoHandler.into()),
+        (_, Some(handler)) => {
+            let reply = call(&node, handler, incoming).await;
+            reply.map(|reply| told(&node, &origin, reply))
         }
-        (handled, _) => handled.map(|reply| told(&node, &origin, reply)),
     };
-    vec![(origin, outcome)]
+    let (Ok(told), Some(producer)) = (&handled, producer) else {
+        return Done {
+            outcomes: vec![(origin, handled)],
+            handled: None,
+        };
+    };
+    // The number is stored once the application has answered: at least once, in order. It is so
+    // whatever becomes of the answer.
+    let mark = Append {
+        producer: Some(producer),
+        effect: Effect::Advance,
+    };
+    let noted = node.append_for(running, vec![mark]).await.pop();
+    let failed = match noted {
+        Some(Ok(_)) => None,
+        Some(Err(error)) => Some(error),
+        None => Some(AppendError::FateUnknown),
+    };
+    let Some(error) = failed else {
+        return Done {
+            outcomes: vec![(origin, handled)],
+            handled: None,
+        };
+    };
+    // No refusal: it has had its effect.
+    let message = format!("The message was handled, but the log has not noted it: {error}.");
+    let unknown = ErrorInfo::new(Code::FateUnknown).with_message(message);
+    Done {
+        outcomes: vec![(origin, Err(unknown))],
+        handled: Some(Handled {
+            seq: producer.seq,
+            told: told.clone(),
+        }),
+    }
 }
 
 /// The application's answer, if it has one and can be told: none is sent that its client would have to

@@ -14,7 +14,7 @@ use bowline_proto::recovery::ChannelState;
 use tokio::{sync::watch, time::timeout};
 
 #[path = "delegate.rs"]
-mod delegate;
+pub(crate) mod delegate;
 use delegate::delegate;
 
 /// Far above what anything here takes: a test that waits so long has failed.

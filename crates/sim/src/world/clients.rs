@@ -8,9 +8,7 @@ use std::{
 use bowline::Operation;
 use bowline_proto::{
     BackoffConfig, Code, Data, Position,
-    client::{
-        Client, DropReason, Event as Told, Fate, Input, Options, OutboxConfig, Output, State,
-    },
+    client::{Client, DropReason, Event as Told, Fate, Input, Options, Output, State},
     recovery::From,
 };
 
@@ -61,10 +59,6 @@ impl World {
             },
             connect_timeout_ms: self.rng.within(600, 1_500),
             authorize_timeout_ms: 500,
-            outbox: OutboxConfig {
-                age_max_ms: self.plan.outbox_age_ms,
-                ..OutboxConfig::default()
-            },
             attempts_max: self.rng.percent(80).then_some(1_000_000),
             silence_ms: self.rng.within(300, 3_000),
             authorize: true,

@@ -2,7 +2,10 @@
 //! `embedded` do, and wherever a start was interrupted before it.
 
 use super::*;
-use crate::{SimDisk, SimPlan};
+use crate::{
+    SimDisk, SimPlan,
+    contract::{IdempotencyKey, Producer},
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -202,16 +205,29 @@ fn a_log_whose_first_start_was_interrupted_takes_messages_and_opens() {
 /// the next sync of the names would not tell.
 #[test]
 fn a_rewriting_whose_name_may_not_last_ends_the_acknowledging() {
+    ends_the_acknowledging(SimPlan {
+        broken_name_sync_permille: 1_000,
+        ..SimPlan::default()
+    });
+}
+
+/// As above: the name leads to the rewritten segment, though the disk has answered an error.
+#[test]
+fn a_rename_that_is_done_with_an_error_ends_the_acknowledging() {
+    ends_the_acknowledging(SimPlan {
+        late_rename_permille: 1_000,
+        ..SimPlan::default()
+    });
+}
+
+fn ends_the_acknowledging(plan: SimPlan) {
     let disk = SimDisk::new(SimPlan::default());
     let clock = ManualClock::default();
     let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
     while detail(&engine, "segments") < 3 {
         put(&engine, "few:a", 100);
     }
-    disk.set_plan(SimPlan {
-        broken_name_sync_permille: 1_000,
-        ..SimPlan::default()
-    });
+    disk.set_plan(plan);
     engine.compact(1);
     assert_eq!(detail(&engine, "compaction_failures"), 1);
     disk.set_plan(SimPlan::default());
@@ -228,4 +244,222 @@ fn a_rewriting_whose_name_may_not_last_ends_the_acknowledging() {
     disk.crash();
     let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
     assert_eq!(count(&engine, "few:a"), Some(3));
+}
+
+/// What of a log's publications outlives them ends as well: keys after their window, and the numbers of
+/// sessions when a later one is stored. Nothing but these is ever to be given back here.
+#[test]
+fn marks_that_have_ended_are_given_back() {
+    const WINDOW: Duration = Duration::from_secs(10);
+    const WINDOWS: u64 = 100;
+    const PER_WINDOW: u64 = 60;
+    const SESSIONS: u64 = 200;
+    // Several segments for the marks of one window or two, and for what is not yet rewritten.
+    const BYTES_MAX: u64 = 64 << 10;
+    let marked = |number: u64, is_keyed: bool| {
+        let id = |number: u64| (u128::from(number) + 1).to_be_bytes();
+        let mut entry = publish("few:a", "x");
+        match &mut entry.effect {
+            Effect::Publish { key, .. } if is_keyed => *key = Some(IdempotencyKey(id(number))),
+            _ => {
+                entry.producer = Some(Producer {
+                    session: SessionKey(id(number % SESSIONS)),
+                    seq: number + 1,
+                });
+            }
+        }
+        entry
+    };
+    for (is_keyed, log_bytes_max) in [(true, 1 << 30), (true, BYTES_MAX), (false, BYTES_MAX)] {
+        let disk = SimDisk::new(SimPlan::default());
+        let clock = ManualClock::default();
+        let config = EngineConfig {
+            key_window: WINDOW,
+            ..few()
+        };
+        let log = LogConfig {
+            segment_bytes: 4_096,
+            log_bytes_max,
+            ..trimming_at_once()
+        };
+        let draw: Entropy = Box::new(|| getrandom::u64().ok());
+        let engine = Inline::open(
+            Arc::new(disk.clone()),
+            config,
+            log,
+            Arc::new(clock.clone()),
+            draw,
+        );
+        let engine = engine.expect("it opens");
+        for number in 0..WINDOWS * PER_WINDOW {
+            clock.advance(WINDOW / PER_WINDOW as u32);
+            let outcome = block_on(engine.append(vec![marked(number, is_keyed)]));
+            assert!(outcome[0].is_ok(), "{outcome:?} for number {number}");
+            let bytes = detail(&engine, "log_bytes");
+            assert!(bytes <= BYTES_MAX, "{bytes} bytes after number {number}");
+        }
+        // What lasts is not written again and again.
+        clock.advance(WINDOW);
+        while engine.compact(1) {}
+        let before = detail(&engine, "compactions");
+        for _ in 0..WINDOWS {
+            clock.advance(WINDOW);
+            engine.compact(1);
+        }
+        let after = detail(&engine, "compactions");
+        assert!(after - before <= 16, "{before} and then {after}");
+    }
+}
+
+/// The log's last segment is rewritten, of which only an early message counts, and nothing is
+/// committed behind it.
+#[test]
+fn a_rewriting_does_not_set_the_logs_time_back() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let again = || open(&disk, &clock, trimming_at_once()).expect("it opens");
+    let engine = again();
+    for _ in 0..10 {
+        put(&engine, "few:a", 100);
+    }
+    clock.advance(HOUR);
+    engine.close();
+    let ended_s = engine.clock().now_s;
+    drop(engine);
+    let engine = again();
+    assert!(engine.compact(1));
+    assert_eq!(detail(&engine, "compactions"), 1);
+    drop(engine);
+    clock.set_back(DAY);
+    let opened_s = again().clock().now_s;
+    assert!(opened_s >= ended_s, "{opened_s} after {ended_s}");
+}
+
+/// More channels than an entry pays for have history that has expired: an idle moment, or the first
+/// entry that has no room, trims all of it.
+#[test]
+fn a_full_log_has_room_again_once_its_history_has_expired() {
+    const CHANNELS: usize = 200;
+    let put = |engine: &Inline, channel: usize| {
+        let mut entry = publish("", "x");
+        if let Effect::Publish { channel: name, .. } = &mut entry.effect {
+            *name = format!("old:{channel}").into();
+        }
+        append_only(engine, vec![entry])[0]
+    };
+    for is_idle in [true, false] {
+        let disk = SimDisk::new(SimPlan::default());
+        let clock = ManualClock::default();
+        let log = LogConfig {
+            log_bytes_max: 64 << 10,
+            ..trimming_at_once()
+        };
+        let engine = open(&disk, &clock, log).expect("it opens");
+        let full = (0..).map(|number| put(&engine, number % CHANNELS));
+        let taken = full.take_while(Result::is_ok).count();
+        assert!(taken > CHANNELS, "{taken}");
+        clock.advance(DAY);
+        if is_idle {
+            commit_only(&engine, Work::Tick);
+        } else {
+            assert_eq!(put(&engine, 0), Err(AppendError::StorageFull));
+        }
+        assert_eq!(engine.stats().messages, 0);
+        while engine.compact(1) {}
+        put(&engine, 0).expect("there is room");
+    }
+}
+
+/// The same while the log has room.
+#[test]
+fn an_idle_moment_trims_what_has_expired() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    for number in 0..100 {
+        put(&engine, &format!("old:{number}"), 10);
+    }
+    clock.advance(DAY);
+    commit_only(&engine, Work::Tick);
+    assert_eq!(engine.stats().messages, 0);
+}
+
+/// The first three segments are rewritten under the name of the first, and the second to the fourth
+/// under that of the second: the fourth is nowhere else.
+#[test]
+fn a_segment_that_is_covered_in_part_is_refused_and_stays() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while detail(&engine, "segments") < 5 {
+        put(&engine, "few:a", 100);
+    }
+    let files = || engine.shared.read_state().expect("sound").files.in_order();
+    let rewrite = |disk: &SimDisk, originals: &[_]| {
+        let mut pace = |_: u64| true;
+        crate::compact::compact(disk, &engine.shared, originals, 0, 1, &mut pace)
+            .expect("it is rewritten");
+    };
+    let (originals, other) = (files(), disk.copy(1));
+    rewrite(&disk, &originals[..3]);
+    rewrite(&other, &originals[1..4]);
+    drop(engine);
+    let second = crate::names::segment(2);
+    let from = other.open(&second).expect("it is there");
+    let mut bytes = vec![0; from.size().expect("a size") as usize];
+    from.read_at(&mut bytes, 0).expect("it is there");
+    let to = disk.create(&second).expect("its name is free");
+    to.write_at(&bytes, 0).expect("room");
+    disk.remove(&crate::names::segment(4)).expect("it is there");
+    let report = crate::offline::OfflineLog::on(Arc::new(disk.clone())).verify();
+    let damage = report.expect("it is read").damage;
+    assert_eq!(damage[0].file, second);
+    let refused = open(&disk, &clock, trimming_at_once()).err();
+    assert!(
+        matches!(&refused, Some(OpenError::Damaged { damage, .. }) if damage.file == second),
+        "{refused:?}"
+    );
+    assert!(disk.open(&second).is_ok());
+}
+
+/// Else the opening would go on with a file that no name leads to any more.
+#[test]
+fn an_opening_whose_rename_is_done_with_an_error_is_refused() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    put(&engine, "few:a", 10);
+    drop(engine);
+    disk.set_plan(SimPlan {
+        late_rename_permille: 1_000,
+        ..SimPlan::default()
+    });
+    let refused = open(&disk, &clock, trimming_at_once()).err();
+    assert!(matches!(refused, Some(OpenError::Io { .. })), "{refused:?}");
+    disk.set_plan(SimPlan::default());
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    assert_eq!(count(&engine, "few:a"), Some(1));
+}
+
+/// All segments have hints, and none of them is to be read but the last.
+#[test]
+fn the_last_segment_is_never_opened_by_its_hint() {
+    let disk = SimDisk::new(SimPlan::default());
+    let clock = ManualClock::default();
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while detail(&engine, "segments") < 3 {
+        put(&engine, "kept", 300);
+    }
+    drop(engine);
+    let engine = open(&disk, &clock, trimming_at_once()).expect("it opens");
+    while engine.compact(1) {}
+    assert_eq!(detail(&engine, "hint_files_written"), 3);
+    drop(engine);
+    let log = LogConfig {
+        open_check_bytes: 0,
+        ..trimming_at_once()
+    };
+    let engine = open(&disk, &clock, log).expect("it opens");
+    assert_eq!(detail(&engine, "segments"), 3);
+    assert_eq!(detail(&engine, "segments_hinted_at_opening"), 2);
 }
