@@ -13,6 +13,11 @@ use tokio::{
     time::timeout,
 };
 
+use head::{head, headers};
+
+#[path = "support/head.rs"]
+mod head;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
@@ -24,24 +29,14 @@ async fn answer(
     terms: Option<&str>,
 ) -> (TcpStream, Option<String>, Decoder) {
     let (mut stream, _) = listener.accept().await.expect("a client dials");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        assert!(stream.read_buf(&mut head).await.expect("a request") > 0);
-    }
-    let text = String::from_utf8(head).expect("ASCII");
-    let headers: Vec<(&str, &[u8])> = text
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name, value.as_bytes()))
-        .collect();
-    let offer = headers
-        .iter()
+    let text = head(&mut stream).await;
+    let offer = headers(&text)
         .find(|(name, _)| *name == "Sec-WebSocket-Extensions")
         .map(|(_, value)| String::from_utf8_lossy(value).into_owned());
     let request = UpgradeRequest {
         method: "GET",
         is_http_1_1: true,
-        headers: headers.iter().copied(),
+        headers: headers(&text),
     };
     let accepted = accept(request, &[]).expect("a valid upgrade");
     let terms = match terms {

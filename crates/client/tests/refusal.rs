@@ -5,10 +5,16 @@ use std::time::Duration;
 use bowline_client::{Class, Client, Confidence, DialError, Endpoint, State, Verdict, WebSocket};
 use bowline_ws::Limits;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     time::timeout,
 };
+
+use head::head;
+
+#[expect(dead_code, reason = "nobody looks at what is refused")]
+#[path = "support/head.rs"]
+mod head;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,10 +28,7 @@ async fn listen() -> (TcpListener, String) {
 /// Answers one upgrade with this; the socket, which the caller ends.
 async fn answer(listener: &TcpListener, answer: &str) -> TcpStream {
     let (mut stream, _) = listener.accept().await.expect("a client dials");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        assert!(stream.read_buf(&mut head).await.expect("a request") > 0);
-    }
+    head(&mut stream).await;
     stream.write_all(answer.as_bytes()).await.expect("written");
     stream
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bowline_client::{Endpoint, SocketError, Trust, WebSocket};
 use bowline_ws::{Limits, MessageKind, UpgradeRequest, accept};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
     time::{Instant, timeout},
 };
@@ -18,6 +18,11 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
 };
+
+use head::{head, headers};
+
+#[path = "support/head.rs"]
+mod head;
 
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
@@ -71,18 +76,11 @@ fn acceptor() -> TlsAcceptor {
 }
 
 async fn upgrade(stream: &mut Box<dyn Stream>) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        assert!(stream.read_buf(&mut head).await.expect("a request") > 0);
-    }
-    let text = String::from_utf8(head).expect("ASCII");
+    let text = head(stream).await;
     let request = UpgradeRequest {
         method: "GET",
         is_http_1_1: true,
-        headers: text
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name, value.as_bytes())),
+        headers: headers(&text),
     };
     let accepted = accept(request, &[]).expect("a valid upgrade");
     let answer = format!(

@@ -18,6 +18,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::head::{head, headers};
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
@@ -33,20 +35,11 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) async fn accept(listener: &TcpListener) -> Self {
         let (mut stream, _) = listener.accept().await.expect("a client dials");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            assert!(stream.read_buf(&mut head).await.expect("a request") > 0);
-        }
-        let text = String::from_utf8(head).expect("ASCII");
-        let headers: Vec<(&str, &[u8])> = text
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name, value.as_bytes()))
-            .collect();
+        let text = head(&mut stream).await;
         let request = UpgradeRequest {
             method: "GET",
             is_http_1_1: true,
-            headers: headers.iter().copied(),
+            headers: headers(&text),
         };
         let accepted = accept(request, &["bowline.v1"]).expect("a valid upgrade");
         let answer = format!(
