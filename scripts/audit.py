@@ -3,8 +3,9 @@
 
     scripts/audit.py [--db FOLDER]
 
-Works offline. FOLDER is a checkout of the RustSec advisory database (default: $ADVISORY_DB, else
-../shared/advisory-db beside this repository); where there is none, the advisories are NOT RUN.
+Works offline. FOLDER is a checkout of https://github.com/RustSec/advisory-db (default: $ADVISORY_DB, else
+../shared/advisory-db beside this repository, else ~/.cargo/advisory-db, as cargo-audit has it); where
+there is none, the advisories are NOT RUN.
 """
 
 import argparse
@@ -117,9 +118,9 @@ def locked(path):
 
 def check_advisories(folder, problems):
     if not (folder / "crates").is_dir():
-        print(f"advisories: NOT RUN, there is no advisory database at {folder}")
+        print(f"advisories: NOT RUN, no checkout of https://github.com/RustSec/advisory-db at {folder}")
         return
-    packages = set().union(*(locked(ROOT / lock) for lock in LOCKS if (ROOT / lock).exists()))
+    packages = set().union(*(locked(ROOT / lock) for lock in LOCKS))
     count = 0
     for identity, name, found, title, kind in advisories(folder, packages):
         count += 1
@@ -130,26 +131,32 @@ def check_advisories(folder, problems):
 
 
 def check_licences(problems):
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--format-version", "1", "--locked"],
-        cwd=ROOT, capture_output=True, text=True,
-    )
-    if metadata.returncode != 0:
-        problems.append("cargo metadata: " + metadata.stderr.strip())
-        return
-    packages = json.loads(metadata.stdout)["packages"]
-    for package in packages:
-        licence = package["license"]
+    licences = {}
+    for lock in LOCKS:
+        manifest = str((ROOT / lock).with_name("Cargo.toml"))
+        metadata = subprocess.run(
+            ["cargo", "metadata", "--format-version", "1", "--locked", "--manifest-path", manifest],
+            cwd=ROOT, capture_output=True, text=True,
+        )
+        if metadata.returncode != 0:
+            problems.append("cargo metadata: " + metadata.stderr.strip())
+            return
+        for package in json.loads(metadata.stdout)["packages"]:
+            licences[package["name"], package["version"]] = package["license"]
+    for (name, found), licence in sorted(licences.items()):
         if not licence or not is_allowed(licence):
-            problems.append(f"licence of {package['name']} {package['version']}: {licence}")
-    print(f"licences: {len(packages)} packages looked at")
+            problems.append(f"licence of {name} {found}: {licence}")
+    print(f"licences: {len(licences)} packages looked at")
 
 
 def check_twice(problems):
-    versions = {}
-    for name, found in locked(ROOT / "Cargo.lock"):
-        versions.setdefault(name, []).append(found)
-    twice = {name: sorted(found) for name, found in versions.items() if len(found) > 1}
+    twice, versions = {}, {}
+    for lock in LOCKS:
+        here = {}
+        for name, found in locked(ROOT / lock):
+            here.setdefault(name, set()).add(found)
+        versions |= here
+        twice |= {name: sorted(found) for name, found in here.items() if len(found) > 1}
     for name, found in sorted(twice.items()):
         if name not in TWICE:
             problems.append(f"{name} stands in {', '.join(found)}")
@@ -159,7 +166,8 @@ def check_twice(problems):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    default = os.environ.get("ADVISORY_DB", ROOT.parent / "shared/advisory-db")
+    beside, own = ROOT.parent / "shared/advisory-db", pathlib.Path.home() / ".cargo/advisory-db"
+    default = os.environ.get("ADVISORY_DB", beside if beside.is_dir() else own)
     parser.add_argument("--db", type=pathlib.Path, default=pathlib.Path(default))
     problems = []
     check_advisories(parser.parse_args().db, problems)

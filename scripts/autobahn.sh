@@ -13,7 +13,7 @@
 #   AUTOBAHN_VENV         where that venv is (default: autobahn/venv27 in cargo's target folder)
 #   AUTOBAHN_SERVER       a built echo server to test instead of bowline's example `echo`
 #   AUTOBAHN_CLIENT       a built client to test instead of bowline-client's example `autobahn`
-#   AUTOBAHN_RECORD       not empty: `all full` is recorded in docs/proof/autobahn.json if it passes
+#   AUTOBAHN_RECORD       not empty: `all full` is recorded in docs/proof/autobahn.json
 #   AUTOBAHN_TIMEOUT_SECS the bound of each run (default: 600, and 3,600 for `full`)
 set -euo pipefail
 
@@ -184,6 +184,11 @@ esac
 
 python3 "$here/test_judge.py" >/dev/null 2>&1 || fail "the judge fails its own test."
 install_wstest
+# A whole run of both sides is one of the records of docs/proof: 517 cases each, or it has failed.
+commit=
+if [[ "$mode $form" == "all full" && -n "${AUTOBAHN_RECORD:-}" ]]; then
+    commit="$("$root/scripts/proof.py" begin)" || fail "the run can't be recorded."
+fi
 verdict=0
 if [[ "$mode" != client ]]; then
     test_server || verdict=1
@@ -191,10 +196,12 @@ fi
 if [[ "$mode" != server ]]; then
     test_client || verdict=1
 fi
-# A whole run of both sides is one of the records of docs/proof: 517 cases each, or it has failed.
-if [[ "$mode $form $verdict" == "all full 0" && -n "${AUTOBAHN_RECORD:-}" ]]; then
+if [[ -n "$commit" ]]; then
     cases="$(wc -l <"$here/full.txt")"
-    "$root/scripts/proof.py" record autobahn --seconds "$SECONDS" \
+    failed=
+    ((verdict == 0)) || failed=--failed
+    # shellcheck disable=SC2086
+    "$root/scripts/proof.py" record autobahn --commit "$commit" --seconds "$SECONDS" $failed \
         --totals "server_cases=$cases" "client_cases=$cases"
 fi
 exit "$verdict"

@@ -56,12 +56,13 @@ run() {
 }
 
 all() {
-    local seconds=$1 record=$2 status=0
+    local seconds=$1 record=$2 status=0 commit
+    ((!record)) || commit=$(scripts/proof.py begin) || return 1
     for target in "${chosen[@]}"; do
         run "$target" "$seconds" || { status=1; continue; }
         ((findings == 0)) || status=1
         if ((record)); then
-            scripts/proof.py record "fuzz-${target//_/-}" --seconds "$cpu" --totals "findings=$findings" \
+            scripts/proof.py record "fuzz-${target//_/-}" --commit "$commit" --seconds "$cpu" --totals "findings=$findings" \
                 "seconds=$cpu" "executions=$executions" "edges_max=$edges"
         fi
     done

@@ -7,14 +7,16 @@
                                        run the commands of these records, each with a new seed, until
                                        what is owed is shown on the present content; may be resumed
     scripts/proof.py total NAME TOTAL  print what has come together on the present content
-    scripts/proof.py record NAME [--seed N] [--seconds N] [--failed] --totals acked=5 rounds=3 ...
+    scripts/proof.py begin             print the commit that a run is about to be built from
+    scripts/proof.py record NAME --commit COMMIT [--seed N] [--seconds N] [--failed] --totals acked=5 ...
+                                       append a run of what was built from COMMIT
 
 A record holds what is shown (`title`), by which `command`, on which `paths` the claim rests, what is
 `owed`, and its `runs`. A run is stale once something under `paths`, but for tests, differs from what it
 ran on. The totals of the runs on the present content are summed and compared with what is owed: at
 least that much, and exactly 0 where 0 is owed. Totals named *_max and *_min are the extreme of all
 runs. A run that failed adds nothing, and as long as its content is the present one nothing is shown.
-A run on a dirty tree is not recorded.
+Neither a run on a dirty tree is recorded, nor one of a content that HEAD does not hold any more.
 """
 
 import argparse
@@ -212,6 +214,9 @@ def document(repository, summaries):
 def record_run(repository, arguments):
     repository.refuse_dirty()
     record = repository.record(repository.root / "docs/proof" / f"{arguments.name}.json")
+    built = repository.content(arguments.commit, record["paths"])
+    if built != repository.content("HEAD", record["paths"]):
+        raise Problem(f"what was run, of commit {arguments.commit}, is not what HEAD holds any more")
     totals = {}
     for word in arguments.totals:
         name, _, value = word.partition("=")
@@ -220,8 +225,8 @@ def record_run(repository, arguments):
         totals[name] = int(value)
     record["runs"].append(
         {
-            "commit": repository.git("rev-parse", "--short", "HEAD").strip(),
-            "tree": repository.content("HEAD", record["paths"]),
+            "commit": arguments.commit,
+            "tree": built,
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             "seed": arguments.seed,
             "seconds": arguments.seconds,
@@ -262,6 +267,7 @@ def main(arguments, root=ROOT):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("check")
+    commands.add_parser("begin")
     running = commands.add_parser("run")
     running.add_argument("names", nargs="+")
     running.add_argument("--minutes", type=int, default=600)
@@ -270,6 +276,7 @@ def main(arguments, root=ROOT):
     total.add_argument("total")
     recording = commands.add_parser("record")
     recording.add_argument("name")
+    recording.add_argument("--commit", required=True)
     recording.add_argument("--seed", type=int, default=0)
     recording.add_argument("--seconds", type=int, default=0)
     recording.add_argument("--failed", action="store_true")
@@ -277,6 +284,10 @@ def main(arguments, root=ROOT):
     parsed = parser.parse_args(arguments)
     repository = Repository(root)
     try:
+        if parsed.command == "begin":
+            repository.refuse_dirty()
+            print(repository.git("rev-parse", "--short", "HEAD").strip())
+            return 0
         if parsed.command == "record":
             record_run(repository, parsed)
             return 0

@@ -13,6 +13,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+commit=
+[[ ${1:-} != --toward ]] || commit=$(scripts/proof.py begin)
 cargo build --quiet --locked --profile sim -p bowline-sim
 sim="${CARGO_TARGET_DIR:-target}/sim/bowline-sim"
 
@@ -35,17 +37,19 @@ planted() {
 }
 
 toward() {
-    local count=$1 from=${2:-1} clean seed seeds output totals
+    local count=$1 from=${2:-1} clean seed seeds began output totals failed
     while clean=$(scripts/proof.py total sim seeds) && ((clean < count)); do
         seed=$(((from - 1 + clean) % count + 1))
         # Up to COUNT, and after it up to where the first batch began.
         seeds=$((seed < from ? from - seed : count - seed + 1))
         seeds=$((seeds < batch ? seeds : batch))
-        output=$("$sim" --seed "$seed" --seeds "$seeds") || { echo "$output"; return 1; }
+        failed= began=$SECONDS
+        output=$("$sim" --seed "$seed" --seeds "$seeds") || failed=--failed
         totals=$(awk '/ a seed$/ { printf " %s=%s", $1, $2 }' <<<"$output")
         # shellcheck disable=SC2086
-        scripts/proof.py record sim --seed "$seed" \
-            --seconds "$(sed -n 's/.* in \([0-9]*\)\.[0-9] s: .*/\1/p' <<<"$output")" --totals $totals
+        scripts/proof.py record sim --commit "$commit" --seed "$seed" --seconds $((SECONDS - began)) \
+            $failed --totals ${totals:-seeds=0}
+        [[ -z $failed ]] || { echo "$output"; return 1; }
         tail -2 <<<"$output"
     done
 }

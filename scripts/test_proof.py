@@ -47,8 +47,11 @@ class ProofTest(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             return proof.main(list(arguments), self.root)
 
-    def record(self, *totals, failed=False):
-        flags = ["--failed"] if failed else []
+    def head(self):
+        return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=self.root, text=True).strip()
+
+    def record(self, *totals, failed=False, commit=None):
+        flags = ["--commit", commit or self.head(), *(["--failed"] if failed else [])]
         return self.call("record", "x", "--seed", "3", *flags, "--totals", *totals)
 
     def summary(self):
@@ -78,8 +81,7 @@ class ProofTest(unittest.TestCase):
         self.assertEqual(self.summary().verdict(), "shown")
 
     def test_runs_without_a_content_are_known_by_their_commit(self):
-        commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=self.root, text=True).strip()
-        run = {"commit": commit, "date": "2026-01-01", "seed": 1, "seconds": 1, "passed": True}
+        run = {"commit": self.head(), "date": "2026-01-01", "seed": 1, "seconds": 1, "passed": True}
         self.write_record(runs=[run | {"totals": {"acked": 1}}])
         self.assertFalse(self.summary().stale)
         self.write_code("2")
@@ -107,6 +109,20 @@ class ProofTest(unittest.TestCase):
         self.assertEqual(self.record("acked=1"), 0)
         self.assertEqual(len(self.summary().record["runs"]), 2)
 
+    def test_a_run_of_a_content_that_is_gone_is_refused(self):
+        built = self.head()
+        (self.root / "code/tests.rs").write_text("a test is no part of what runs")
+        self.commit()
+        self.assertEqual(self.record("acked=1", commit=built), 0)
+        self.assertEqual(self.summary().runs[0]["commit"], built)
+        self.write_code("2")
+        self.assertEqual(self.call("begin"), 1)
+        self.commit()
+        self.assertEqual(self.call("begin"), 0)
+        self.assertEqual(self.record("acked=1", commit=built), 1)
+        self.assertEqual(self.record("acked=1", commit="no-such-commit"), 1)
+        self.assertEqual(len(self.summary().record["runs"]), 1)
+
     def test_the_page_is_written_from_the_template_and_checking_writes_nothing(self):
         self.record("acked=20", "lost=0")
         self.assertEqual(self.call("check"), 0)
@@ -121,7 +137,8 @@ class ProofTest(unittest.TestCase):
         self.write_record(command="sh own.sh --seed N", owed={"acked": 10})
         (self.root / "own.sh").write_text(
             f"PYTHONPATH={HERE} python3 -c 'import sys, proof;"
-            " sys.exit(proof.main([\"record\", \"x\", \"--seed\", sys.argv[2], \"--totals\", \"acked=4\"], \".\"))' \"$@\"\n"
+            " sys.exit(proof.main([\"record\", \"x\", \"--commit\", \"HEAD\", \"--seed\", sys.argv[2],"
+            " \"--totals\", \"acked=4\"], \".\"))' \"$@\"\n"
         )
         self.commit()
         self.assertEqual(self.call("run", "x"), 0)

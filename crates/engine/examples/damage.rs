@@ -99,7 +99,10 @@ fn main() {
         seed.parse().expect("a seed"),
         damages.parse().expect("a count"),
     );
-    let _ = fs::remove_dir_all(&folder);
+    if folder.exists() {
+        eprintln!("{} exists, and may be somebody's log", folder.display());
+        std::process::exit(2);
+    }
     fs::create_dir_all(&folder).expect("a folder");
     write(&folder);
     let files = files(&folder);

@@ -5,7 +5,7 @@
 //! killed when it unwinds, and drivers end when their stdin does.
 #![forbid(unsafe_code)]
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use bowline_harness::{
     DriverSpec, ProofRun, RunError, RunOptions, Scenario, Sizes, Verdict, scenario, scenarios,
@@ -200,8 +200,12 @@ async fn run(scenario: &Scenario, arguments: &Run, seed: u64) -> Ending {
     );
     let result = (scenario.run)(options).await;
     let mut ending = conclude(&result);
-    if let (Some(proof), Ok(verdict)) = (proof, &result)
-        && let Err(problem) = proof.end(seed, verdict.passed(), verdict.totals())
+    let outcome = match &result {
+        Ok(verdict) => Some((verdict.passed(), verdict.totals())),
+        Err(error) => error.is_failure().then(|| (false, BTreeMap::new())),
+    };
+    if let (Some(proof), Some((passed, totals))) = (proof, outcome)
+        && let Err(problem) = proof.end(seed, passed, totals)
     {
         eprintln!("{problem}");
         ending = Ending::Broken;

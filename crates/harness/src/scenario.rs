@@ -106,6 +106,17 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// Whether what was run is to blame, rather than the harness or this machine: such an end is recorded.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::NotRun(_) | Self::Options(_) | Self::Io(_) | Self::Log(_) => false,
+            Self::Server(ServerError::Start { .. }) | Self::Driver(DriverError::Io { .. }) => false,
+            Self::Server(_) | Self::Driver(_) | Self::Failed(_) | Self::Late { .. } => true,
+        }
+    }
+}
+
 /// All scenarios, in the order in which `harness run all` runs them.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
     [chaos::SCENARIOS, hostile::SCENARIOS, disk::SCENARIOS]
