@@ -58,7 +58,7 @@ enum Command {
     Shutdown(Options),
     /// All of them.
     All(Options),
-    /// Acknowledged publishes a second, beside Redis and a bare write and sync.
+    /// Acknowledged publishes a second, beside Redis, JetStream and a bare write and sync.
     Durable(durable::DurableOptions),
     /// The bare loop; started by the measurement.
     Bare(bare::BareOptions),
