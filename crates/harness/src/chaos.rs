@@ -25,7 +25,6 @@ mod ground;
 mod judge;
 mod kinds;
 mod ledger;
-mod paths;
 mod processes;
 mod publish;
 mod rules;
@@ -45,30 +44,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "many clients on many channels through links that break at random from a seed",
         run: |options| Box::pin(run(options, Theme::Links)),
         judge: |folder| Ok(judge::judge(folder, Theme::Links)?),
-    },
-    Scenario {
-        name: "frames",
-        what: "frames of certain messages are left out, doubled, late, or the last of their link",
-        run: |options| Box::pin(run(options, Theme::Frames)),
-        judge: |folder| Ok(judge::judge(folder, Theme::Frames)?),
-    },
-    Scenario {
-        name: "storm",
-        what: "links, frames and processes break at the same time, in pairs",
-        run: |options| Box::pin(run(options, Theme::Storm)),
-        judge: |folder| Ok(judge::judge(folder, Theme::Storm)?),
-    },
-    Scenario {
-        name: "network",
-        what: "packets are lost and links go down between hosts of their own (needs root, nft)",
-        run: |options| Box::pin(run(options, Theme::Paths)),
-        judge: |folder| Ok(judge::judge(folder, Theme::Paths)?),
-    },
-    Scenario {
-        name: "pauses",
-        what: "server and clients stand still for a while (SIGSTOP)",
-        run: |options| Box::pin(run(options, Theme::Pauses)),
-        judge: |folder| Ok(judge::judge(folder, Theme::Pauses)?),
     },
     Scenario {
         name: "restarts",
@@ -244,24 +219,6 @@ async fn break_and_publish(
 async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(), RunError> {
     match options.theme {
         Theme::Links => faults::play(&world.links, &world.http_links, options, rng).await,
-        Theme::Frames => rules::play(&world.links, options, rng.fork(5)).await,
-        Theme::Paths => {
-            let network = world.network.as_ref();
-            let network = network.expect("a world of this theme has a network");
-            let counts = paths::play(network, options, rng.fork(8)).await?;
-            for (kind, felt) in counts {
-                world.ledger.write(&Record::Fault { kind, felt })?;
-            }
-        }
-        Theme::Pauses => pause(world, options, rng).await?,
-        Theme::Storm => {
-            let (_, _, paused) = tokio::join!(
-                faults::play(&world.links, &world.http_links, options, rng),
-                rules::play(&world.links, options, rng.fork(5)),
-                pause(world, options, rng),
-            );
-            paused?;
-        }
         Theme::Kinds | Theme::Pairs => strikes::play(world, options, rng.fork(9)).await?,
         Theme::Restarts | Theme::Kills => {
             processes::kill(&world.server, &world.ledger, options, rng.fork(7)).await?;
@@ -270,19 +227,11 @@ async fn break_all(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(
     Ok(())
 }
 
-async fn pause(world: &World, options: &ChaosOptions, rng: &Rng) -> Result<(), RunError> {
-    let counts = processes::pause(&world.server, &world.drivers, options, rng.fork(6)).await;
-    for (kind, felt) in counts {
-        world.ledger.write(&Record::Fault { kind, felt })?;
-    }
-    Ok(())
-}
-
 /// The phase in which everything must come right by itself.
 async fn settle(world: &mut World, theme: Theme) -> Result<(), RunError> {
     world.links.heal();
     world.http_links.heal();
-    if matches!(theme, Theme::Frames | Theme::Storm) || theme.is_open_ended() {
+    if theme.is_open_ended() {
         rules::cut_all(&world.links);
     }
     say(format_args!(

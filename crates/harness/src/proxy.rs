@@ -5,7 +5,6 @@
 //! small, so that back pressure passes through and a throttled link really slows its server.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -87,21 +86,6 @@ impl Proxy {
         for link in &self.links {
             link.heal();
         }
-    }
-
-    /// How often each rule has struck, over all links, by its name.
-    pub fn struck(&self) -> BTreeMap<String, u64> {
-        let mut sums = BTreeMap::new();
-        for (name, count) in self.links.iter().flat_map(|link| link.struck()) {
-            *sums.entry(name).or_insert(0) += count;
-        }
-        sums
-    }
-
-    /// How many different pairs of a lasting fault and a rule have met on any link.
-    pub fn pairs(&self) -> usize {
-        let pairs = self.links.iter().flat_map(|link| link.pairs().into_keys());
-        pairs.collect::<BTreeSet<_>>().len()
     }
 
     /// How often faults of this kind took hold, over all links.

@@ -374,7 +374,7 @@ async fn rules_strike_frames_of_their_type_and_no_byte_else() {
     assert!(end.is_ok() && count == 0, "{count} {end:?}");
 
     assert_eq!(link.counts().cuts, 1);
-    let struck = proxy.struck();
+    let struck = proxy.links()[0].struck();
     for name in [
         "suppress acked",
         "duplicate ping",

@@ -6,7 +6,7 @@ fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
     let mut git = Command::new("git");
     let ended = git.current_dir(folder).args(identity).args(arguments);
-    assert!(ended.status().unwrap().success());
+    assert!(ended.status().expect("git runs").success());
 }
 
 #[test]

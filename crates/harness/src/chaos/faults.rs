@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{ChaosOptions, theme::Theme};
+use super::ChaosOptions;
 use crate::{
     plan::{PlanOptions, plan, play as play_plan},
     proxy::{Fault, FaultKind, Proxy},
@@ -36,8 +36,6 @@ const HTTP_MIX: [(FaultKind, u32); 6] = [
 ];
 /// Of the rounds of a link so many are not cuts, for each that is.
 const OTHERS_PERCENT: usize = 66;
-/// In a storm, each link meets one of them so often.
-const STORM_INTERVAL_S: u64 = 6;
 
 const TOP_UP_DEADLINE: Duration = Duration::from_secs(60);
 const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
@@ -46,10 +44,7 @@ const TOP_UP_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) async fn play(clients: &Proxy, http: &Proxy, options: &ChaosOptions, rng: &Rng) {
     let owed = options.theme.owed(options.load.short).cuts_each as usize;
     let cuts = owed.max(CUTS_MIN) + CUTS_SPARE;
-    let others = match options.theme {
-        Theme::Storm => (options.span.as_secs() / STORM_INTERVAL_S) as usize,
-        _ => cuts * OTHERS_PERCENT / 100,
-    };
+    let others = cuts * OTHERS_PERCENT / 100;
     let client_plan = PlanOptions {
         links: clients.links().len(),
         rounds: cuts + others,

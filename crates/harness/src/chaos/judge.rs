@@ -167,7 +167,7 @@ fn pairs(history: &History) -> u64 {
         let second = strike.with.as_ref()?;
         Some((&strike.kind, second))
     });
-    history.pairs + names.collect::<BTreeSet<_>>().len() as u64
+    names.collect::<BTreeSet<_>>().len() as u64
 }
 
 /// The first number with this key, at whatever depth `/ws/stats` has it.

@@ -1,22 +1,14 @@
-//! Faults by message type: which frames are struck, and when.
+//! Faults by message type: which frames are struck.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
-use super::ChaosOptions;
-use crate::{
-    proxy::{
-        Direction::{ToClient, ToServer},
-        Fault, FrameAction, FrameRule, Proxy,
-    },
-    rng::Rng,
+use crate::proxy::{
+    Direction::{ToClient, ToServer},
+    Fault, FrameAction, FrameRule, Proxy,
 };
 
 /// Long enough that others overtake it, and well below the silence that ends a link (2 s).
 const LATE: Duration = Duration::from_millis(700);
-/// Each link gets a rule so often.
-const RULE_INTERVAL: Duration = Duration::from_millis(900);
 
 /// What both sides promise to come through. TCP leaves nothing out and repeats nothing, so these are
 /// the faults of what stands between: a frame that is missing shows by its number or offset, or by
@@ -58,33 +50,6 @@ const fn rule(
     }
 }
 
-/// The names of all rules.
-pub(super) fn names() -> impl Iterator<Item = String> {
-    RULES.iter().map(FrameRule::name)
-}
-
-/// Gives every link a rule now and then, each rule as often as any other, until the span is over.
-pub(super) async fn play(links: &Proxy, options: &ChaosOptions, mut rng: Rng) {
-    let links = links.links();
-    let begun = Instant::now();
-    let total = links.len() * (options.span.as_millis() / RULE_INTERVAL.as_millis()) as usize;
-    let mut deck: Vec<FrameRule> = RULES.iter().copied().cycle().take(total).collect();
-    rng.shuffle(&mut deck);
-    let mut order: Vec<usize> = (0..links.len()).collect();
-    for (index, rule) in deck.into_iter().enumerate() {
-        if index % links.len() == 0 {
-            rng.shuffle(&mut order);
-        }
-        sleep_until(begun + options.span.mul_f64(index as f64 / total as f64)).await;
-        let link = &links[order[index % links.len()]];
-        link.add_rule(rule);
-        if matches!(rule.message, "hello" | "welcome") {
-            // They come with a new connection only.
-            link.begin(Fault::Reset { after_bytes: 0 });
-        }
-    }
-}
-
 /// Cuts every link once. The last `acked` or the last publish of a link may have been suppressed, which
 /// nothing but the next handshake brings to light.
 pub(super) fn cut_all(links: &Proxy) {
@@ -101,6 +66,7 @@ mod tests {
 
     #[test]
     fn rules_have_names_of_their_own() {
-        assert_eq!(names().collect::<BTreeSet<_>>().len(), RULES.len());
+        let names: BTreeSet<String> = RULES.iter().map(FrameRule::name).collect();
+        assert_eq!(names.len(), RULES.len());
     }
 }

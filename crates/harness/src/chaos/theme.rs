@@ -2,27 +2,14 @@
 
 use std::time::Duration;
 
-use super::{rules, strikes};
-use crate::{
-    log::Load,
-    network::{NetworkFault, PathFault},
-    proxy::FaultKind,
-    scenario::Sizes,
-};
+use super::strikes;
+use crate::{log::Load, proxy::FaultKind, scenario::Sizes};
 
 /// What breaks, beside readers that freeze now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Theme {
     /// Links, byte by byte.
     Links,
-    /// Frames of certain messages.
-    Frames,
-    /// Links, frames and processes at once.
-    Storm,
-    /// The network between hosts.
-    Paths,
-    /// Processes stand still.
-    Pauses,
     /// The server is killed and comes back with an empty memory.
     Restarts,
     /// Every kind of fault, one after the other; the server keeps its logs on disk.
@@ -111,38 +98,6 @@ impl Theme {
                 explicit_gaps: pick(short, (20, 2)),
                 ..Owed::default()
             },
-            Self::Frames => Owed {
-                faults: rules::names()
-                    .map(|name| (name, pick(short, (10, 1))))
-                    .collect(),
-                recovered: pick(short, (1_000, 50)),
-                upstream_duplicates: pick(short, (20, 2)),
-                ..Owed::default()
-            },
-            Self::Storm => Owed {
-                recovered: pick(short, (1_000, 50)),
-                catchups: pick(short, (100, 10)),
-                upstream_duplicates: pick(short, (50, 2)),
-                explicit_gaps: pick(short, (20, 1)),
-                pairs: pick(short, (60, 8)),
-                ..Owed::default()
-            },
-            Self::Paths => {
-                let mut faults: Vec<_> = each(&PathFault::ALL.map(PathFault::name), (20, 2));
-                faults.extend(each(&NetworkFault::ALL.map(NetworkFault::name), (5, 1)));
-                Owed {
-                    faults,
-                    recovered: pick(short, (500, 50)),
-                    upstream_duplicates: pick(short, (5, 0)),
-                    ..Owed::default()
-                }
-            }
-            Self::Pauses => Owed {
-                faults: each(&["server stopped", "driver stopped"], (5, 1)),
-                recovered: pick(short, (200, 10)),
-                catchups: pick(short, (20, 1)),
-                ..Owed::default()
-            },
             Self::Restarts => Owed {
                 explicit_gaps: pick(short, (200, 20)),
                 kills: pick(short, (8, 1)),
@@ -172,13 +127,6 @@ impl Theme {
                 upstream: (20_000, 1_500),
                 span_s: (180, 25),
             },
-            Self::Frames | Self::Storm => Scale {
-                clients: (60, 24),
-                channels: (30, 20),
-                publications: (30_000, 4_000),
-                upstream: (6_000, 1_200),
-                span_s: (90, 15),
-            },
             // The sizes over the span are the pace.
             Self::Kinds | Self::Pairs => Scale {
                 clients: (24, 16),
@@ -194,7 +142,7 @@ impl Theme {
                 upstream: (8_000, 500),
                 span_s: (240, 15),
             },
-            Self::Paths | Self::Pauses | Self::Restarts => Scale {
+            Self::Restarts => Scale {
                 clients: (60, 24),
                 channels: (30, 20),
                 publications: (30_000, 4_000),

@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    ChaosOptions, STOP_DEADLINE, ground::Ground, ledger::Ledger, publish::Publisher, theme::Theme,
+    ChaosOptions, STOP_DEADLINE, ground::Ground, ledger::Ledger, publish::Publisher,
     upstream::Upstream,
 };
 use crate::{
     clock::Clock,
     driver::Driver,
     log::Record,
-    network::{Inside, Network},
+    network::Network,
     process::{Server, ServerSpec},
     progress::Progress,
     proxy::{FaultKind, Proxy},
@@ -76,8 +76,6 @@ pub(super) struct World {
     /// Of the harness, where the server does not let everybody in.
     key: Option<&'static str>,
     pub(super) links: Proxy,
-    /// Where each client dials.
-    client_addresses: Vec<SocketAddr>,
     pub(super) http_links: Proxy,
     pub(super) drivers: Vec<Driver>,
     pub(super) progress: Arc<Progress>,
@@ -87,10 +85,8 @@ pub(super) struct World {
     pub(super) watching: Vec<Vec<usize>>,
     /// Every subscription, as (client, channel).
     pub(super) expected: Vec<(usize, String)>,
-    /// Last, so that the processes that use it end first.
-    pub(super) network: Option<Network>,
     pub(super) folder: PathBuf,
-    /// The same.
+    /// Last, so that the processes that use it end first.
     pub(super) ground: Ground,
 }
 
@@ -106,42 +102,23 @@ impl World {
             true => Ground::start(options, HTTP_LINKS).await,
             false => Ground::default(),
         };
-        let is_public = options.theme == Theme::Paths || ground.hosts.is_some();
+        let is_public = ground.hosts.is_some();
         let server = Server::start(server_spec(options, &ground, is_public)).await?;
         let address = server.address();
-        let routes = match options.theme {
-            Theme::Paths => Vec::new(),
-            _ => ground.routes(0, load.clients),
-        };
-        let framed =
-            matches!(options.theme, Theme::Frames | Theme::Storm) || options.theme.is_open_ended();
+        let routes = ground.routes(0, load.clients);
+        let framed = options.theme.is_open_ended();
         let links = Proxy::start_on(address, &routes, &rng.fork(10), framed).await?;
-        let network = (options.theme == Theme::Paths)
-            .then(|| Network::start(Inside::Clients, load.clients))
-            .transpose()
-            .map_err(RunError::NotRun)?;
-        let client_addresses = match &network {
-            Some(network) => {
-                let addresses = network.addresses().iter();
-                addresses
-                    .map(|ip| SocketAddr::from((*ip, address.port())))
-                    .collect()
-            }
-            None => links.links().iter().map(|link| link.address()).collect(),
-        };
         let routes = ground.routes(load.clients, HTTP_LINKS);
         let http_links = Proxy::start_on(address, &routes, &rng.fork(11), false).await?;
         let progress = Arc::new(Progress::new(load.clients));
         let hosts = ground.hosts.as_ref().map(|hosts| &hosts.clients);
-        let drivers = start_drivers(options, network.as_ref().or(hosts), &progress).await?;
+        let drivers = start_drivers(options, hosts, &progress).await?;
         let channels: Vec<String> = (0..load.channels).map(channel_name).collect();
         let mut world = Self {
             server: Mutex::new(server),
             address,
             key: is_public.then_some(PUBLIC_KEY),
             links,
-            client_addresses,
-            network,
             http_links,
             drivers,
             progress,
@@ -185,12 +162,6 @@ impl World {
                 kind: kind.name().into(),
                 felt: self.links.felt(kind),
             })?;
-        }
-        self.ledger.write(&Record::Pairs {
-            pairs: self.links.pairs() as u64,
-        })?;
-        for (kind, felt) in self.links.struck() {
-            self.ledger.write(&Record::Fault { kind, felt })?;
         }
         for (index, link) in self.links.links().iter().enumerate() {
             self.ledger.write(&Record::Link {
@@ -241,7 +212,7 @@ impl World {
             let command = json!({
                 "cmd": "start",
                 "client": Progress::client_name(client),
-                "url": format!("ws://{}/ws", self.client_addresses[client]),
+                "url": format!("ws://{}/ws", self.links.links()[client].address()),
                 "channels": from,
                 "options": {
                     "backoff_min_ms": BACKOFF_MIN.as_millis(),

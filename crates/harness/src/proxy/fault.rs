@@ -165,16 +165,6 @@ impl Conditions {
         }
     }
 
-    /// The lasting faults that are in force.
-    pub(super) fn in_force(&self) -> Vec<FaultKind> {
-        let holes = [self.to_server.hole, self.to_client.hole];
-        let mut kinds: Vec<FaultKind> = holes.into_iter().flatten().collect();
-        kinds.dedup();
-        kinds.extend(self.to_client.delay.map(|_| FaultKind::Delay));
-        kinds.extend(self.to_client.rate.map(|_| FaultKind::Throttle));
-        kinds
-    }
-
     pub(super) fn end(&mut self, kind: FaultKind) {
         match kind {
             FaultKind::Cut | FaultKind::Reset => {}

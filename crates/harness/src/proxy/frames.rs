@@ -11,7 +11,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::fault::{Direction, FaultKind};
+use super::fault::Direction;
 
 /// A longer frame, and all that follows it, passes as bytes.
 const FRAME_BYTES_MAX: usize = 256 * 1024;
@@ -49,8 +49,6 @@ pub enum FrameAction {
 pub(super) struct Rules {
     waiting: VecDeque<FrameRule>,
     struck: BTreeMap<String, u64>,
-    /// The same for each lasting fault that was in force at that moment.
-    pairs: BTreeMap<(&'static str, String), u64>,
 }
 
 /// Bytes that belong together.
@@ -120,12 +118,11 @@ impl Rules {
         self.waiting.clear();
     }
 
-    /// The oldest rule that strikes this frame, while these faults are in force; it strikes once.
+    /// The oldest rule that strikes this frame; it strikes once.
     pub(super) fn take(
         &mut self,
         direction: Direction,
         messages: &[String],
-        in_force: impl Fn() -> Vec<FaultKind>,
     ) -> Option<FrameAction> {
         if messages.is_empty() {
             return None;
@@ -134,18 +131,11 @@ impl Rules {
         let index = rules.position(|rule| rule.strikes(direction, messages))?;
         let rule = self.waiting.remove(index)?;
         *self.struck.entry(rule.name()).or_insert(0) += 1;
-        for kind in in_force() {
-            *self.pairs.entry((kind.name(), rule.name())).or_insert(0) += 1;
-        }
         Some(rule.action)
     }
 
     pub(super) fn struck(&self) -> &BTreeMap<String, u64> {
         &self.struck
-    }
-
-    pub(super) fn pairs(&self) -> &BTreeMap<(&'static str, String), u64> {
-        &self.pairs
     }
 }
 
@@ -330,28 +320,15 @@ mod tests {
         let mut rules = Rules::default();
         rules.add(rule);
         let types = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<_>>();
+        assert_eq!(rules.take(Direction::ToServer, &types(&["acked"])), None);
         assert_eq!(
-            rules.take(Direction::ToServer, &types(&["acked"]), Vec::new),
+            rules.take(Direction::ToClient, &types(&["acked", "gap"])),
             None
         );
-        assert_eq!(
-            rules.take(Direction::ToClient, &types(&["acked", "gap"]), Vec::new),
-            None
-        );
-        assert_eq!(rules.take(Direction::ToClient, &[], Vec::new), None);
-        let struck = rules.take(Direction::ToClient, &types(&["acked", "acked"]), Vec::new);
+        assert_eq!(rules.take(Direction::ToClient, &[]), None);
+        let struck = rules.take(Direction::ToClient, &types(&["acked", "acked"]));
         assert_eq!(struck, Some(FrameAction::Suppress));
-        assert_eq!(
-            rules.take(Direction::ToClient, &types(&["acked"]), Vec::new),
-            None
-        );
+        assert_eq!(rules.take(Direction::ToClient, &types(&["acked"])), None);
         assert_eq!(rules.struck().get("suppress acked"), Some(&1));
-        assert!(rules.pairs().is_empty());
-        rules.add(rule);
-        rules.take(Direction::ToClient, &types(&["acked"]), || {
-            vec![FaultKind::Delay]
-        });
-        let pair = ("delay", "suppress acked".to_owned());
-        assert_eq!(rules.pairs().get(&pair), Some(&1));
     }
 }

@@ -162,11 +162,6 @@ impl Link {
         self.rules().struck().clone()
     }
 
-    /// How often each rule has struck while each lasting fault was in force, by both names.
-    pub fn pairs(&self) -> BTreeMap<(&'static str, String), u64> {
-        self.rules().pairs().clone()
-    }
-
     /// Ends all faults and disarms the cut and the rules that wait.
     pub fn heal(&self) {
         *self.armed() = None;
@@ -237,8 +232,7 @@ impl Link {
         direction: Direction,
         messages: &[String],
     ) -> Option<FrameAction> {
-        let in_force = || self.conditions.borrow().in_force();
-        self.rules().take(direction, messages, in_force)
+        self.rules().take(direction, messages)
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
