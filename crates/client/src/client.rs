@@ -93,7 +93,7 @@ impl Builder {
     }
 
     /// Asked for a token before the first dial, when the server says that it expires, and after it
-    /// was refused.
+    /// was refused. An answer has 30 s.
     #[must_use]
     pub fn token_source<F, T>(mut self, source: F) -> Self
     where
@@ -119,8 +119,8 @@ impl Builder {
         self
     }
 
-    /// Failed attempts in a row until the client only tries once a minute; without it, what the
-    /// server says.
+    /// Failed attempts in a row until only a hint, or one to two minutes, brings the next; without it,
+    /// what the server says.
     #[must_use]
     pub const fn attempts_max(mut self, attempts_max: u64) -> Self {
         self.options.attempts_max = Some(attempts_max);

@@ -1,7 +1,7 @@
 //! The bounds of an engine: how much it keeps, for how long, of what.
 //!
 //! Owns every limit with its default, reason and cost, and the check of a whole configuration.
-//! Must not know files, flags or environment: `server` resolves those into this type.
+//! Must not know files, flags or environment: `cli` resolves those into this type.
 
 mod log;
 

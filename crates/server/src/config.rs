@@ -44,8 +44,8 @@ pub struct Config {
     /// A connection holds at most one incomplete message of this size.
     pub message_bytes_max: usize,
     /// Connections of one address without a verified user at once (default 10); IPv6 by /64. Where
-    /// verified users or sessions of the address are there, as many more may come in to prove that
-    /// they are one of those.
+    /// verified users or sessions of the address are there, up to twice as many may be on their way
+    /// at once to prove that they are one of those.
     pub connections_per_ip_max: u32,
     /// Connections of one address at once, verified ones included (default 1,000: a large office),
     /// and as many sockets that speak HTTP.
@@ -120,7 +120,8 @@ pub struct Config {
     /// deflate_cost` measures both by length.
     pub compression_bytes_min: usize,
     /// Unacknowledged numbered messages of one connection (default 64): up to so many times
-    /// `message_bytes_max` wait for the engine.
+    /// `message_bytes_max` wait for the engine. Of those without a number as many, beside them; more are
+    /// `rate_limited`.
     pub inflight_max: usize,
     /// The longest name of a channel, in bytes (default 255).
     pub channel_bytes_max: usize,

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use crate::{Config, accept::only, node::Node, upgrade::is_entrance};
 pub(crate) use error::{ApiError, json_response};
 use intake::Places;
-pub(crate) use query::Question;
+pub(crate) use query::{Question, segment};
 pub(crate) use unread::Unread;
 
 /// What the HTTP routes work with. Cloning shares it.

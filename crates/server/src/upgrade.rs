@@ -39,7 +39,7 @@ use crate::{
     access::{Credentials, Entrance},
     connection::{self, Connection, PlainRequest},
     frames::Mode,
-    http::{ApiError, Question},
+    http::{ApiError, Question, segment},
     limits::{Pass, Refusal},
     link::Link,
     node::Node,
@@ -169,7 +169,7 @@ pub(crate) async fn session(
     request: Request,
 ) -> Response<Body> {
     let asked = Asked::of(&request, |_| {
-        let Path(id) = id.map_err(|_| ApiError::from(Code::BadChannel))?;
+        let id = segment(id, request.uri())?;
         Ok(Some(vec![Arc::from(format!("session:{id}"))]))
     });
     upgrade(node, asked, request).await

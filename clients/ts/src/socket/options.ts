@@ -47,7 +47,7 @@ export interface SocketOptions {
   debug?: boolean
   /** What links are made with, where there is no global one. */
   WebSocket?: WebSocketConstructor | undefined
-  /** Brings a token. An error whose `retry` is false blocks; any other is tried again. */
+  /** Brings a token, within 30 s. An error whose `retry` is false blocks; any other, or no answer, is tried again. */
   getToken?: (context: { reason: TokenReason }) => string | undefined | Promise<string | undefined>
   /** The application's own strategy: `usual` is what would be done. */
   strategy?: (verdict: Verdict, usual: Strategy) => Strategy
@@ -57,7 +57,10 @@ export interface SocketOptions {
   dialHidden?: boolean
   /** Ask over HTTP why an upgrade failed, from the second failure on. Default true. */
   asksWhy?: boolean
-  /** How another server is asked for a sign of life: whatever it sends back is one. */
+  /**
+   * How another server is asked for a sign of life: whatever it sends back is one. After `intervalMs`
+   * (30,000) of silence, then after `timeoutMs` (10,000) again; the second miss ends the link.
+   */
   heartbeat?: {
     message: () => string | ArrayBuffer
     intervalMs?: number

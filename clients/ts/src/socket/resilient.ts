@@ -202,13 +202,13 @@ export class ResilientWebSocket extends Face {
     else this.#feed({ type: 'unsubscribe', channel })
   }
 
-  /** Past publications: those after a position, or the newest. */
+  /** Past publications: those after a position, or the newest. Asked once: without an open link `not_connected`. */
   history(channel: string, options: { after?: Position; limit?: number } = {}) {
     const page = this.#ask({ type: 'history', channel, ...options })
     return quiet(page.then((page) => withBytes(page as HistoryPage)))
   }
 
-  /** Who is there. */
+  /** Who is there. Asked once, like `history`. */
   presence(channel: string, options: { limit?: number } = {}) {
     return this.#ask({ type: 'presence', channel, ...options }) as Promise<{
       users: string[]
@@ -217,7 +217,7 @@ export class ResilientWebSocket extends Face {
     }>
   }
 
-  /** Hands a new token of the same user to the server. */
+  /** Hands a new token of the same user to the server; without an open link it is kept for the next one, and rejected. */
   refresh(token: string): Promise<void> {
     this.tokens.hold(token)
     return quiet(this.#ask({ type: 'refresh', token }).then(() => undefined))

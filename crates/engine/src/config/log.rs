@@ -48,8 +48,8 @@ pub struct LogConfig {
     pub maintenance_interval: Duration,
     /// A sealed segment is rewritten when at least this share of it no longer counts (default 50 %).
     pub compact_dead_percent: u32,
-    /// Bytes that rewriting reads and writes a second (default 32 MiB), so that it does not hold up
-    /// commits.
+    /// Bytes that rewriting, checking and hint files read and write a second (default 32 MiB), so that
+    /// they do not hold up commits; as many as they can while more than 7/8 of `log_bytes_max` are taken.
     pub compact_bytes_per_second: u64,
 }
 

@@ -31,8 +31,6 @@ pub struct History {
     pub fates: HashMap<Id, Vec<Fate>>,
     /// How often each kind of fault took hold.
     pub faults: Vec<(String, u64)>,
-    /// How many different pairs of faults have met.
-    pub pairs: u64,
     /// The kinds that strikes are owed of.
     pub kinds: Vec<String>,
     /// Strikes that took hold.
@@ -231,7 +229,6 @@ impl History {
                 self.upstream.push(upstream);
             }
             Record::Fault { kind, felt } => self.faults.push((kind, felt)),
-            Record::Pairs { pairs } => self.pairs = pairs,
             Record::Kinds { kinds } => self.kinds = kinds,
             Record::Strike {
                 kind,

@@ -74,11 +74,6 @@ pub enum Record {
         /// How long.
         lasted_ms: u64,
     },
-    /// How many different pairs of faults have met.
-    Pairs {
-        /// So many.
-        pairs: u64,
-    },
     /// How often the link of a client was cut.
     Link {
         /// The client.

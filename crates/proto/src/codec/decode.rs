@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -210,7 +210,7 @@ fn malformed(error: &serde_json::Error) -> ErrorInfo {
     ErrorInfo::new(Code::Malformed).with_message(sentence)
 }
 
-fn fields<T: DeserializeOwned>(raw: &RawValue) -> Result<T, ErrorInfo> {
+fn fields<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, ErrorInfo> {
     serde_json::from_str(raw.get()).map_err(|error| malformed(&error))
 }
 

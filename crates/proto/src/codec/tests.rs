@@ -7,7 +7,7 @@ use crate::{
     code::Code,
     message::{ClientMessage, Echo, ServerMessage, Subject},
     publication::{Data, Publication},
-    recovery::Recovery,
+    recovery::{From, Recovery},
 };
 
 fn client(text: &str) -> Vec<Result<ClientMessage, DecodeError>> {
@@ -118,6 +118,31 @@ fn bad_text_is_malformed() {
         refusal("{\"type\":\"subscribe\",\"id\":1,\"channel\":\"c\",\"position\":\"x\"}"),
         (Some(Subject::Id(Echo::from(1))), "bad_position".to_owned())
     );
+}
+
+#[test]
+fn what_is_no_place_to_read_from_refuses_its_channel_alone() {
+    for odd in [
+        "1e400",
+        "-0",
+        "true",
+        "[1]",
+        "{}",
+        r#""\ud800""#,
+        r#"{"x":"\ud800"}"#,
+        r#"{"last":1e400}"#,
+        r#"{"last":-1}"#,
+        r#"{"last":1,"last":2}"#,
+    ] {
+        let hello = format!(r#"{{"type":"hello","subscribe":{{"good":null,"odd": {odd}}}}}"#);
+        let Some(Ok(ClientMessage::Hello(hello))) = client(&hello).pop() else {
+            panic!("{odd} refuses all of {hello}");
+        };
+        let froms: Vec<_> = hello.subscribe.iter().map(|(_, from)| *from).collect();
+        assert_eq!(froms, [Some(From::Now), None], "{odd}");
+        let subscribe = format!(r#"{{"type":"subscribe","id":1,"channel":"c","position": {odd}}}"#);
+        assert_eq!(refusal(&subscribe).1, "bad_position", "{odd}");
+    }
 }
 
 #[test]

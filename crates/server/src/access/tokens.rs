@@ -62,12 +62,29 @@ struct Chooser {
     iss: Option<String>,
 }
 
+/// Why a token is refused.
+#[derive(Debug)]
+struct Refusal {
+    code: Code,
+    /// For the log alone: who brings the token learns only that it is none. Nothing of the token is in it.
+    why: &'static str,
+}
+
 /// Who brings this token.
 pub(super) async fn verify(issuers: &[Issuer], token: &str) -> Result<Identity, Code> {
+    judge(issuers, token)
+        .await
+        .map_err(|Refusal { code, why }| {
+            tracing::debug!(%code, why, "a token is refused");
+            code
+        })
+}
+
+async fn judge(issuers: &[Issuer], token: &str) -> Result<Identity, Refusal> {
     if token.len() > TOKEN_BYTES_MAX {
-        return Err(Code::Unauthorized);
+        return Err(refusal("it is too long"));
     }
-    let issuer = choose(issuers, token).ok_or(Code::Unauthorized)?;
+    let issuer = choose(issuers, token).ok_or(refusal("no issuer here is its iss"))?;
     issuer.verify(token).await
 }
 
@@ -81,13 +98,19 @@ fn choose<'a>(issuers: &'a [Issuer], token: &str) -> Option<&'a Issuer> {
 }
 
 impl Issuer {
-    async fn verify(&self, token: &str) -> Result<Identity, Code> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Code::Unauthorized)?;
+    async fn verify(&self, token: &str) -> Result<Identity, Refusal> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| {
+            refusal("its header can't be read, or names no algorithm that is known")
+        })?;
         if header.crit.is_some() {
             // RFC 7515, 4.1.11: an extension that is not understood makes the token invalid.
-            return Err(Code::Unauthorized);
+            return Err(refusal("it asks for an extension (crit)"));
         }
-        let (algorithm, key) = self.keys.find(header.kid.as_deref()).await?;
+        let found = self.keys.find(header.kid.as_deref()).await;
+        let (algorithm, key) = found.map_err(|code| Refusal {
+            code,
+            why: "there is no key for it",
+        })?;
         let mut validation = Validation::new(algorithm.into());
         validation.leeway = self.leeway.as_secs();
         validation.validate_nbf = true;
@@ -103,21 +126,24 @@ impl Issuer {
         }
         validation.set_required_spec_claims(&required);
         let verified = jsonwebtoken::decode::<Claims>(token, &key, &validation);
-        let claims = verified.map_err(|error| refusal(error.kind()))?.claims;
+        let claims = verified.map_err(|error| unverified(error.kind()))?.claims;
         self.identify(claims)
     }
 
-    fn identify(&self, claims: Claims) -> Result<Identity, Code> {
+    fn identify(&self, claims: Claims) -> Result<Identity, Refusal> {
         if let Some(user) = &claims.sub
             && (user.is_empty() || personal_channel(user).len() > PERSONAL_BYTES_MAX)
         {
-            return Err(Code::Unauthorized);
+            return Err(refusal("sub is empty or too long"));
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_err(|_| Code::Internal)?;
+        let now = now.map_err(|_| Refusal {
+            code: Code::Internal,
+            why: "the clock is before 1970",
+        })?;
         let left = claims.exp + self.leeway.as_secs_f64() - now.as_secs_f64();
         if left <= 0.0 {
-            return Err(Code::TokenExpired);
+            return Err(unverified(&ErrorKind::ExpiredSignature));
         }
         let left = Duration::try_from_secs_f64(left).unwrap_or(EXPIRY_MAX);
         let grants = claims.channels.into_iter().map(|(pattern, granted)| Grant {
@@ -133,14 +159,30 @@ impl Issuer {
     }
 }
 
-fn refusal(kind: &ErrorKind) -> Code {
-    // The kind is a fixed word, without anything of the token.
-    let code = match kind {
-        ErrorKind::ExpiredSignature => Code::TokenExpired,
-        _ => Code::Unauthorized,
-    };
-    tracing::debug!(%code, "a token is refused");
-    code
+const fn refusal(why: &'static str) -> Refusal {
+    Refusal {
+        code: Code::Unauthorized,
+        why,
+    }
+}
+
+fn unverified(kind: &ErrorKind) -> Refusal {
+    refusal(match kind {
+        ErrorKind::ExpiredSignature => {
+            return Refusal {
+                code: Code::TokenExpired,
+                why: "exp is over",
+            };
+        }
+        ErrorKind::ImmatureSignature => "nbf is not reached",
+        ErrorKind::InvalidSignature => "its signature is not by this key",
+        ErrorKind::InvalidAlgorithm => "its algorithm is not the one that is configured",
+        ErrorKind::InvalidIssuer => "iss is another",
+        ErrorKind::InvalidAudience => "aud is another",
+        ErrorKind::MissingRequiredClaim(_) => "iss or aud is missing",
+        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) => "exp is missing, or a claim has another form",
+        _ => "it can't be decoded",
+    })
 }
 
 impl From<Granted> for Operation {

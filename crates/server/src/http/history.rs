@@ -17,7 +17,7 @@ use super::{
     HttpApi,
     error::{ApiError, json_response},
     intake::Place,
-    query::Question,
+    query::{Question, segment},
 };
 use crate::{Operation, history::read_history};
 
@@ -72,7 +72,7 @@ pub(super) async fn history(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let identity = api.identify(&parts).await?;
-    let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
+    let channel = segment(channel, &parts.uri)?;
     api.check_channel(&channel)?;
     api.may(&identity, Operation::History, &channel).await?;
     let asked = Question::of(&parts.uri)?;

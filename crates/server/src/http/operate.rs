@@ -34,16 +34,15 @@ const ONE_OF_THREE: &str =
 /// The media type of Prometheus' text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whom to disconnect.
+/// Whom to disconnect: exactly one of these.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum DisconnectRequest {
+pub(super) struct DisconnectRequest {
     /// All connections of this user.
-    User(String),
+    user: Option<String>,
     /// The connection that holds this session, as `/ws/stats/detailed` shows it.
-    Session(String),
+    session: Option<String>,
     /// This connection.
-    Connection(String),
+    connection: Option<String>,
 }
 
 /// How many connections were ended.
@@ -174,9 +173,11 @@ pub(super) async fn disconnect(
     let (parts, body) = request.into_parts();
     let role = api.backend(&parts).await?;
     let (body, _place) = api.body(role, &parts.headers, body).await?;
-    let asked: DisconnectRequest =
-        serde_json::from_slice(&body).map_err(|_| ApiError::new(Code::Malformed, ONE_OF_THREE))?;
-    let target = asked.target()?;
+    // serde would take an array for a struct, its elements for the fields in their order.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let asked = is_object.then(|| serde_json::from_slice::<DisconnectRequest>(&body).ok());
+    let asked = asked.flatten();
+    let target = asked.map_or(Err(malformed(ONE_OF_THREE)), DisconnectRequest::target)?;
     let disconnected = api.node.disconnect(&target).await;
     // Under a name of their own each: `target` is the log's own, which says where a line comes from.
     match &target {
@@ -213,18 +214,22 @@ pub(super) async fn metrics(
 
 impl DisconnectRequest {
     fn target(self) -> Result<Target, ApiError> {
-        let malformed = |text: &'static str| ApiError::new(Code::Malformed, text);
-        match self {
-            Self::User(user) => Ok(Target::User(user)),
-            Self::Session(text) => session(&text)
+        match (self.user, self.session, self.connection) {
+            (Some(user), None, None) => Ok(Target::User(user)),
+            (None, Some(text), None) => session(&text)
                 .map(Target::Session)
                 .ok_or_else(|| malformed("session must be 32 hexadecimal digits.")),
-            Self::Connection(text) => text
+            (None, None, Some(text)) => text
                 .parse()
                 .map(Target::Connection)
                 .map_err(|_| malformed("connection must be the id of one.")),
+            _ => Err(malformed(ONE_OF_THREE)),
         }
     }
+}
+
+fn malformed(text: &'static str) -> ApiError {
+    ApiError::new(Code::Malformed, text)
 }
 
 /// The digest in the form in which it is shown.

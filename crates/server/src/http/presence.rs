@@ -10,7 +10,7 @@ use bowline_proto::Code;
 use super::{
     HttpApi,
     error::{ApiError, json_response},
-    query::Question,
+    query::{Question, segment},
 };
 use crate::{Operation, presence::Presence};
 
@@ -32,7 +32,7 @@ pub(super) async fn presence(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let identity = api.identify(&parts).await?;
-    let Path(channel) = channel.map_err(|_| ApiError::from(Code::BadChannel))?;
+    let channel = segment(channel, &parts.uri)?;
     api.check_channel(&channel)?;
     api.may(&identity, Operation::Presence, &channel).await?;
     let limit = Question::of(&parts.uri)?.number("limit", 0)?;

@@ -1,10 +1,13 @@
-//! The parameters behind the `?` of a request.
+//! What a request says in its URL: the parameters behind the `?`, a name in the path.
 //!
 //! Owns their strictness: what can't be read is refused by its name, never taken for absent.
 
 use std::str::FromStr;
 
-use axum::http::Uri;
+use axum::{
+    extract::{Path, rejection::PathRejection},
+    http::Uri,
+};
 use bowline_proto::Code;
 
 use super::error::ApiError;
@@ -67,6 +70,17 @@ impl Question {
         Ok(limit.map_or(LIMIT_DEFAULT, |limit| {
             usize::try_from(limit).unwrap_or(LIMIT_MAX).min(LIMIT_MAX)
         }))
+    }
+}
+
+/// A name that stands in the path; `Path` would take `%zz` for a name of three characters.
+pub(crate) fn segment(
+    found: Result<Path<String>, PathRejection>,
+    uri: &Uri,
+) -> Result<String, ApiError> {
+    match found {
+        Ok(Path(name)) if decoded(uri.path()).is_some() => Ok(name),
+        _ => Err(Code::BadChannel.into()),
     }
 }
 

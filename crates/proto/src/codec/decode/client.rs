@@ -97,10 +97,7 @@ fn client_text_query(head: &Head<'_>, raw: &RawValue) -> Result<ClientMessage, E
             let ChannelFields {
                 channel, position, ..
             } = fields(raw)?;
-            let from = match position {
-                None => From::Now,
-                Some(field) => field.read().ok_or(Code::BadPosition)?,
-            };
+            let from = from(position).ok_or(Code::BadPosition)?;
             ClientMessage::Subscribe(Subscribe {
                 id: head.id()?,
                 channel,
@@ -169,7 +166,7 @@ fn bare(payload: Option<&[u8]>) -> Result<(), ErrorInfo> {
 }
 
 fn hello(head: &Head<'_>, raw: &RawValue) -> Result<Hello, ErrorInfo> {
-    let found: HelloFields = fields(raw)?;
+    let found: HelloFields<'_> = fields(raw)?;
     let subscribe = found.subscribe.unwrap_or_default();
     Ok(Hello {
         id: head.id()?,
@@ -180,50 +177,51 @@ fn hello(head: &Head<'_>, raw: &RawValue) -> Result<Hello, ErrorInfo> {
         next: seq(found.next)?,
         subscribe: subscribe
             .into_iter()
-            .map(|(channel, from)| (channel, from.map_or(Some(From::Now), FromField::read)))
+            .map(|(channel, field)| (channel, from(field)))
             .collect(),
         client: found.client,
     })
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum FromField {
-    Text(String),
-    Last {
+/// None if it is no form of a *from* value: the channel is refused then, not the message.
+fn from(field: Option<&RawValue>) -> Option<From> {
+    #[derive(Deserialize)]
+    struct Last {
         last: Integer,
-    },
-    /// No form of a position; the channel is refused, not the message.
-    Other(serde::de::IgnoredAny),
-}
-
-impl FromField {
-    fn read(self) -> Option<From> {
-        match self {
-            Self::Text(text) if text == "first" => Some(From::First),
-            Self::Text(text) => text.parse().ok().map(From::After),
-            Self::Last { last } => Some(From::Last(last.into())),
-            Self::Other(_) => None,
-        }
     }
+    let Some(text) = field.map(RawValue::get) else {
+        return Some(From::Now);
+    };
+    if text.starts_with('"') {
+        let text: String = serde_json::from_str(text).ok()?;
+        return match &*text {
+            "first" => Some(From::First),
+            position => position.parse().ok().map(From::After),
+        };
+    }
+    // serde would take an array for a struct, its element for the field.
+    let text = Some(text).filter(|text| text.starts_with('{'))?;
+    let Last { last } = serde_json::from_str(text).ok()?;
+    Some(From::Last(last.into()))
 }
 
 #[derive(Deserialize)]
-struct HelloFields {
+struct HelloFields<'a> {
     token: Option<Box<str>>,
     session: Option<Box<str>>,
     link: Option<Integer>,
     first: Option<Integer>,
     next: Option<Integer>,
-    #[serde(default)]
-    subscribe: Option<BTreeMap<Arc<str>, Option<FromField>>>,
+    #[serde(borrow, default)]
+    subscribe: Option<BTreeMap<Arc<str>, Option<&'a RawValue>>>,
     client: Option<ClientInfo>,
 }
 
 #[derive(Deserialize)]
-struct ChannelFields {
+struct ChannelFields<'a> {
     channel: Arc<str>,
-    position: Option<FromField>,
+    #[serde(borrow, default)]
+    position: Option<&'a RawValue>,
     after: Option<String>,
     limit: Option<Integer>,
     seq: Option<Integer>,

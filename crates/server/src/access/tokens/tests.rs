@@ -86,6 +86,64 @@ fn an_extension_that_must_be_understood_is_not() {
 }
 
 #[test]
+fn the_log_says_why_a_token_is_refused() {
+    use futures_util::FutureExt;
+    let claims = |more: Value| {
+        let mut claims = ana();
+        let claims_of = claims.as_object_mut().unwrap();
+        claims_of.extend(more.as_object().unwrap().clone());
+        claims
+    };
+    let token = |claims: &Value| signed(TokenAlgorithm::Hs256, None, claims);
+    let mut strict = hs256();
+    strict.audience = Some("us".into());
+    for (issuer, token, why) in [
+        (hs256(), "a.b.c".into(), "its header can't be read"),
+        (hs256(), "a".repeat(TOKEN_BYTES_MAX + 1), "too long"),
+        (
+            hs256(),
+            token(&json!({"sub": "ana"})),
+            "exp is missing",
+        ),
+        (hs256(), token(&claims(json!({"exp": 1}))), "exp is over"),
+        (
+            hs256(),
+            token(&claims(json!({"nbf": now() + 50}))),
+            "nbf is not reached",
+        ),
+        (
+            hs256(),
+            token(&claims(json!({"sub": "a".repeat(251)}))),
+            "sub is empty or too long",
+        ),
+        (
+            hs256(),
+            token(&claims(json!({"channels": {"x": ["fly"]}}))),
+            "a claim has another form",
+        ),
+        (
+            strict,
+            token(&claims(json!({"aud": "them"}))),
+            "aud is another",
+        ),
+        (
+            hs256(),
+            signed(TokenAlgorithm::Rs256, None, &ana()),
+            "its algorithm is not the one",
+        ),
+        (
+            issuer(KeySet::secret(b"another secret, of 32 bytes here").unwrap()),
+            token(&ana()),
+            "its signature is not by this key",
+        ),
+    ] {
+        let judged = judge(&[issuer], &token).now_or_never();
+        let refused = judged.expect("nothing is waited for").unwrap_err();
+        assert!(refused.why.contains(why), "{why}: {}", refused.why);
+    }
+}
+
+#[test]
 fn each_algorithm_verifies_its_own_and_no_other() {
     for ours in TokenAlgorithm::ALL {
         for theirs in TokenAlgorithm::ALL {

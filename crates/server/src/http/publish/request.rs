@@ -3,7 +3,7 @@
 //! Owns the text: JSON with `channel`, `channels` or `messages`, or bytes with `?channel=`. Payloads
 //! pass through unparsed. Must not know the engine, nor who asks.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt::Display, sync::Arc};
 
 use axum::http::{HeaderValue, header, request::Parts};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -224,14 +224,13 @@ fn parse_json(body: &[u8], key: Option<Arc<str>>, mut sum: Sum<'_>) -> Result<Pa
 }
 
 fn item<'a>(text: &'a [u8], place: &str) -> Result<Item<'a>, ApiError> {
-    // serde would take an array for a struct, its elements for the fields in their order.
-    if text.trim_ascii_start().starts_with(b"[") {
-        return Err(malformed(format!(
-            "{place} is not valid: it must be an object."
-        )));
+    let refused = |problem: &dyn Display| malformed(format!("{place} is not valid: {problem}."));
+    // serde would take an array for a struct, its elements for the fields in their order, and names the
+    // struct where anything else stands.
+    match text.trim_ascii_start().first() {
+        Some(b'{') | None => serde_json::from_slice(text).map_err(|error| refused(&error)),
+        Some(_) => Err(refused(&"it must be an object")),
     }
-    serde_json::from_slice(text)
-        .map_err(|error| malformed(format!("{place} is not valid: {error}.")))
 }
 
 fn read_item(

@@ -34,6 +34,20 @@ async fn json_passes_through_unparsed() {
 }
 
 #[tokio::test]
+async fn what_is_no_object_is_told_so() {
+    let world = World::start().await;
+    for body in ["null", "[]", "7", r#""a""#, " [1]"] {
+        let answer = world.publish(body).await;
+        assert_eq!(answer.code(), (400, "malformed"), "{body}");
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(
+            message.ends_with("it must be an object."),
+            "{body}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn bytes_come_in_two_forms() {
     let world = World::start().await;
     let body: Vec<u8> = (0..=255).collect();

@@ -79,6 +79,43 @@ async fn a_channel_without_a_record_is_empty_not_absent() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_percent_encoding_is_no_channel() {
+    let world = World::start().await;
+    for name in ["%zz", "%", "a%4", "%ff", "%C3"] {
+        for of in ["history", "presence"] {
+            let answer = world.get(&format!("/api/channels/{name}/{of}")).await;
+            assert_eq!(answer.code(), (400, "bad_channel"), "{name} {of}");
+        }
+    }
+    let plus = world.get("/api/channels/a+b%2F%25zz/history").await;
+    assert_eq!(plus.status, 200, "{plus:?}");
+}
+
+#[tokio::test]
+async fn whom_to_disconnect_is_one_of_three_and_what_is_unknown_is_ignored() {
+    let world = World::start().await;
+    let ask = async |body: &str| {
+        let (path, media) = ("/api/disconnect", "application/json");
+        world.post(path, media, "", body.as_bytes()).await
+    };
+    for body in [
+        r#"{"user":"nobody","reason":{"of":"tomorrow"}}"#,
+        r#"{"user":null,"connection":"999"}"#,
+    ] {
+        assert_eq!(ask(body).await.body, json!({"disconnected": 0}), "{body}");
+    }
+    for body in [
+        "{}",
+        "null",
+        r#"["a"]"#,
+        r#"{"user":null}"#,
+        r#"{"user":7}"#,
+    ] {
+        assert_eq!(ask(body).await.code(), (400, "malformed"), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn statistics_show_the_engine_too() {
     let world = World::start().await;
     fill(&world, "a", 2).await;
