@@ -212,10 +212,12 @@ class Client:
             "client": {"name": "bowline-python-example"},
         }
         ws.send(TEXT, p.dumps(hello).encode())
-        messages = _decode(*await ws.receive())
-        if not messages or messages[0]["type"] != "welcome":
-            raise Closed(1006, f"the first message was {messages[:1]}, not welcome"[:300])
-        return messages
+        while True:
+            messages = await _receive(ws)
+            while messages and messages[0]["type"] != "welcome":
+                messages.pop(0)  # If it is a refusal, the close that follows says what to do.
+            if messages:
+                return messages
 
     async def _follow(self, link: _Link) -> Optional[Closed]:
         """Until the link ends, or until it is time to make the next one (None)."""
@@ -255,11 +257,7 @@ class Client:
                     if self._link is not link:
                         return Closed(1006, "superseded")
                     self._handle(link, message)
-                try:
-                    messages = _decode(*await link.ws.receive())
-                except ValueError as error:
-                    messages = []
-                    self._on_status(Fault("malformed", str(error)))
+                messages = await _receive(link.ws)
         except Closed as closed:
             self._on_status(closed)
             if self._link is link:
@@ -282,7 +280,7 @@ class Client:
         self._limits.update({k: message[k] for k in self._limits if k in message})
         link.ws.silence_max = (message["ping_interval_ms"] + message["pong_timeout_ms"]) / 1000
         self._on_status(State("open"))
-        self._on_status(Welcome(message["resumed"], message.get("reason"), message["acked"], message["connection"]))
+        self._on_status(Welcome(message["resumed"], message.get("reason"), message["acked"], message.get("connection")))
         if message["session"] != self._session:
             self._session = message["session"]
             self._report(self._outbox.new_session(message.get("reason") or "session_lost"))
@@ -541,8 +539,13 @@ class Client:
         asyncio.get_running_loop().call_later(delay, lambda: self._link is link and link and action())
 
 
-def _decode(opcode: int, payload: bytes) -> List[Dict[str, Any]]:
-    return [p.decode_binary(payload)] if opcode == BINARY else p.decode_text(payload.decode())
+async def _receive(ws: WebSocket) -> List[Dict[str, Any]]:
+    opcode, payload = await ws.receive()
+    try:
+        return p.decode_binary(payload) if opcode == BINARY else p.decode_text(payload.decode())
+    except ValueError as error:  # Where its end can't be found, neither can what follows; it is in the log.
+        ws.close(1002, "not JSON")
+        raise Closed(1002, str(error)) from error
 
 
 def _given(**fields: Any) -> Dict[str, Any]:

@@ -46,7 +46,7 @@ class Welcome(NamedTuple):
     resumed: bool
     reason: Optional[str]
     acked: int
-    connection: str
+    connection: Optional[str]
 
 
 class Fault(NamedTuple):

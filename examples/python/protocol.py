@@ -10,11 +10,13 @@ import random
 import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 SUBPROTOCOL = "bowline.v1"
 DELIVER, SEEN, FAULT = "deliver", "seen", "fault"
 DIAL, STOP, NEW_TOKEN, NEW_SESSION, DONE = "dial", "stop", "new_token", "new_session", "done"
+NESTING_MAX = 127  # Levels of arrays and objects in `data`; the message around it is one more.
+BESIDE_DATA_MAX = 4096  # Bytes of a frame beside its `data`.
 _POSITION = re.compile(r"([0-9a-f]{16})\.(0|[1-9][0-9]{0,15})\.[0-9a-f]{8}")
 _SPACE = " \t\r\n"
 
@@ -23,32 +25,92 @@ def dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def too_deep(data: Any, levels: int = NESTING_MAX) -> bool:
+    if isinstance(data, dict):
+        data = data.values()
+    elif not isinstance(data, (list, tuple)):
+        return False
+    return levels == 0 or any(too_deep(value, levels - 1) for value in data)
+
+
 # --- frames ---------------------------------------------------------------------------------------
+
+# What this client reads of a message; other types and fields are ignored.
+_TYPES: Dict[str, Any] = {
+    "channel": str, "position": str, "reason": str, "code": str, "message": str, "connection": str, "session": str,
+    "user": str, "tag": str, "recovered": bool, "retry": bool, "resumed": bool, "seq": int, "id": (int, str),
+    "missed": int, "acked": int, "after_ms": int, "retry_after_ms": int, "subscriptions": dict, "inflight_max": int,
+    "session_ttl_ms": int, "ping_interval_ms": int, "pong_timeout_ms": int, "message_bytes_max": int,
+    "max_reconnect_attempts": int,
+}
+_REQUIRED = {
+    "welcome": "session resumed acked inflight_max session_ttl_ms ping_interval_ms pong_timeout_ms message_bytes_max"
+               " max_reconnect_attempts",
+    "subscribed": "channel", "unsubscribed": "channel", "message": "channel", "acked": "seq",
+    "error": "code", "reply": "", "gap": "channel reason", "reconnect": "after_ms reason",
+}
+
+
+def readable(message: Any) -> bool:
+    """Whether a value is a message of which the fields that this client reads are as they should be."""
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return False
+    kind = message["type"]
+    if kind not in _REQUIRED:
+        return True
+    given = {name: value for name, value in message.items() if value is not None}
+    outcomes = given.get("subscriptions", {}) if kind == "welcome" else {}
+    return (
+        all(name in given for name in _REQUIRED[kind].split())
+        and all(isinstance(given[name], kinds) for name, kinds in _TYPES.items() if name in given)
+        and all(isinstance(o, dict) and readable(_outcome(c, o)) for c, o in outcomes.items())
+    )
+
+
+def _outcome(channel: str, outcome: Dict[str, Any]) -> Dict[str, Any]:
+    """An entry of `welcome.subscriptions` as the message that it stands for."""
+    error = outcome.get("error")
+    if error is None:
+        return {**outcome, "type": "subscribed", "channel": channel}
+    return {**error, "type": "error"} if isinstance(error, dict) else {"type": "error"}
 
 
 def decode_text(text: str) -> List[Dict[str, Any]]:
-    """All messages of a text frame. Raises ValueError at the first that can't be read."""
+    """The messages of a text frame; one that can't be read is skipped. ValueError where its end can't be found."""
     decoder, messages, at = json.JSONDecoder(), [], 0
     while True:
         while at < len(text) and text[at] in _SPACE:
             at += 1
         if at == len(text):
             return messages
-        value, at = decoder.raw_decode(text, at)
-        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-            raise ValueError("a message must be an object with a type")
-        if "data_b64" in value:
-            value["data"] = base64.b64decode(value.pop("data_b64"), validate=True)
-        messages.append(value)
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except RecursionError as error:
+            raise ValueError("nested too deep") from error
+        if readable(value) and _with_bytes(value):
+            messages.append(value)
 
 
-def decode_binary(payload: bytes) -> Dict[str, Any]:
-    """The one message of a binary frame; its payload is `data`, as bytes."""
+def decode_binary(payload: bytes) -> List[Dict[str, Any]]:
+    """The one message of a binary frame, with its payload as `data`; none where the header can't be read."""
     header, separator, data = payload.partition(b"\n")
-    messages = decode_text(header.decode())
+    try:
+        messages = decode_text(header.decode())
+    except ValueError:
+        messages = []
     if not separator or len(messages) != 1 or "data" in messages[0]:
-        raise ValueError("a binary frame is one header, a line feed, and the payload")
-    return {**messages[0], "data": data}
+        return []
+    return [{**messages[0], "data": data}]
+
+
+def _with_bytes(message: Dict[str, Any]) -> bool:
+    """Puts bytes in the place of `data_b64`; False where these are none."""
+    try:
+        if "data_b64" in message:
+            message["data"] = base64.b64decode(message.pop("data_b64"), validate=True)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def encode(head: Dict[str, Any], data: Optional[bytes], binary: bool) -> Tuple[bool, bytes]:

@@ -1,4 +1,4 @@
-"""Tests of the pure parts: `python3 -m unittest` in this folder."""
+"""Tests of the pure parts, with the golden vectors: `python3 -m unittest` in this folder."""
 import base64
 import json
 import os
@@ -10,7 +10,11 @@ import protocol as p
 import websocket as w
 
 A, B = "9f1c44d07b2e6a10", "a41be27790d35c08"
-VECTORS = pathlib.Path(__file__).parents[2] / "vectors" / "messages"
+VECTORS = pathlib.Path(__file__).parents[2] / "vectors"
+
+
+def vectors(name):
+    return json.loads((VECTORS / name).read_text(encoding="utf-8"))
 
 
 def at(epoch, offset, term="5d3ab7c1"):
@@ -33,15 +37,15 @@ def numbers(box):
 
 class Frames(unittest.TestCase):
     def test_every_server_vector_decodes(self):
-        for vector in json.loads((VECTORS / "server.json").read_text(encoding="utf-8")):
+        for vector in vectors("messages/server.json"):
             with self.subTest(vector["name"]):
                 if "text" in vector:
                     self.assertTrue(p.decode_text(vector["text"]))
                 else:
-                    self.assertIn("data", p.decode_binary(base64.b64decode(vector["binary_b64"])))
+                    self.assertIn("data", p.decode_binary(base64.b64decode(vector["binary_b64"]))[0])
 
     def test_what_is_encoded_is_a_client_vector(self):
-        texts = {v.get("text") for v in json.loads((VECTORS / "client.json").read_text(encoding="utf-8"))}
+        texts = {v.get("text") for v in vectors("messages/client.json")}
         chat = p.Entry({"type": "publish", "channel": "chat"}, b'{"text":"hi"}', False, 0.0, seq=9)
         skip = p.Entry({"type": "send"}, b"", False, 0.0, seq=19, skipped=True)
         for entry in (chat, skip):
@@ -50,16 +54,29 @@ class Frames(unittest.TestCase):
     def test_several_messages_in_a_frame_keep_their_order(self):
         messages = p.decode_text('{"type":"acked","seq":1} \n\t{"type":"acked","seq":2}\n')
         self.assertEqual([m["seq"] for m in messages], [1, 2])
-        for bad in ('{"type":"acked"', "[]", '{"seq":1}', "1"):
+
+    def test_what_can_not_be_read_is_skipped_where_its_end_is_known(self):
+        for bad in (
+            "[]", '{"seq":1}', "1", '{"type":"acked"}', '{"type":"acked","seq":"1"}', '{"type":"reply","id":[1]}',
+            '{"type":"message","channel":"c","data_b64":"?"}', '{"type":"error","code":7}',
+        ):
+            self.assertEqual([m["seq"] for m in p.decode_text(bad + '{"type":"acked","seq":2}')], [2], bad)
+        for bad in ('{"type":"acked"', "[" * 100_000, "x"):
             with self.assertRaises(ValueError):
                 p.decode_text(bad)
+        for bad in (b'{"type":"send"}', b"{\n", b"\xff\n", b'{"type":"send","data":1}\n', b"\n"):
+            self.assertEqual(p.decode_binary(bad), [])
+        welcome = next(v["text"] for v in vectors("messages/server.json") if "welcome" in v.get("text", ""))
+        message = json.loads(welcome)
+        for subscriptions in ({"c": 1}, {"c": {"position": 1}}, {"c": {"error": 1}}, {"c": {"error": {}}}, []):
+            self.assertFalse(p.readable({**message, "subscriptions": subscriptions}), subscriptions)
 
     def test_bytes_and_json_are_encoded_in_their_own_frames(self):
         self.assertEqual(p.encode({"type": "send"}, b"[1]", False), (False, b'{"type":"send","data":[1]}'))
         binary, frame = p.encode({"type": "send"}, b"\n\x00", True)
         self.assertTrue(binary)
-        self.assertEqual(p.decode_binary(frame)["data"], b"\n\x00")
-        self.assertEqual(p.decode_text('{"type":"message","data_b64":"AAo="}')[0]["data"], b"\x00\n")
+        self.assertEqual(p.decode_binary(frame)[0]["data"], b"\n\x00")
+        self.assertEqual(p.decode_text('{"type":"message","channel":"c","data_b64":"AAo="}')[0]["data"], b"\x00\n")
 
 
 class Positions(unittest.TestCase):

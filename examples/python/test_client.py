@@ -1,0 +1,172 @@
+"""Tests of the client as a whole: the test plays the server, in virtual time."""
+import asyncio
+import functools
+import json
+import selectors
+import unittest
+from unittest import mock
+
+import bowline as b
+from websocket import TEXT, Closed
+
+A = "9f1c44d07b2e6a10"
+WELCOME = {
+    "type": "welcome", "connection": "1", "resumed": True, "user": None, "node": "n", "acked": 0, "inflight_max": 64,
+    "session_ttl_ms": 86_400_000, "ping_interval_ms": 10**9, "pong_timeout_ms": 10_000, "message_bytes_max": 65_536,
+    "max_reconnect_attempts": 10, "subscriptions": {},
+}
+
+
+def at(offset):
+    return f"{A}.{offset}.5d3ab7c1"
+
+
+def standing(offset, **fields):
+    return {"position": at(offset), "recovered": True, **fields}
+
+
+class Clock(selectors.DefaultSelector):
+    """Time passes where nothing else is left to do."""
+
+    now = 0.0
+
+    def select(self, timeout=None):
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("nothing will ever happen")
+        if not ready and timeout > 0:
+            self.now += timeout + 1e-6
+        return ready
+
+
+def virtual(test):
+    @functools.wraps(test)
+    def run(self):
+        clock = Clock()
+        loop = asyncio.SelectorEventLoop(clock)
+        loop.time = lambda: clock.now
+        try:
+            loop.run_until_complete(test(self))
+        finally:
+            mock.patch.stopall()
+            left = [task for task in asyncio.all_tasks(loop) if task.cancel()]
+            loop.run_until_complete(asyncio.wait(left) if left else asyncio.sleep(0))
+            loop.close()
+    return run
+
+
+class Socket:
+    """A link, with the server's side of it."""
+
+    def __init__(self):
+        self._to_client, self._to_server, self.closed = asyncio.Queue(), [], None
+
+    def send(self, opcode, payload):
+        self._to_server.append(json.loads(payload.partition(b"\n")[0]))
+
+    async def receive(self):
+        said = await self._to_client.get()
+        if isinstance(said, Closed):
+            raise said
+        return TEXT, said
+
+    def close(self, code, reason=""):
+        self.closed = code
+
+    def abort(self):
+        self._to_client.put_nowait(Closed(1006, "aborted"))
+
+    async def says(self, *messages):
+        """What the client writes thereupon."""
+        for message in messages:
+            self._to_client.put_nowait(message if isinstance(message, bytes) else json.dumps(message).encode())
+        return await self.hears()
+
+    async def ends(self, code=1006, reason=""):
+        self._to_client.put_nowait(Closed(code, reason))
+        return await self.hears()
+
+    async def hears(self):
+        await asyncio.sleep(0.001)
+        heard, self._to_server = self._to_server, []
+        return heard
+
+
+class Played:
+    """A client, and what it has told its application."""
+
+    def __init__(self, channels=None, **options):
+        self.statuses, self.events, self._dialled = [], [], []
+        mock.patch.object(b.WebSocket, "connect", self._connect).start()
+        hears = {"on_event": self._on_event, "on_status": self.statuses.append}
+        self.client = b.Client("ws://test/ws", channels, **hears, **options)
+        self.client.start()
+
+    async def _on_event(self, event):
+        self.events.append(event)
+
+    async def _connect(self, url, subprotocol):
+        self._dialled.append(Socket())
+        return self._dialled[-1]
+
+    async def dial(self):
+        """The next link, and its hello."""
+        while not self._dialled:
+            await asyncio.sleep(0.01)
+        link = self._dialled.pop()
+        return link, (await link.hears())[0]
+
+    async def open(self, **fields):
+        """The next link, welcomed, and what the client wrote thereupon."""
+        link, hello = await self.dial()
+        return link, await link.says({**WELCOME, "session": hello["session"], **fields})
+
+    async def publish(self, link, *data):
+        """The tickets; the numbers are written."""
+        tickets = [self.client.publish("c", value) for value in data]
+        await link.hears()
+        return tickets
+
+    def faults(self):
+        return [status.code for status in self.statuses if isinstance(status, b.Fault)]
+
+    def states(self):
+        return [status.state for status in self.statuses if isinstance(status, b.State)]
+
+
+def message(offset, channel="c"):
+    return {"type": "message", "channel": channel, "position": at(offset), "data": offset}
+
+
+def refusal(seq, code="forbidden", retry=False, **fields):
+    return {"type": "error", "seq": seq, "code": code, "message": "", "retry": retry, **fields}
+
+
+def numbered(written):
+    return [(m["type"], m["seq"]) for m in written if "seq" in m]
+
+
+def named(written):
+    return [(m["type"], m["channel"]) for m in written if "channel" in m and "seq" not in m]
+
+
+def fate(ticket):
+    dropped = ticket.stored.exception()
+    return dropped.fate, dropped.code
+
+
+class Links(unittest.TestCase):
+    @virtual
+    async def test_a_message_that_can_not_be_read_is_skipped_or_ends_the_link(self):
+        played = Played({"c": None})
+        link, _ = await played.open(subscriptions={"c": standing(4)})
+        await link.says(
+            {"type": "acked"}, {"type": "reply", "id": []}, {"type": "dance"}, b"[] {} 7", b"[" * 100,
+        )
+        self.assertEqual(link.closed, 1002)
+        link, _ = await played.open(subscriptions={"c": standing(4)})
+        await link.says({"type": "message", "channel": 7}, {"type": "gap", "channel": "c"}, message(5))
+        self.assertEqual([e.data for e in played.events if isinstance(e, b.Message)], [5])
+
+if __name__ == "__main__":
+    unittest.main()
