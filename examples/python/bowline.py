@@ -28,6 +28,7 @@ INBOX_MAX = 256  # Messages of one channel that wait for the handler; beyond it 
 OUTBOX_MAX = 10_000
 UPTIME_MIN = 10.0  # Seconds after which a link that ends is no failure like those before it.
 REPLIES_MAX = 1_000  # Acknowledged sends whose reply has not come.
+REPLY_AFTER_ACK = 10.0  # To a `send` that was written twice the server may say no more than `acked`.
 
 
 class _Subscription:
@@ -79,8 +80,9 @@ class Client:
         self._inboxes: Dict[str, Deque[Any]] = {}
         self._answers: Dict[int, Callable[[Dict[str, Any]], None]] = {}
         self._ids = itertools.count(2)
-        self._limits = {"inflight_max": 64, "message_bytes_max": 65_536, "session_ttl_ms": 86_400_000,
+        self._limits = {"inflight_max": 64, "message_bytes_max": float("inf"), "session_ttl_ms": 86_400_000,
                         "max_reconnect_attempts": 10}
+        self._expiry: Optional[asyncio.TimerHandle] = None
         self._link: Optional[_Link] = None
         self._run_task: Optional[asyncio.Task] = None
         self._drains: set = set()
@@ -172,7 +174,6 @@ class Client:
         """A link that has its welcome. Until then an older one, if there is one, goes on delivering."""
         self._number += 1
         self._on_status(State("connecting"))
-        self._report(self._outbox.expire(time.monotonic() - self._limits["session_ttl_ms"] / 1000))
         dialled: List[_Link] = []
         try:
             messages = await asyncio.wait_for(self._hello(dialled), self._connect_timeout)
@@ -268,7 +269,7 @@ class Client:
     def _forget(self, link: _Link) -> None:
         """The link is gone or superseded: what was asked on it will not be answered."""
         link.ws.abort()
-        self._outbox.sent = 0
+        self._outbox.relink()
         waiting, self._answers = self._answers, {}
         for answer in waiting.values():
             answer({"type": "error", "code": "link_lost", "retry": False, "lost": True})
@@ -285,7 +286,9 @@ class Client:
             self._session = message["session"]
             self._report(self._outbox.new_session(message.get("reason") or "session_lost"))
         elif not self._resend_stored:
-            self._acked(message["acked"])
+            self._acked(message["acked"], final=True)
+        self._report(self._outbox.give_up("message_too_big", lambda e: not e.fits(message["message_bytes_max"])))
+        self._expire()
         for channel, outcome in message["subscriptions"].items():
             if channel not in link.asked:
                 link.asked[channel] = self._subscriptions.setdefault(channel, _Subscription(channel, None))
@@ -303,6 +306,7 @@ class Client:
         if kind == "message":
             self._message(message)
         elif kind == "acked":
+            self._proved = True
             self._acked(message["seq"])
             self._pump()
         elif kind == "ping":
@@ -445,31 +449,55 @@ class Client:
         if self._stopped or len(self._outbox.entries) >= OUTBOX_MAX:
             raise Dropped("refused", self._stopped or "outbox_full")
         binary = isinstance(data, (bytes, bytearray))
-        payload = bytes(data) if binary else p.dumps(data).encode()
-        entry = p.Entry(head, payload, binary, time.monotonic(), _future(), _future())
+        if not binary and p.too_deep(data):
+            raise Dropped("refused", "too_deep")
+        try:
+            payload = bytes(data) if binary else p.dumps(data).encode()
+        except (TypeError, ValueError) as error:
+            raise Dropped("refused", "unsupported_data") from error
+        entry = p.Entry(head, payload, binary, _now(), _future(), _future())
+        if not entry.fits(self._limits["message_bytes_max"]):
+            raise Dropped("refused", "message_too_big")
         self._outbox.entries.append(entry)
+        if self._expiry is None:
+            self._expire()
         self._pump()
         return Ticket(entry.stored, entry.reply)
+
+    def _expire(self) -> None:
+        """Gives up what is old, now and from then on: the session's record must outlive what counts on it."""
+        if self._expiry:
+            self._expiry.cancel()
+        age_max = self._limits["session_ttl_ms"] / 1000 / 2
+        self._report(self._outbox.give_up("expired", lambda entry: entry.born <= _now() - age_max))
+        oldest, self._expiry = self._outbox.oldest(), None
+        if oldest is not None:
+            self._expiry = asyncio.get_running_loop().call_at(oldest + age_max, self._expire)
 
     def _pump(self) -> None:
         link = self._link
         while link and not link.fenced and not link.hold:
-            entry, lost = self._outbox.take(self._limits["inflight_max"], self._limits["message_bytes_max"])
-            self._report(lost)
+            entry = self._outbox.take(self._limits["inflight_max"])
             if entry is None:
                 return
             binary, frame = entry.frame()
             link.ws.send(BINARY if binary else TEXT, frame)
 
-    def _acked(self, seq: int) -> None:
-        self._proved = True
+    def _acked(self, seq: int, final: bool = False) -> None:
+        """`final`: by `welcome`, after which no reply can come."""
         for entry in self._outbox.acked(seq):
             _succeed(entry.stored, None)
-            if entry.head["type"] == "send" and not entry.reply.done():
-                while len(self._awaiting_reply) >= REPLIES_MAX:
-                    oldest = self._awaiting_reply.pop(next(iter(self._awaiting_reply)))
-                    _fail(oldest.reply, RequestFailed("reply_lost"))
-                self._awaiting_reply[entry.seq] = entry
+            if entry.head["type"] != "send" or entry.reply.done():
+                continue
+            lost = RequestFailed("reply_lost")
+            if final:
+                _fail(entry.reply, lost)
+                continue
+            while len(self._awaiting_reply) >= REPLIES_MAX:
+                _fail(self._awaiting_reply.pop(next(iter(self._awaiting_reply))).reply, lost)
+            self._awaiting_reply[entry.seq] = entry
+            if entry.rewritten:
+                asyncio.get_running_loop().call_later(REPLY_AFTER_ACK, _fail, entry.reply, lost)
 
     def _replied(self, message: Dict[str, Any]) -> None:
         entry = self._awaiting_reply.pop(message["seq"], None)
@@ -483,24 +511,16 @@ class Client:
         if handled:  # Its number is acked: the reply alone can't come.
             _fail(handled.reply, RequestFailed("reply_lost"))
             return
-        if seq < self._outbox.first:
-            link.ws.abort()  # It has lost what it acknowledged; the next hello settles the session.
+        refusals = self._outbox.refusals
+        lost = self._outbox.refused(seq, code, bool(message.get("retry")))
+        if lost is None:
             return
-        entry = self._outbox.rewind(seq)
-        if entry is None:
-            self._on_status(Fault(code, f"the server names {seq}, which was never written"))
-            return
-        if code == "out_of_order":
-            self._pump()
-        elif message["retry"]:
-            entry.refusals += 1
+        self._report(lost)
+        if message.get("retry"):
             link.hold = True
-            delay = p.backoff(entry.refusals, *self._backoff, message.get("retry_after_ms") or 0)
+            delay = p.resend_delay(code, refusals, message.get("retry_after_ms") or 0)
             self._later(delay, lambda: self._release(link))
         else:
-            if not entry.skipped:
-                entry.skipped = True
-                self._report([p.Lost(entry, "refused", code)])
             self._pump()
 
     def _release(self, link: _Link) -> None:
@@ -513,10 +533,9 @@ class Client:
             _fail(entry.reply, Dropped(fate, code))
 
     def _drop_all(self, code: str) -> None:
-        lost = self._outbox.new_session(code)
-        lost += [p.Lost(entry, "refused", code) for entry in self._outbox.entries]
-        self._outbox.entries.clear()
-        self._report(lost)
+        self._report(self._outbox.give_up(code, lambda entry: True))
+        if self._expiry:
+            self._expiry.cancel()
 
     # --- writing ---
 
@@ -546,6 +565,10 @@ async def _receive(ws: WebSocket) -> List[Dict[str, Any]]:
     except ValueError as error:  # Where its end can't be found, neither can what follows; it is in the log.
         ws.close(1002, "not JSON")
         raise Closed(1002, str(error)) from error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _given(**fields: Any) -> Dict[str, Any]:

@@ -201,6 +201,15 @@ def close_reason(reason: str) -> Tuple[str, int]:
         return "", 0
 
 
+def resend_delay(code: str, refusals: int, retry_after_ms: int) -> float:
+    """Seconds until a refused number is written again; `refusals` came since the last `acked` (PROTOCOL.md, 7.5)."""
+    if retry_after_ms:
+        return min(retry_after_ms / 1000, 300.0)
+    if refusals == 0 and code in ("out_of_order", "too_many_inflight"):
+        return 0.0
+    return random.uniform(0, min(30.0, 0.25 * 2 ** min(refusals, 7)))
+
+
 # --- upstream -------------------------------------------------------------------------------------
 
 
@@ -216,18 +225,28 @@ class Entry:
     reply: Any = None
     seq: Optional[int] = None
     skipped: bool = False  # Given up and reported; the number is still owed to the server, as a `skip`.
-    refusals: int = 0
+    rewritten: bool = False  # The server may take it for a duplicate, of which it says no more than `acked`.
+    doubtful: bool = False  # It may have had its effect already: a refusal says nothing of that attempt.
 
     def frame(self) -> Tuple[bool, bytes]:
         if self.skipped:
             return encode({"type": "skip", "seq": self.seq}, None, False)
         return encode({"type": self.head["type"], "seq": self.seq, **self.head}, self.data, self.binary)
 
+    def fits(self, message_bytes_max: float) -> bool:
+        """Whether the server would read its frame. It would close the link over one that is too big."""
+        beside = encode({**self.head, "seq": 2**53}, b"", False)[1]
+        return len(self.data) <= message_bytes_max and len(beside) <= BESIDE_DATA_MAX
+
 
 class Lost(NamedTuple):
     entry: Entry
     fate: str
     code: str
+
+
+# Refusals after which the message may still take effect.
+_FATE_UNKNOWN = ("fate_unknown", "handler_timeout")
 
 
 @dataclass
@@ -241,61 +260,81 @@ class Outbox:
     entries: Deque[Entry] = field(default_factory=deque)
     sent: int = 0
     next: int = 1
+    refusals: int = 0  # Since the last number was acknowledged.
 
     @property
     def first(self) -> int:
         number = self.entries[0].seq if self.entries else None
         return self.next if number is None else number
 
-    def take(self, inflight_max: int, message_bytes_max: int) -> Tuple[Optional[Entry], List[Lost]]:
-        """The next entry to write, with its number, and those that are too big for this server."""
-        lost = []
-        while self.sent < min(len(self.entries), inflight_max):
-            entry = self.entries[self.sent]
-            too_big = len(entry.data) > message_bytes_max and not entry.skipped
-            if too_big and entry.seq is None:
-                del self.entries[self.sent]
-                lost.append(Lost(entry, "refused", "message_too_big"))
-                continue
-            if too_big:
-                entry.skipped = True
-                lost.append(Lost(entry, "unknown", "message_too_big"))
-            if entry.seq is None:
-                entry.seq, self.next = self.next, self.next + 1
-            self.sent += 1
-            return entry, lost
-        return None, lost
+    def take(self, inflight_max: int) -> Optional[Entry]:
+        """The next entry to write, with its number; None where none may be written now.
+
+        A `skip` takes every number below its own too, refused or not, so it waits until there is none. Its message
+        is answered anyhow where it is on its way.
+        """
+        if self.sent == len(self.entries):
+            return None
+        entry = self.entries[self.sent]
+        if self.sent >= (1 if entry.skipped else inflight_max):
+            return None
+        entry.rewritten = entry.seq is not None
+        if entry.seq is None:
+            entry.seq, self.next = self.next, self.next + 1
+        self.sent += 1
+        return entry
 
     def acked(self, seq: int) -> List[Entry]:
         """Forgets all up to `seq`; those that were stored, for the report."""
         stored = []
         while self.entries and self.entries[0].seq is not None and self.entries[0].seq <= seq:
             entry = self.entries.popleft()
-            self.sent = max(0, self.sent - 1)
+            self.sent, self.refusals = max(0, self.sent - 1), 0
             if not entry.skipped:
                 stored.append(entry)
         return stored
 
-    def rewind(self, seq: int) -> Optional[Entry]:
-        """Everything from `seq` on is written again; None if that number is not here."""
-        for at, entry in enumerate(self.entries):
-            if entry.seq == seq:
-                self.sent = min(self.sent, at)
-                return entry
-        return None
+    def refused(self, seq: int, code: str, retry: bool) -> Optional[List[Lost]]:
+        """The server has discarded everything from `seq` on, which is written again, or `seq` is given up.
 
-    def expire(self, born_before: float) -> List[Lost]:
-        """Gives up what is older than the server remembers sessions (8.1)."""
-        lost = [Lost(e, e.seq and "unknown" or "refused", "expired") for e in self.entries
-                if e.born < born_before and not e.skipped]
+        None where it is not the first number, which would be a server's mistake: it sends `acked` for those below.
+        """
+        if not self.entries or self.entries[0].seq != seq:
+            return None
+        self.sent = 0
+        if code in _FATE_UNKNOWN:  # And so may those be that were stored together with it.
+            for entry in self.entries:
+                entry.doubtful |= entry.seq is not None
+        if retry:
+            self.refusals += 1
+            return []
+        entry = self.entries[0]
+        lost = [] if entry.skipped else [Lost(entry, "unknown" if entry.doubtful else "refused", code)]
+        entry.skipped = True
+        return lost
+
+    def relink(self) -> None:
+        """The link is gone: everything is written again. The application may have had a `send` that was on its way."""
+        for entry in list(self.entries)[: self.sent]:
+            entry.doubtful |= entry.head["type"] == "send"
+        self.sent = 0
+
+    def give_up(self, code: str, chosen: Callable[[Entry], bool]) -> List[Lost]:
+        """Gives up the entries that are chosen. Those with a number stay, as a `skip`."""
+        lost = [Lost(entry, "refused" if entry.seq is None else "unknown", code)
+                for entry in self.entries if not entry.skipped and chosen(entry)]
         for entry, _, _ in lost:
             entry.skipped = True
         self.entries = deque(e for e in self.entries if e.seq is not None or not e.skipped)
         return lost
 
+    def oldest(self) -> Optional[float]:
+        """When the first message that is not given up was born."""
+        return next((entry.born for entry in self.entries if not entry.skipped), None)
+
     def new_session(self, code: str) -> List[Lost]:
         """Written messages have an unknown fate; the others move on, numbered from 1."""
         written = [e for e in self.entries if e.seq is not None]
         self.entries = deque(e for e in self.entries if e.seq is None)
-        self.sent, self.next = 0, 1
+        self.sent, self.next, self.refusals = 0, 1, 0
         return [Lost(e, "unknown", code) for e in written if not e.skipped]

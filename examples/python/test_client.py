@@ -155,6 +155,139 @@ def fate(ticket):
     return dropped.fate, dropped.code
 
 
+class Upstream(unittest.TestCase):
+    @virtual
+    async def test_a_skip_waits_until_nothing_before_it_is_unanswered(self):
+        played = Played()
+        link, _ = await played.open()
+        await played.publish(link, 1, 2, "x" * 100, 4)
+        await link.ends()
+        link, written = await played.open(message_bytes_max=50)
+        self.assertEqual(numbered(written), [("publish", 1), ("publish", 2)])
+        self.assertEqual(numbered(await link.says({"type": "acked", "seq": 1})), [])
+        self.assertEqual(numbered(await link.says({"type": "acked", "seq": 2})), [("skip", 3), ("publish", 4)])
+
+    @virtual
+    async def test_what_is_given_up_on_its_way_is_skipped_where_it_is_refused(self):
+        played = Played()
+        link, _ = await played.open(session_ttl_ms=20_000)
+        tickets = await played.publish(link, 1, 2)
+        await asyncio.sleep(11)
+        self.assertEqual([fate(t) for t in tickets], [("unknown", "expired")] * 2)
+        self.assertEqual(await link.hears(), [])
+        tickets = await played.publish(link, 3)
+        self.assertEqual(numbered(await link.says(refusal(1))), [("skip", 1)])
+        self.assertEqual(numbered(await link.says({"type": "acked", "seq": 1})), [("skip", 2), ("publish", 3)])
+
+    @virtual
+    async def test_a_late_refusal_after_an_unknown_fate_says_nothing_of_the_first_attempt(self):
+        played = Played()
+        link, _ = await played.open()
+        first, second = await played.publish(link, 1, 2)
+        await link.says(refusal(1, "fate_unknown", retry=True, retry_after_ms=1000))
+        await asyncio.sleep(2)
+        self.assertEqual(numbered(await link.hears()), [("publish", 1), ("publish", 2)])
+        await link.says(refusal(1), {"type": "acked", "seq": 1}, refusal(2))
+        self.assertEqual([fate(first), fate(second)], [("unknown", "forbidden")] * 2)
+        third, = await played.publish(link, 3)
+        await link.says({"type": "acked", "seq": 2}, refusal(3))
+        self.assertEqual(fate(third), ("refused", "forbidden"))
+
+    @virtual
+    async def test_the_application_may_have_had_a_send_that_was_on_its_way(self):
+        played = Played()
+        link, _ = await played.open()
+        sent, published = played.client.send(1), played.client.publish("c", 2)
+        await link.ends()
+        link, _ = await played.open()
+        await link.says(refusal(1, "no_handler"), {"type": "acked", "seq": 1}, refusal(2))
+        self.assertEqual([fate(sent), fate(published)], [("unknown", "no_handler"), ("refused", "forbidden")])
+
+    @virtual
+    async def test_messages_are_given_up_at_half_of_the_sessions_time_on_an_open_link_too(self):
+        played = Played()
+        link, _ = await played.open(session_ttl_ms=100_000)
+        ticket, = await played.publish(link, 1)
+        await asyncio.sleep(49)
+        self.assertFalse(ticket.stored.done())
+        later, = await played.publish(link, 2)
+        await asyncio.sleep(2)
+        self.assertEqual(fate(ticket), ("unknown", "expired"))
+        self.assertFalse(later.stored.done())
+        await asyncio.sleep(49)
+        self.assertTrue(later.stored.done())
+
+    @virtual
+    async def test_a_shorter_session_gives_up_earlier_and_without_a_link(self):
+        played = Played(connect_timeout=1e6)
+        ticket = played.client.publish("c", 1)
+        link, hello = await played.dial()
+        await asyncio.sleep(86_400 / 2 + 1)
+        self.assertEqual(fate(ticket), ("refused", "expired"))
+        ticket = played.client.publish("c", 2)
+        await asyncio.sleep(60)
+        await link.says({**WELCOME, "session": hello["session"], "session_ttl_ms": 100_000})
+        self.assertEqual(fate(ticket), ("refused", "expired"))
+
+    @virtual
+    async def test_the_wait_after_a_refusal_is_the_servers_or_grows(self):
+        played = Played()
+        link, _ = await played.open()
+        await played.publish(link, 1)
+        self.assertEqual(numbered(await link.says(refusal(1, "out_of_order", retry=True))), [("publish", 1)])
+        with mock.patch("random.uniform", lambda low, high: high):
+            self.assertEqual(await link.says(refusal(1, "out_of_order", retry=True)), [])
+            await asyncio.sleep(0.6)
+            self.assertEqual(numbered(await link.hears()), [("publish", 1)])
+        await link.says(refusal(1, "storage_full", retry=True, retry_after_ms=10**9))
+        await asyncio.sleep(299)
+        self.assertEqual(await link.hears(), [])
+        await asyncio.sleep(2)
+        self.assertEqual(numbered(await link.hears()), [("publish", 1)])
+
+    @virtual
+    async def test_a_refusal_of_what_is_done_changes_nothing(self):
+        played = Played()
+        link, _ = await played.open()
+        await played.publish(link, 1, 2)
+        await link.says({"type": "acked", "seq": 1})
+        self.assertEqual(await link.says(refusal(1, "out_of_order", retry=True)), [])
+        self.assertEqual(await link.says({"type": "ping", "ts": 7}), [{"type": "pong", "ts": 7, "positions": {}}])
+
+    @virtual
+    async def test_what_no_server_would_read_gets_no_number(self):
+        played = Played()
+        nested = 1
+        for _ in range(128):
+            nested = [nested]
+        for code, data in ("too_deep", nested), ("unsupported_data", {1, 2}), ("unsupported_data", "\ud800"):
+            with self.assertRaises(b.Dropped) as refused:
+                played.client.publish("c", data)
+            self.assertEqual((refused.exception.fate, refused.exception.code), ("refused", code))
+        with self.assertRaises(b.Dropped):
+            played.client.send(1, method="m" * 4096)
+        queued = played.client.publish("c", "x" * 400)
+        link, written = await played.open(message_bytes_max=300)
+        self.assertEqual((fate(queued), written), (("refused", "message_too_big"), []))
+        played.client.publish("c", nested[0])
+        self.assertEqual(numbered(await link.hears()), [("publish", 1)])
+
+    @virtual
+    async def test_a_reply_that_can_not_come_is_reported(self):
+        played = Played()
+        link, _ = await played.open()
+        before, twice = played.client.send(1), played.client.send(2)
+        await link.ends()
+        link, _ = await played.open(acked=1)
+        self.assertEqual(before.reply.exception().code, "reply_lost")
+        once = played.client.send(3)
+        await link.says({"type": "acked", "seq": 3})
+        await asyncio.sleep(11)
+        self.assertEqual((twice.reply.exception().code, once.reply.done()), ("reply_lost", False))
+        await link.says({"type": "reply", "seq": 3, "data": "late"})
+        self.assertEqual(once.reply.result(), "late")
+
+
 class Links(unittest.TestCase):
     @virtual
     async def test_a_message_that_can_not_be_read_is_skipped_or_ends_the_link(self):
