@@ -29,17 +29,20 @@ OUTBOX_MAX = 10_000
 UPTIME_MIN = 10.0  # Seconds after which a link that ends is no failure like those before it.
 REPLIES_MAX = 1_000  # Acknowledged sends whose reply has not come.
 REPLY_AFTER_ACK = 10.0  # To a `send` that was written twice the server may say no more than `acked`.
+SUBSCRIPTIONS_MAX = 1_000
+BEGUN_MAX = 100  # Of these, channels that the server began by itself: `hello` must have room for their names.
 
 
 class _Subscription:
-    def __init__(self, channel: str, cursor: Any):
+    def __init__(self, channel: str, cursor: Any, begun: bool = False):
         self.channel = channel
+        self.begun = begun  # By the server, unasked.
         self.cursor = cursor  # A *from* value at first, then the position of what was taken last.
         self.handled: Optional[str] = None
         self.pending = True  # Asked for and not yet answered on this link: what arrives is not ours.
         self.paused = False  # The handler is behind; taken up again from the cursor when it is not.
         self.unplaced = False  # The last answer had no position: there is no history.
-        self.failures = 0
+        self.faulty = False  # Offsets were left out, and nothing was delivered since.
         self.missed = 0
 
 
@@ -49,7 +52,7 @@ class _Link:
         self.reader: Optional[asyncio.Task] = None
         self.leave = asyncio.get_running_loop().create_future()  # Done when it is time to dial the next one.
         self.restart_ms: Optional[int] = None
-        self.fenced = False  # A newer hello is out: nothing numbered is written here.
+        self.fenced = False  # A newer hello is out: nothing numbered is written here, and no `subscribe`.
         self.hold = False  # A refusal asked to wait before the numbers go on.
 
 
@@ -104,13 +107,18 @@ class Client:
         return self._enqueue({"type": "send", **_given(method=method)}, data)
 
     def subscribe(self, channel: str, start: Any = None) -> None:
-        if channel not in self._subscriptions:
-            self._subscriptions[channel] = subscription = _Subscription(channel, start)
-            self._ask(subscription)
+        """One that is there already, maybe because the server began it, goes on as it is."""
+        if channel in self._subscriptions:
+            return
+        if len(self._subscriptions) >= SUBSCRIPTIONS_MAX:
+            self._hand_over(SubscribeFailed(channel, "too_many_subscriptions", "There is no room for another channel."))
+            return
+        self._subscriptions[channel] = subscription = _Subscription(channel, start)
+        self._ask(subscription)
 
     def unsubscribe(self, channel: str) -> None:
         if self._subscriptions.pop(channel, None):
-            self._request("unsubscribe", {"channel": channel}, lambda answer: None)
+            self._leave(channel)
             self._hand_over(Unsubscribed(channel, None))
 
     def request(self, kind: str, **fields: Any) -> "asyncio.Future[Any]":
@@ -187,6 +195,10 @@ class Client:
             closed = error if isinstance(error, Closed) else Closed(1006, "no welcome in time")
             if dialled:
                 self._on_status(closed)
+            if self._link:  # The older link goes on.
+                self._link.fenced = False
+                self._ask_missing(self._link)
+                self._pump()
             raise closed from error
         link, old = dialled[0], self._link
         self._link = link
@@ -289,16 +301,9 @@ class Client:
             self._acked(message["acked"], final=True)
         self._report(self._outbox.give_up("message_too_big", lambda e: not e.fits(message["message_bytes_max"])))
         self._expire()
-        for channel, outcome in message["subscriptions"].items():
-            if channel not in link.asked:
-                link.asked[channel] = self._subscriptions.setdefault(channel, _Subscription(channel, None))
-            if self._subscriptions.get(channel) is link.asked[channel]:
-                self._outcome(link.asked[channel], outcome)
-            elif "error" not in outcome:  # The application has changed its mind since the hello.
-                self._request("unsubscribe", {"channel": channel}, lambda answer: None)
-        for channel, subscription in list(self._subscriptions.items()):
-            if link.asked.get(channel) is not subscription and not subscription.paused:
-                self._ask(subscription)
+        for channel, outcome in (message.get("subscriptions") or {}).items():
+            self._begin(link, channel, outcome, link.asked.get(channel))
+        self._ask_missing(link)
         self._pump()
 
     def _handle(self, link: _Link, message: Dict[str, Any]) -> None:
@@ -323,8 +328,7 @@ class Client:
         elif kind == "gap":
             self._gap(message)
         elif kind == "subscribed":
-            channel = message["channel"]
-            self._outcome(self._subscriptions.setdefault(channel, _Subscription(channel, None)), message)
+            self._begin(link, message["channel"], message, self._subscriptions.get(message["channel"]))
         elif kind == "unsubscribed":
             subscription = self._subscriptions.get(message["channel"])
             if subscription and not subscription.pending:
@@ -347,13 +351,45 @@ class Client:
     # --- channels ---
 
     def _ask(self, subscription: _Subscription) -> None:
+        channel, link = subscription.channel, self._link
         subscription.pending = True
-        fields = {"channel": subscription.channel, "position": subscription.cursor}
+        if link is None or link.fenced:  # The next hello asks for it, or what follows on its welcome.
+            if link:
+                link.asked.pop(channel, None)
+            return
+        link.asked[channel] = subscription
+        fields = {"channel": channel, "position": subscription.cursor}
         self._request("subscribe", fields, lambda answer: self._outcome(subscription, answer))
 
-    def _ask_again(self, subscription: _Subscription) -> None:
-        self._request("unsubscribe", {"channel": subscription.channel}, lambda answer: None)
-        self._ask(subscription)
+    def _ask_later(self, subscription: _Subscription, delay: float) -> None:
+        """Unless it is asked for in a hello before."""
+        subscription.pending = True
+        channel = subscription.channel
+        self._later(delay, lambda: self._subscriptions.get(channel) is subscription and not subscription.paused
+                    and self._ask(subscription))
+
+    def _ask_missing(self, link: _Link) -> None:
+        for channel, subscription in list(self._subscriptions.items()):
+            if link.asked.get(channel) is not subscription and not subscription.paused:
+                self._ask(subscription)
+
+    def _leave(self, channel: str) -> None:
+        self._request("unsubscribe", {"channel": channel}, lambda answer: None)
+
+    def _begin(self, link: _Link, channel: str, outcome: Dict[str, Any], asked: Optional[_Subscription]) -> None:
+        """An answer in `welcome` to what `hello` asked, if it did, or a channel that the server adds by itself."""
+        subscription, refused = self._subscriptions.get(channel), outcome.get("error")
+        if subscription is None and asked is None and not refused and self._has_room(channel):
+            asked = subscription = _Subscription(channel, None, begun=True)
+            self._subscriptions[channel] = link.asked[channel] = subscription
+        if subscription and subscription is asked and not subscription.paused:
+            self._outcome(subscription, outcome)
+        elif not refused:  # There is no room for it, or the application has changed its mind since.
+            self._leave(channel)
+
+    def _has_room(self, channel: str) -> bool:
+        begun = sum(s.begun for s in self._subscriptions.values())
+        return len(self._subscriptions) < SUBSCRIPTIONS_MAX and begun < BEGUN_MAX and len(channel.encode()) <= 255
 
     def _outcome(self, subscription: _Subscription, answer: Dict[str, Any]) -> None:
         channel = subscription.channel
@@ -361,20 +397,19 @@ class Client:
             return
         error = answer.get("error") or (answer if answer.get("type") == "error" else None)
         if error is None:
-            subscription.pending, subscription.failures = False, 0
-            subscription.cursor = p.moved(subscription.cursor, answer)
-            recovered, reason = p.recovery(subscription.unplaced, answer)
-            subscription.unplaced = answer.get("position") is None
-            self._hand_over(Subscribed(channel, answer.get("position"), recovered, reason))
-            return
-        self._hand_over(SubscribeFailed(channel, error["code"], error.get("message", "")))
-        if not error["retry"]:
-            del self._subscriptions[channel]
-            return
-        subscription.pending = True
-        subscription.failures += 1
-        delay = p.backoff(subscription.failures, *self._backoff, error.get("retry_after_ms") or 0)
-        self._later(delay, lambda: self._subscriptions.get(channel) is subscription and self._ask(subscription))
+            position, recovered, reason = p.recovery(subscription.cursor, subscription.unplaced, answer)
+            subscription.pending, subscription.cursor = False, position
+            subscription.unplaced = position is None
+            self._hand_over(Subscribed(channel, position, recovered, reason))
+        elif error["code"] == "already_subscribed":  # An `unsubscribe` before it was not taken.
+            self._leave(channel)
+            self._ask_later(subscription, p.resubscribe_delay())
+        else:
+            self._hand_over(SubscribeFailed(channel, error["code"], error.get("message", "")))
+            if error.get("retry"):
+                self._ask_later(subscription, p.resubscribe_delay(error.get("retry_after_ms") or 0))
+            else:
+                del self._subscriptions[channel]
 
     def _message(self, message: Dict[str, Any]) -> None:
         channel, position = message["channel"], message.get("position")
@@ -383,8 +418,13 @@ class Client:
             return
         verdict = p.judge(subscription.cursor, position)
         if verdict == p.FAULT:
-            self._on_status(Fault("unexpected_position", f"{channel}: {position} after {subscription.cursor}"))
-            self._ask_again(subscription)
+            self._on_status(Fault("offset_jump", f"{channel}: {position} after {subscription.cursor}"))
+            self._leave(channel)
+            if subscription.faulty:  # Again, and nothing was delivered in between.
+                self._ask_later(subscription, p.resubscribe_delay())
+            else:
+                self._ask(subscription)
+            subscription.faulty = True
         if verdict != p.DELIVER:
             return
         if len(self._inboxes.get(channel, ())) >= INBOX_MAX:
@@ -393,6 +433,7 @@ class Client:
         if subscription.missed:
             self._hand_over(Gap(channel, None, "slow", subscription.missed))
             subscription.missed = 0
+        subscription.faulty = False
         if position is not None:
             subscription.cursor = position
         self._hand_over(Message(channel, position, message.get("data"), message.get("user"), message.get("tag")))
@@ -403,16 +444,19 @@ class Client:
             subscription.missed += 1
             return
         subscription.paused = True
-        self._request("unsubscribe", {"channel": subscription.channel}, lambda answer: None)
+        self._leave(subscription.channel)
 
     def _gap(self, message: Dict[str, Any]) -> None:
         subscription = self._subscriptions.get(message["channel"])
         if subscription is None or subscription.pending or subscription.paused:
             return
-        cursor = p.moved(subscription.cursor, message)
-        if cursor != subscription.cursor or cursor is None:
-            subscription.cursor = cursor
-            self._hand_over(Gap(message["channel"], message.get("position"), message["reason"], message.get("missed")))
+        position, reason = message.get("position"), message["reason"]
+        ahead = p.distance(subscription.cursor, position)
+        if reason == "expired" and ahead is not None and ahead <= 0:
+            return  # An older link has delivered what retention took from this one.
+        if position is not None:
+            subscription.cursor = position
+        self._hand_over(Gap(message["channel"], position, reason, message.get("missed")))
 
     def _hand_over(self, event: Any) -> None:
         """Into the channel's inbox. The cursor has moved already: the inbox outlives the link."""

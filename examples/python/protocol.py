@@ -130,6 +130,12 @@ def parse_position(position: Any) -> Optional[Tuple[str, int]]:
     return (match[1], int(match[2])) if match else None
 
 
+def distance(cursor: Any, position: Any) -> Optional[int]:
+    """How far `position` is ahead of the cursor; None where they are not of the same epoch."""
+    ours, theirs = parse_position(cursor), parse_position(position)
+    return theirs[1] - ours[1] if ours and theirs and ours[0] == theirs[0] else None
+
+
 def judge(cursor: Any, position: Optional[str]) -> str:
     """The client's rule (PROTOCOL.md, 6.1) for a message that arrives at `position`."""
     if position is None:
@@ -137,34 +143,23 @@ def judge(cursor: Any, position: Optional[str]) -> str:
     ours, theirs = parse_position(cursor), parse_position(position)
     if ours is None or theirs is None:
         return FAULT
-    if ours[0] != theirs[0]:
+    step = distance(cursor, position)
+    if step is None:  # The channel has been created, or there is no reason for another epoch.
         return DELIVER if ours[1] == 0 and theirs[1] == 1 else FAULT
-    if theirs[1] <= ours[1]:
-        return SEEN
-    return DELIVER if theirs[1] == ours[1] + 1 else FAULT
+    return SEEN if step <= 0 else DELIVER if step == 1 else FAULT
 
 
-def moved(cursor: Any, answer: Dict[str, Any]) -> Any:
-    """The cursor after a `subscribed` or `gap`.
+def recovery(cursor: Any, unplaced: bool, answer: Dict[str, Any]) -> Tuple[Any, bool, Optional[str]]:
+    """(position, recovered, reason) after a `subscribed`, for the client and its application.
 
-    An old link may have delivered beyond what the answer was computed from; then the cursor stays. Only a log
-    that lost its end sends a reader back. A channel without history goes on from now.
+    An old link may have delivered beyond what the answer was computed from; then the cursor stays, and nothing is
+    missing. Only a log that lost its end sends a reader back. And one that was subscribed before without a position
+    (`unplaced`) had none to show: the server takes it for new, but what was published in between is lost.
     """
-    position = answer.get("position")
-    if position is None:  # A `gap` that owes its position: the next message shows the fault, and the cursor heals it.
-        return cursor if answer.get("reason") == "expired" else None
-    ours, theirs = parse_position(cursor), parse_position(position)
-    behind = ours and theirs and ours[0] == theirs[0] and theirs[1] < ours[1]
-    return cursor if behind and answer.get("reason") != "rewound" else position
-
-
-def recovery(unplaced: bool, answer: Dict[str, Any]) -> Tuple[bool, Optional[str]]:
-    """What a `subscribed` says, and what only the client can know.
-
-    Subscribed before without a position, it had none to show: the server takes it for new, but what was published
-    in between is lost.
-    """
-    return (False, "no_history") if unplaced else (answer["recovered"], answer.get("reason"))
+    position, recovered, reason = answer.get("position"), bool(answer.get("recovered")), answer.get("reason")
+    if (distance(cursor, position) or 0) < 0 and (recovered or reason == "expired"):
+        return cursor, True, None
+    return (position, False, "no_history") if unplaced else (position, recovered, reason)
 
 
 # --- reconnecting ---------------------------------------------------------------------------------
@@ -208,6 +203,11 @@ def resend_delay(code: str, refusals: int, retry_after_ms: int) -> float:
     if refusals == 0 and code in ("out_of_order", "too_many_inflight"):
         return 0.0
     return random.uniform(0, min(30.0, 0.25 * 2 ** min(refusals, 7)))
+
+
+def resubscribe_delay(retry_after_ms: int = 0) -> float:
+    """Seconds until a channel is asked for again (PROTOCOL.md, 6.1 and 6.2)."""
+    return retry_after_ms / 1000 + random.uniform(0, 5)
 
 
 # --- upstream -------------------------------------------------------------------------------------

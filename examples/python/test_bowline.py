@@ -94,18 +94,21 @@ class Positions(unittest.TestCase):
             self.assertIsNone(p.parse_position(bad), bad)
 
     def test_the_cursor_stays_where_an_old_link_has_delivered_more(self):
-        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 5)}), at(A, 9))
-        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 5), "reason": "expired"}), at(A, 9))
-        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 5), "reason": "rewound"}), at(A, 5))
-        self.assertEqual(p.moved(at(A, 9), {"position": at(A, 30), "reason": "expired"}), at(A, 30))
-        self.assertEqual(p.moved(at(A, 0), {"position": at(B, 0)}), at(B, 0))
-        self.assertIsNone(p.moved("first", {"reason": "new"}))
-        self.assertEqual(p.moved(at(A, 9), {"reason": "expired", "missed": 7}), at(A, 9))
+        def after(cursor, position, recovered=True, reason=None, unplaced=False):
+            answer = {"position": position, "recovered": recovered, "reason": reason}
+            return p.recovery(cursor, unplaced, answer)
 
-    def test_a_break_without_history_is_a_gap(self):
-        new = {"recovered": True, "reason": "new"}
-        self.assertEqual(p.recovery(False, new), (True, "new"))
-        self.assertEqual(p.recovery(True, new), (False, "no_history"))
+        stays = (at(A, 9), True, None)
+        self.assertEqual(after(at(A, 9), at(A, 5)), stays)
+        self.assertEqual(after(at(A, 9), at(A, 5), False, "expired"), stays)
+        for cursor, position, reason in [
+            (at(A, 9), at(A, 5), "rewound"), (at(A, 9), at(A, 5), "unknown_epoch"), (at(A, 9), at(A, 30), "expired"),
+        ]:
+            self.assertEqual(after(cursor, position, False, reason), (position, False, reason))
+        self.assertEqual(after(at(A, 0), at(B, 0)), (at(B, 0), True, None))
+        self.assertEqual(after("first", None, True, "new"), (None, True, "new"))
+        # A break without history is a gap.
+        self.assertEqual(after(None, None, True, "new", unplaced=True), (None, False, "no_history"))
 
 
 class Upstream(unittest.TestCase):

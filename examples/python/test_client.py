@@ -288,6 +288,96 @@ class Upstream(unittest.TestCase):
         self.assertEqual(once.reply.result(), "late")
 
 
+class Channels(unittest.TestCase):
+    @virtual
+    async def test_an_offset_fault_asks_again_at_once_and_then_after_a_pause(self):
+        played = Played({"c": None})
+        link, _ = await played.open(subscriptions={"c": standing(4)})
+        written = await link.says(message(6))
+        self.assertEqual(named(written), [("unsubscribe", "c"), ("subscribe", "c")])
+        self.assertEqual((written[1]["position"], played.faults()), (at(4), ["offset_jump"]))
+        answer = {"type": "subscribed", "id": written[1]["id"], "channel": "c", **standing(4)}
+        with mock.patch("random.uniform", lambda low, high: high):
+            self.assertEqual(named(await link.says(answer, message(6))), [("unsubscribe", "c")])
+        await asyncio.sleep(4.9)
+        self.assertEqual(await link.hears(), [])
+        await asyncio.sleep(0.2)
+        written = await link.hears()
+        self.assertEqual(named(written), [("subscribe", "c")])
+        # Something is delivered: the next fault is a first one.
+        answer["id"] = written[0]["id"]
+        written = await link.says(answer, message(5), message(7))
+        self.assertEqual(named(written), [("unsubscribe", "c"), ("subscribe", "c")])
+        self.assertEqual([e.data for e in played.events if isinstance(e, b.Message)], [5])
+
+    @virtual
+    async def test_channels_that_the_server_adds_are_bounded(self):
+        played = Played({"own": None})
+        begun = {f"user:{n}": standing(0) for n in range(b.BEGUN_MAX + 1)}
+        link, written = await played.open(subscriptions={"own": standing(0), **begun})
+        self.assertEqual(named(written), [("unsubscribe", f"user:{b.BEGUN_MAX}")])
+        added = {"type": "subscribed", "channel": "more", **standing(0)}
+        self.assertEqual(named(await link.says(added, message(1, "more"))), [("unsubscribe", "more")])
+        await link.says({"type": "unsubscribed", "channel": "user:7", "code": "forbidden"})
+        self.assertEqual(named(await link.says(added, message(1, "more"))), [])
+        self.assertEqual([e.channel for e in played.events if isinstance(e, b.Message)], ["more"])
+
+    @virtual
+    async def test_an_unsubscribe_that_was_not_taken_is_written_again(self):
+        played = Played({"c": None})
+        link, _ = await played.open(subscriptions={"c": standing(4)})
+        written = await link.says(message(6))
+        error = {"type": "error", "id": written[1]["id"], "code": "already_subscribed", "message": "", "retry": False}
+        self.assertEqual(named(await link.says(error)), [("unsubscribe", "c")])
+        await asyncio.sleep(5.1)
+        self.assertEqual(named(await link.hears()), [("subscribe", "c")])
+        self.assertFalse([e for e in played.events if isinstance(e, b.SubscribeFailed)])
+
+    @virtual
+    async def test_a_channel_that_is_refused_for_now_is_asked_for_after_the_advice_and_up_to_5_s(self):
+        played = Played({"c": None})
+        error = {"code": "rate_limited", "message": "", "retry": True, "retry_after_ms": 3000}
+        with mock.patch("random.uniform", lambda low, high: high):
+            link, _ = await played.open(subscriptions={"c": {"error": error}})
+        await asyncio.sleep(7.9)
+        self.assertEqual(await link.hears(), [])
+        await asyncio.sleep(0.2)
+        self.assertEqual(named(await link.hears()), [("subscribe", "c")])
+
+    @virtual
+    async def test_where_an_old_link_has_delivered_more_nothing_is_missing(self):
+        played = Played({"c": None})
+        old, _ = await played.open(subscriptions={"c": standing(4)})
+        await old.says({"type": "reconnect", "after_ms": 0, "reason": "drain"})
+        link, hello = await played.dial()
+        await old.says(message(5), message(6))
+        gap = {"type": "gap", "channel": "c", "reason": "expired", "position": at(6), "missed": 1}
+        expired = {"position": at(5), "recovered": False, "reason": "expired"}
+        welcome = {**WELCOME, "session": hello["session"], "subscriptions": {"c": expired}}
+        await link.says(welcome, message(6), gap, message(7))
+        self.assertEqual([e.data for e in played.events if isinstance(e, b.Message)], [5, 6, 7])
+        self.assertIn(b.Subscribed("c", at(6), True, None), played.events)
+        self.assertFalse([e for e in played.events if isinstance(e, b.Gap)])
+
+    @virtual
+    async def test_nothing_is_asked_for_on_a_link_that_is_being_replaced(self):
+        played = Played({"c": None})
+        old, _ = await played.open(subscriptions={"c": standing(4)})
+        await old.says({"type": "reconnect", "after_ms": 0, "reason": "drain"})
+        link, hello = await played.dial()
+        played.client.subscribe("d")
+        played.client.publish("c", 1)
+        self.assertEqual(await old.hears(), [])
+        written = await link.says({**WELCOME, "session": hello["session"], "subscriptions": {"c": standing(4)}})
+        self.assertEqual((named(written), numbered(written)), ([("subscribe", "d")], [("publish", 1)]))
+        # If the new one fails the old one goes on.
+        await link.says({"type": "reconnect", "after_ms": 1000, "reason": "drain"})
+        newest, _ = await played.dial()
+        played.client.subscribe("e")
+        await newest.ends()
+        self.assertEqual(named(await link.hears()), [("subscribe", "e")])
+
+
 class Links(unittest.TestCase):
     @virtual
     async def test_a_message_that_can_not_be_read_is_skipped_or_ends_the_link(self):
