@@ -8,13 +8,15 @@
 
 `on_event` is a coroutine function. It gets Message, Subscribed, SubscribeFailed, Gap and Unsubscribed; those of one
 channel come in order and one at a time. `on_status` is a plain function and gets State, Welcome, Closed and Fault.
+A client that is `blocked` (refused, replaced, or at the end of its attempts) has ended, like one that was closed; the
+next one has a session of its own.
 """
 from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import secrets
-import time
 from collections import deque
 from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Union
 
@@ -27,8 +29,10 @@ from websocket import BINARY, TEXT, Closed, WebSocket
 INBOX_MAX = 256  # Messages of one channel that wait for the handler; beyond it the channel is paused.
 OUTBOX_MAX = 10_000
 UPTIME_MIN = 10.0  # Seconds after which a link that ends is no failure like those before it.
+ADVISED_AFTER = 1.0  # A link that replaced another is not left sooner: servers must not keep a client dialling.
 REPLIES_MAX = 1_000  # Acknowledged sends whose reply has not come.
 REPLY_AFTER_ACK = 10.0  # To a `send` that was written twice the server may say no more than `acked`.
+REQUESTS_MAX = 100  # Requests that wait for an answer.
 SUBSCRIPTIONS_MAX = 1_000
 BEGUN_MAX = 100  # Of these, channels that the server began by itself: `hello` must have room for their names.
 
@@ -49,9 +53,10 @@ class _Subscription:
 class _Link:
     def __init__(self, ws: WebSocket, asked: Dict[str, _Subscription]):
         self.ws, self.asked = ws, asked
+        self.stays_until = 0.0
         self.reader: Optional[asyncio.Task] = None
         self.leave = asyncio.get_running_loop().create_future()  # Done when it is time to dial the next one.
-        self.restart_ms: Optional[int] = None
+        self.restart_after: Optional[float] = None
         self.fenced = False  # A newer hello is out: nothing numbered is written here, and no `subscribe`.
         self.hold = False  # A refusal asked to wait before the numbers go on.
 
@@ -82,6 +87,7 @@ class Client:
         self._subscriptions = {c: _Subscription(c, f) for c, f in (channels or {}).items()}
         self._inboxes: Dict[str, Deque[Any]] = {}
         self._answers: Dict[int, Callable[[Dict[str, Any]], None]] = {}
+        self._requests: set = set()
         self._ids = itertools.count(2)
         self._limits = {"inflight_max": 64, "message_bytes_max": float("inf"), "session_ttl_ms": 86_400_000,
                         "max_reconnect_attempts": 10}
@@ -90,11 +96,14 @@ class Client:
         self._run_task: Optional[asyncio.Task] = None
         self._drains: set = set()
         self._proved = False  # This link has stored something.
-        self._stopped: Optional[str] = None
+        self._stopped = False
 
     # --- what the application calls ---
 
     def start(self) -> None:
+        """Once: a session that has ended must not be used again."""
+        if self._run_task:
+            raise RuntimeError("a client is started once")
         self._run_task = asyncio.get_running_loop().create_task(self._run())
         self._run_task.add_done_callback(self._crashed)
 
@@ -126,26 +135,35 @@ class Client:
         future = _future()
 
         def answer(message: Dict[str, Any]) -> None:
+            self._requests.discard(future)
             if message["type"] == "error":
                 _fail(future, RequestFailed(message["code"], message.get("message", "")))
             else:
                 _succeed(future, message.get("data"))
 
-        if not self._request(kind, fields, answer):
+        if self._link is None:
             _fail(future, RequestFailed("not_connected"))
+        elif len(self._requests) >= REQUESTS_MAX:
+            _fail(future, RequestFailed("too_many_requests"))
+        elif len(p.dumps(fields.get("data")).encode()) > self._limits["message_bytes_max"]:
+            _fail(future, RequestFailed("message_too_big"))
+        else:
+            self._requests.add(future)
+            self._request(kind, fields, answer)
         return future
 
     async def close(self) -> None:
         """Ends the session with `bye`. What is not acknowledged is reported as dropped."""
-        self._stopped = self._stopped or "closed"
+        self._stopped = True
         if self._run_task:
             self._run_task.cancel()
         link = self._link
         if link and link.reader and not link.reader.done():
             self._write({"type": "bye"})
             await asyncio.wait({link.reader}, timeout=2)
-            link.ws.abort()
             link.reader.cancel()
+            self._forget(link)
+            self._link = None
         self._drop_all("closed")
         for task in self._drains:
             task.cancel()
@@ -160,22 +178,31 @@ class Client:
             if delay:
                 self._on_status(State("waiting"))
                 await asyncio.sleep(delay)
+            link, lasted, self._proved = None, False, False
             try:
                 link = await self._dial()
-                attempt, began, self._proved = 0, time.monotonic(), False
+                attempt, began = 0, _now()
                 ended = await self._follow(link)
-                if self._proved or time.monotonic() - began >= UPTIME_MIN:
-                    failures = 0
+                lasted = _now() - began >= UPTIME_MIN
             except Closed as closed:
-                link, ended = None, closed
+                ended = closed
+            if self._proved or lasted:
+                failures = 0
             if ended is None:
                 delay = 0.0  # Advised to move: the next link is made before this one is left.
                 continue
-            if not self._may_dial_again(ended, attempt):
+            verdict, (code, advice_ms) = p.after_close(ended.code, ended.reason), p.close_reason(ended.reason)
+            attempts_max = self._attempts_max or self._limits["max_reconnect_attempts"]
+            token_owed = verdict == p.NEW_TOKEN
+            if verdict == p.STOP or (token_owed and not callable(self._token)) or attempt + 1 >= attempts_max:
+                self._stop(code)
                 return
-            delay = p.backoff(failures, *self._backoff, max(ended.retry_after_ms, p.close_reason(ended.reason)[1]))
-            if link and link.restart_ms is not None:
-                delay = p.backoff(0, link.restart_ms / 1000, link.restart_ms / 1000)
+            if link and link.restart_after is not None:
+                delay = random.uniform(0, link.restart_after)
+            elif token_owed and (lasted if link else attempt == 0):
+                delay = 0.0  # With a new token at once, but not over and over.
+            else:
+                delay = p.backoff(failures, *self._backoff, max(ended.retry_after_ms, advice_ms))
             attempt, failures = attempt + 1, failures + 1
 
     async def _dial(self) -> _Link:
@@ -204,6 +231,7 @@ class Client:
         self._link = link
         if old:
             self._forget(old)
+            link.stays_until = _now() + ADVISED_AFTER
         self._welcome(link, messages[0])
         link.reader = asyncio.get_running_loop().create_task(self._read(link, messages[1:]))
         return link
@@ -239,27 +267,19 @@ class Client:
             return None
         return link.reader.result()
 
-    def _may_dial_again(self, ended: Closed, attempt: int) -> bool:
-        verdict = p.after_close(ended.code, ended.reason)
-        attempts_max = self._attempts_max or self._limits["max_reconnect_attempts"]
-        if verdict == p.NEW_SESSION:
-            self._session = secrets.token_urlsafe(16)
-            self._report(self._outbox.new_session("replaced"))
-        elif verdict == p.DONE or verdict == p.STOP or (verdict == p.NEW_TOKEN and not callable(self._token)):
-            self._stop(p.close_reason(ended.reason)[0] or str(ended.code))
-        elif attempt + 1 >= attempts_max:
-            self._stop("unreachable")
-        return self._stopped is None
-
-    def _stop(self, code: str) -> None:
-        self._stopped = code
+    def _stop(self, code: str, message: str = "The client has given up.") -> None:
+        self._stopped = True
+        if self._link:
+            self._forget(self._link)
+            self._link = None
         self._on_status(State("blocked"))
-        self._on_status(Fault(code, "The client has given up."))
-        self._drop_all(code)
+        if code:
+            self._on_status(Fault(code, message))
+        self._drop_all(code or "closed")
 
     def _crashed(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception():
-            self._stop(f"internal: {task.exception()!r}")
+            self._stop("internal", repr(task.exception()))
 
     # --- one link ---
 
@@ -284,7 +304,7 @@ class Client:
         self._outbox.relink()
         waiting, self._answers = self._answers, {}
         for answer in waiting.values():
-            answer({"type": "error", "code": "link_lost", "retry": False, "lost": True})
+            answer({"type": "error", "code": "connection_lost", "retry": True, "lost": True})
         lost, self._awaiting_reply = self._awaiting_reply, {}
         for entry in lost.values():
             _fail(entry.reply, RequestFailed("reply_lost"))
@@ -343,10 +363,11 @@ class Client:
 
     def _advised(self, link: _Link, message: Dict[str, Any]) -> None:
         """A `url` in the advice is not followed: this client's allow-list is the URL that it was given."""
+        after = min(message["after_ms"] / 1000, p.ADVICE_MAX)
         if message["reason"] == "restart":
-            link.restart_ms = message["after_ms"]
+            link.restart_after = after
         else:
-            asyncio.get_running_loop().call_later(message["after_ms"] / 1000, _succeed, link.leave, None)
+            asyncio.get_running_loop().call_at(max(_now() + after, link.stays_until), _succeed, link.leave, None)
 
     # --- channels ---
 
@@ -476,7 +497,8 @@ class Client:
             try:
                 await self._on_event(event)
             except Exception as error:  # A handler's failure must not end its channel.
-                self._on_status(Fault("handler_error", repr(error)))
+                context = {"message": f"the handler of {channel} failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
             inbox.popleft()
             subscription = self._subscriptions.get(channel)
             if subscription and isinstance(event, Message):
@@ -491,7 +513,7 @@ class Client:
 
     def _enqueue(self, head: Dict[str, Any], data: Any) -> Ticket:
         if self._stopped or len(self._outbox.entries) >= OUTBOX_MAX:
-            raise Dropped("refused", self._stopped or "outbox_full")
+            raise Dropped("refused", "closed" if self._stopped else "outbox_full")
         binary = isinstance(data, (bytes, bytearray))
         if not binary and p.too_deep(data):
             raise Dropped("refused", "too_deep")
@@ -583,14 +605,12 @@ class Client:
 
     # --- writing ---
 
-    def _request(self, kind: str, fields: Dict[str, Any], answer: Callable[[Dict[str, Any]], None]) -> bool:
-        """False without a link; a subscription is then asked for in the next hello."""
-        if self._link is None:
-            return False
-        number = next(self._ids)
-        self._answers[number] = answer
-        self._write({"type": kind, "id": number, **fields})
-        return True
+    def _request(self, kind: str, fields: Dict[str, Any], answer: Callable[[Dict[str, Any]], None]) -> None:
+        """Nothing without a link: a subscription is then asked for in the next hello."""
+        if self._link:
+            number = next(self._ids)
+            self._answers[number] = answer
+            self._write({"type": kind, "id": number, **fields})
 
     def _write(self, message: Dict[str, Any]) -> None:
         if self._link:

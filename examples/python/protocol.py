@@ -14,7 +14,7 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 SUBPROTOCOL = "bowline.v1"
 DELIVER, SEEN, FAULT = "deliver", "seen", "fault"
-DIAL, STOP, NEW_TOKEN, NEW_SESSION, DONE = "dial", "stop", "new_token", "new_session", "done"
+DIAL, STOP, NEW_TOKEN = "dial", "stop", "new_token"
 NESTING_MAX = 127  # Levels of arrays and objects in `data`; the message around it is one more.
 BESIDE_DATA_MAX = 4096  # Bytes of a frame beside its `data`.
 _POSITION = re.compile(r"([0-9a-f]{16})\.(0|[1-9][0-9]{0,15})\.[0-9a-f]{8}")
@@ -177,25 +177,6 @@ def backoff(attempt: int, minimum: float, maximum: float, retry_after_ms: int = 
     return random.uniform(0, min(maximum, minimum * 2 ** min(attempt, 30)))
 
 
-def after_close(code: int, reason: str = "") -> str:
-    """What a client does after a close with this code (PROTOCOL.md, 11.1)."""
-    if code == 4400:
-        # Without a code of the server's own, something between the two may have caused it.
-        return STOP if close_reason(reason)[0] else DIAL
-    if code in (1008, 4403, 4413):
-        return STOP
-    return {1000: DONE, 4401: NEW_TOKEN, 4409: NEW_SESSION}.get(code, DIAL)
-
-
-def close_reason(reason: str) -> Tuple[str, int]:
-    """(code, retry_after_ms) of a close frame's reason; ("", 0) where it is not Bowline's JSON."""
-    try:
-        value = json.loads(reason)
-        return str(value.get("code", "")), int(value.get("retry_after_ms", 0))
-    except (ValueError, TypeError, AttributeError):
-        return "", 0
-
-
 def resend_delay(code: str, refusals: int, retry_after_ms: int) -> float:
     """Seconds until a refused number is written again; `refusals` came since the last `acked` (PROTOCOL.md, 7.5)."""
     if retry_after_ms:
@@ -208,6 +189,36 @@ def resend_delay(code: str, refusals: int, retry_after_ms: int) -> float:
 def resubscribe_delay(retry_after_ms: int = 0) -> float:
     """Seconds until a channel is asked for again (PROTOCOL.md, 6.1 and 6.2)."""
     return retry_after_ms / 1000 + random.uniform(0, 5)
+
+
+# The codes of the table by what a client does where they end a link; one that is not here is judged by the number.
+_CODES = {
+    NEW_TOKEN: "unauthorized token_expired",
+    STOP: "malformed hello_expected unknown_type too_deep bad_channel bad_position out_of_order not_found"
+          " method_not_allowed unsupported_media_type upgrade_required headers_too_large forbidden origin_not_allowed"
+          " disconnected replaced message_too_big too_many_subscriptions not_subscribed already_subscribed no_handler"
+          " rejected not_supported key_reused",
+    DIAL: "hello_timeout stale send_timeout handler_timeout fate_unknown rate_limited too_many_connections"
+          " too_many_attempts too_many_inflight too_many_channels handler_failed storage_full storage_unavailable"
+          " internal draining overloaded",
+}
+_VERDICTS = {code: verdict for verdict, codes in _CODES.items() for code in codes.split()}
+_NUMBERS = {4401: NEW_TOKEN, 4407: NEW_TOKEN, **dict.fromkeys((1008, 4403, 4409, 4413, 4422, 4451), STOP)}
+
+
+def after_close(number: int, reason: str = "") -> str:
+    """What a client does after a close that it did not ask for (PROTOCOL.md, 11.1)."""
+    return _VERDICTS.get(close_reason(reason)[0]) or _NUMBERS.get(number, DIAL)
+
+
+def close_reason(reason: str) -> Tuple[str, int]:
+    """(code, retry_after_ms) of a close frame's reason or an HTTP body; "" and 0 where it does not say so."""
+    try:
+        value = json.loads(reason)
+    except (ValueError, RecursionError):
+        value = None
+    code, after = (value.get("code"), value.get("retry_after_ms")) if isinstance(value, dict) else (None, None)
+    return code if isinstance(code, str) else "", after if type(after) is int and after > 0 else 0
 
 
 # --- upstream -------------------------------------------------------------------------------------

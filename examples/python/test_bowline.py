@@ -189,14 +189,38 @@ class Reconnecting(unittest.TestCase):
         self.assertGreater(max(delays) - min(delays), 0.5, "all would come at the same time")
         self.assertLessEqual(p.backoff(0, 0.5, 30, retry_after_ms=10**9), 751)
 
-    def test_close_codes(self):
-        verdicts = {1000: p.DONE, 1006: p.DIAL, 1008: p.STOP, 4400: p.DIAL, 4401: p.NEW_TOKEN, 4403: p.STOP,
-                    4408: p.DIAL, 4409: p.NEW_SESSION, 4413: p.STOP, 4429: p.DIAL, 4503: p.DIAL, 4599: p.DIAL}
-        self.assertEqual({code: p.after_close(code) for code in verdicts}, verdicts)
-        self.assertEqual(p.after_close(4400, '{"code":"malformed"}'), p.STOP)
+    def test_every_close_is_judged_as_the_vectors_say(self):
+        strategies = {"backoff": p.DIAL, "block": p.STOP, "new_token": p.NEW_TOKEN}
+        closes = [v for v in vectors("judgements.json")["verdicts"] if v["evidence"]["kind"] == "close"]
+        for vector in closes:
+            evidence = vector["evidence"]
+            with self.subTest(evidence):
+                verdict = p.after_close(evidence["code"], evidence["reason"])
+                self.assertEqual(verdict, strategies[vector["strategy"]])
+        classes = {"auth": p.NEW_TOKEN, "policy": p.STOP, "protocol": p.STOP}
+        for row in vectors("codes.json"):
+            verdict = p.after_close(4400, json.dumps({"code": row["code"]}))
+            self.assertEqual(verdict, classes.get(row["class"], p.DIAL), row["code"])
+
+    def test_a_reason_is_read_field_by_field(self):
         self.assertEqual(p.close_reason('{"code":"overloaded","retry_after_ms":2000}'), ("overloaded", 2000))
-        for odd in ("", "going away", "[]", '{"retry_after_ms":"x"}'):
+        self.assertEqual(p.close_reason('{"code":"overloaded","retry_after_ms":"x"}'), ("overloaded", 0))
+        self.assertEqual(p.close_reason('{"code":null,"retry_after_ms":7}'), ("", 7))
+        for odd in ("", "going away", "[]", '{"retry_after_ms":-1}'):
             self.assertEqual(p.close_reason(odd), ("", 0))
+
+    def test_a_refusal_by_http_is_judged_as_a_close(self):
+        def after(status, body="", **headers):
+            closed = w.refused(status, headers, body)
+            return p.after_close(closed.code, closed.reason), closed.retry_after_ms
+
+        self.assertEqual(after("401"), (p.NEW_TOKEN, 0))
+        self.assertEqual(after("403"), (p.STOP, 0))
+        self.assertEqual(after("403", '{"code":"too_many_attempts"}'), (p.DIAL, 0))
+        self.assertEqual(after("503", **{"retry-after": "3"}), (p.DIAL, 3000))
+        self.assertEqual(after("404", '{"code":"not_found"}', **{"retry-after": "3"}), (p.DIAL, 0))
+        for status in ("200", "302", "413", "502", "x", ""):
+            self.assertEqual(after(status), (p.DIAL, 0), status)
 
 
 class WebSocketFrames(unittest.TestCase):

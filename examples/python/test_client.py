@@ -380,6 +380,82 @@ class Channels(unittest.TestCase):
 
 class Links(unittest.TestCase):
     @virtual
+    async def test_what_waits_for_an_answer_is_told_that_the_connection_was_lost(self):
+        played = Played()
+        early = played.client.request("presence", channel="c")
+        link, _ = await played.open()
+        asked = [played.client.request("presence", channel="c") for _ in range(b.REQUESTS_MAX + 1)]
+        await link.ends()
+        codes = [future.exception().code for future in [early, asked[-1], *asked[:-1]]]
+        self.assertEqual(codes, ["not_connected", "too_many_requests"] + ["connection_lost"] * b.REQUESTS_MAX)
+
+    @virtual
+    async def test_a_client_that_was_replaced_ends(self):
+        played = Played()
+        link, _ = await played.open()
+        ticket, = await played.publish(link, 1)
+        await link.ends(4409, '{"code":"replaced"}')
+        await asyncio.sleep(1000)
+        self.assertEqual((fate(ticket), played.faults()), (("unknown", "replaced"), ["replaced"]))
+        self.assertEqual((played.states()[-1], played._dialled), ("blocked", []))
+        with self.assertRaises(b.Dropped) as refused:
+            played.client.publish("c", 2)
+        self.assertEqual(refused.exception.code, "closed")
+
+    @virtual
+    async def test_a_superseded_link_may_be_replaced(self):
+        played = Played()
+        old, _ = await played.open()
+        await old.says({"type": "reconnect", "after_ms": 0, "reason": "rebalance"})
+        link, hello = await played.dial()
+        await old.ends(4409, '{"code":"replaced"}')
+        await link.says({**WELCOME, "session": hello["session"]})
+        self.assertEqual((played.faults(), played.states()[-1]), ([], "open"))
+
+    @virtual
+    async def test_a_new_token_is_asked_for_at_once_but_not_over_and_over(self):
+        tokens = iter("abcdef")
+        played = Played(token=lambda: next(tokens), backoff_min=20.0)
+        loop = asyncio.get_running_loop()
+        with mock.patch("random.uniform", lambda low, high: high):
+            link, hello = await played.dial()
+            await link.ends(4401)
+            link, hello = await played.open()
+            self.assertLess(loop.time(), 1)
+            await link.ends(4401, '{"code":"token_expired"}')
+            link, _ = await played.open()
+            self.assertGreater(loop.time(), 20)
+            await asyncio.sleep(11)
+            ended = loop.time()
+            await link.ends(4401, '{"code":"token_expired"}')
+            link, hello = await played.dial()
+            self.assertLess(loop.time(), ended + 1)
+            self.assertEqual(hello["token"], "d")
+
+    @virtual
+    async def test_advice_to_move_is_bounded(self):
+        played = Played()
+        first, _ = await played.open()
+        await first.says({"type": "reconnect", "after_ms": 10**9, "reason": "drain"})
+        second, _ = await played.open()
+        arrived = asyncio.get_running_loop().time()
+        self.assertLess(arrived, 601)
+        await second.says({"type": "reconnect", "after_ms": 0, "reason": "drain"})
+        await played.dial()
+        self.assertGreater(asyncio.get_running_loop().time(), arrived + 0.9)
+
+    @virtual
+    async def test_welcome_alone_does_not_begin_the_backoff_anew(self):
+        played = Played()
+        with mock.patch("random.uniform", lambda low, high: high):
+            for failures in range(4):
+                link, _ = await played.open()
+                ended = asyncio.get_running_loop().time()
+                await link.ends()
+            link, _ = await played.open()
+        self.assertGreater(asyncio.get_running_loop().time(), ended + 7.9)
+
+    @virtual
     async def test_a_message_that_can_not_be_read_is_skipped_or_ends_the_link(self):
         played = Played({"c": None})
         link, _ = await played.open(subscriptions={"c": standing(4)})
@@ -390,6 +466,28 @@ class Links(unittest.TestCase):
         link, _ = await played.open(subscriptions={"c": standing(4)})
         await link.says({"type": "message", "channel": 7}, {"type": "gap", "channel": "c"}, message(5))
         self.assertEqual([e.data for e in played.events if isinstance(e, b.Message)], [5])
+
+    @virtual
+    async def test_a_refusal_before_welcome_leaves_the_word_to_the_close(self):
+        played = Played()
+        link, _ = await played.dial()
+        await link.says({"type": "error", "code": "forbidden", "message": "", "retry": False})
+        await link.ends(4403, '{"code":"forbidden"}')
+        self.assertEqual((played.faults(), played.states()[-1]), (["forbidden"], "blocked"))
+
+    @virtual
+    async def test_bye_ends_what_waits(self):
+        played = Played()
+        link, _ = await played.open()
+        written, = await played.publish(link, 1)
+        request = played.client.request("presence", channel="c")
+        await link.hears()
+        closing = asyncio.ensure_future(played.client.close())
+        self.assertEqual(await link.hears(), [{"type": "bye"}])
+        await closing
+        self.assertEqual((fate(written), request.exception().code), (("unknown", "closed"), "connection_lost"))
+        self.assertEqual(played.states()[-1], "closed")
+
 
 if __name__ == "__main__":
     unittest.main()

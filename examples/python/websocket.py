@@ -18,6 +18,7 @@ CONTINUATION = 0
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # Far above any frame of a server; it only stops a broken one.
 READ_BYTES = 64 * 1024
+BODY_BYTES_MAX = 4096  # Of an answer that is no upgrade.
 
 
 class Closed(Exception):
@@ -191,17 +192,30 @@ async def handshake(reader, writer, parts, subprotocol: str) -> None:
     headers = {name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
     status = status_line.split(" ")[1:2]
     if status != ["101"]:
-        raise refused(status[0] if status else "", headers)
+        raise refused(status[0] if status else "", headers, await body(reader, headers))
     digest = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
     if (
         headers.get("sec-websocket-accept") != digest
         or headers.get("upgrade", "").lower() != "websocket"
+        or "upgrade" not in headers.get("connection", "").lower()
+        or "sec-websocket-extensions" in headers
         or headers.get("sec-websocket-protocol") != subprotocol
     ):
         raise Closed(1006, "the server did not select " + subprotocol)
 
 
-def refused(status: str, headers: dict) -> Closed:
-    code = {"401": 4401, "403": 4403, "429": 4429, "503": 4503}.get(status, 1006)
+async def body(reader, headers: dict) -> str:
+    size = headers.get("content-length", "")
+    try:
+        return (await reader.readexactly(min(int(size), BODY_BYTES_MAX) if size.isdecimal() else 0)).decode()
+    except (OSError, asyncio.IncompleteReadError, UnicodeDecodeError):
+        return ""
+
+
+def refused(status: str, headers: dict, said: str) -> Closed:
+    """A refusal by HTTP in the form of a close: 4000 + the status, with the body as the reason."""
+    if status in ("400", "404", "405", "426"):  # Something in between may have taken the upgrade out.
+        return Closed(1006, "HTTP " + status)
+    code = 4000 + int(status) if status in ("401", "403", "429", "503") else 1006
     seconds = headers.get("retry-after", "")
-    return Closed(code, "", int(seconds) * 1000 if seconds.isdigit() else 0)
+    return Closed(code, said, int(seconds) * 1000 if code in (4429, 4503) and seconds.isdecimal() else 0)
