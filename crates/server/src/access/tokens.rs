@@ -180,7 +180,9 @@ fn unverified(kind: &ErrorKind) -> Refusal {
         ErrorKind::InvalidIssuer => "iss is another",
         ErrorKind::InvalidAudience => "aud is another",
         ErrorKind::MissingRequiredClaim(_) => "iss or aud is missing",
-        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) => "exp is missing, or a claim has another form",
+        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) => {
+            "exp is missing, or a claim has another form"
+        }
         _ => "it can't be decoded",
     })
 }

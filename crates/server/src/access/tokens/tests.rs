@@ -100,11 +100,7 @@ fn the_log_says_why_a_token_is_refused() {
     for (issuer, token, why) in [
         (hs256(), "a.b.c".into(), "its header can't be read"),
         (hs256(), "a".repeat(TOKEN_BYTES_MAX + 1), "too long"),
-        (
-            hs256(),
-            token(&json!({"sub": "ana"})),
-            "exp is missing",
-        ),
+        (hs256(), token(&json!({"sub": "ana"})), "exp is missing"),
         (hs256(), token(&claims(json!({"exp": 1}))), "exp is over"),
         (
             hs256(),
