@@ -12,6 +12,7 @@ mod serve;
 mod settings;
 mod tail;
 mod token;
+mod url;
 
 use std::{fmt::Display, process::ExitCode};
 

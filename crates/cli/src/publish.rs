@@ -5,10 +5,10 @@
 
 use std::{fs, io, path::PathBuf, time::Duration};
 
-use bowline_client::{Trust, TrustError};
+use bowline_client::{Endpoint, Trust, TrustError};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, StatusCode, Uri, client::conn::http1, header};
+use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json, value::RawValue};
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{args::PublishArgs, output};
+use crate::{args::PublishArgs, output, url};
 
 /// Longer than the server's own publish_timeout, so that its answer comes first.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,7 +35,7 @@ pub(crate) enum PublishError {
         /// Which.
         url: String,
         /// What is wrong.
-        problem: &'static str,
+        problem: String,
     },
     /// The file of authorities.
     #[error("--ca {}: {source}", path.display())]
@@ -108,8 +108,8 @@ pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
     let variable = |name| std::env::var(name).ok();
     let url = arguments.url.clone().or_else(|| variable("BOWLINE_URL"));
     let url = url.as_deref().unwrap_or(URL_DEFAULT);
-    let address = Address::parse(url)?;
-    let trust = if address.secure {
+    let address = address(url)?;
+    let trust = if address.is_secure() {
         Some(trust(arguments)?)
     } else {
         None
@@ -118,7 +118,7 @@ pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
         .api_key
         .clone()
         .or_else(|| variable("BOWLINE_API_KEY"));
-    let request = request(arguments, &address.authority(), key.as_deref())?;
+    let request = request(arguments, address.authority(), key.as_deref())?;
     // Inside, because the timer needs the runtime.
     let sending = async { timeout(DEADLINE, send(&address, trust, request)).await };
     let answer = runtime
@@ -127,45 +127,19 @@ pub(crate) fn publish(arguments: &PublishArgs) -> Result<(), PublishError> {
     output::print(&format!("{answer}\n")).map_err(PublishError::Output)
 }
 
-/// Where to send it.
-struct Address {
-    secure: bool,
-    /// Without brackets.
-    host: String,
-    port: u16,
-}
-
-impl Address {
-    /// From a URL without a path.
-    fn parse(url: &str) -> Result<Self, PublishError> {
-        let wrong = |problem| PublishError::Url {
-            url: url.to_owned(),
-            problem,
-        };
-        let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-        let (secure, port) = match uri.scheme_str() {
-            Some("http") => (false, 80),
-            Some("https") => (true, 443),
-            _ => return Err(wrong("must begin with http:// or https://")),
-        };
-        let named = uri.authority().ok_or_else(|| wrong("names no host"))?;
-        if uri.path() != "/" || uri.query().is_some() || named.as_str().contains('@') {
-            return Err(wrong("must be scheme://host or scheme://host:port alone"));
-        }
-        Ok(Self {
-            secure,
-            host: named.host().trim_matches(['[', ']']).to_owned(),
-            port: named.port_u16().unwrap_or(port),
-        })
+/// Where to send it: a URL without a path.
+fn address(url: &str) -> Result<Endpoint, PublishError> {
+    let wrong = |problem: String| PublishError::Url {
+        url: url.to_owned(),
+        problem,
+    };
+    let address = url::parse(url).map_err(|error| wrong(error.to_string()))?;
+    if address.target() != "/" {
+        return Err(wrong(
+            "must be scheme://host or scheme://host:port alone".to_owned(),
+        ));
     }
-
-    /// As it stands in a URL.
-    fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
-    }
+    Ok(address)
 }
 
 fn trust(arguments: &PublishArgs) -> Result<Trust, PublishError> {
@@ -204,21 +178,21 @@ fn request(
 }
 
 async fn send(
-    address: &Address,
+    address: &Endpoint,
     trust: Option<Trust>,
     request: Request<Full<Bytes>>,
 ) -> Result<String, PublishError> {
-    let connecting = TcpStream::connect((address.host.as_str(), address.port));
+    let connecting = TcpStream::connect((address.host(), address.port()));
     let stream = connecting.await.map_err(|source| PublishError::Connect {
-        authority: address.authority(),
+        authority: address.authority().to_owned(),
         source,
     })?;
     let Some(trust) = trust else {
         return exchange(stream, request).await;
     };
-    let secured = trust.secure(&address.host, stream).await;
+    let secured = trust.secure(address.host(), stream).await;
     let stream = secured.map_err(|source| PublishError::Tls {
-        host: address.host.clone(),
+        host: address.host().to_owned(),
         source,
     })?;
     exchange(stream, request).await

@@ -107,6 +107,7 @@ fn keys_come_from_one_place_and_certificates_with_their_keys() {
 
     let other = ("server.tls_key_file", chain.as_str());
     let plain = ("access.jwks_url", "http://idp.example/keys");
+    let port = ("access.jwks_url", "https://idp.example:65536/keys");
     let secret = ("access.jwt_secret", "0123456789abcdef0123456789abcdef");
     let often = ("access.jwks_refetch_interval", "1ms");
     let nothing = ("access.jwks_ca_file", "/nonexistent");
@@ -116,6 +117,7 @@ fn keys_come_from_one_place_and_certificates_with_their_keys() {
         (&[certificate, other], "server.tls_key_file"),
         (&[url, more], "access.jwt_algorithm"),
         (&[algorithm, plain, more], "access.jwks_url"),
+        (&[algorithm, port, more], "access.jwks_url"),
         (&[url, secret], "access.jwt_algorithm"),
         (
             &[algorithm, url, more, often],

@@ -6,6 +6,8 @@ use std::{fmt, fs, path::Path, path::PathBuf, time::Duration};
 
 use bowline::{FetchError, Issuer, JwksSource, KeyError, KeySet, TokenAlgorithm};
 
+use crate::url::{self, UrlError};
+
 /// Keys are a few hundred bytes each, sets of them a few thousand.
 const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
 
@@ -130,6 +132,11 @@ impl TokenSettings {
                 Ok(authorities) => source.authorities = authorities,
                 Err(problem) => problems.push(problem),
             }
+        }
+        // The library takes the scheme's port for one that is wrong.
+        if let Err(UrlError::Rest(error)) = url::parse(url) {
+            problems.push(("jwks_url", error.to_string()));
+            return Err(problems);
         }
         match KeySet::jwks_url(self.algorithm, &source) {
             Ok(keys) if problems.is_empty() => return Ok(keys),
