@@ -18,6 +18,7 @@ use bowline::{ApiKey, Config, Grant, Issuer, Tls};
 use bowline_engine::{ConfigProblem, EngineConfig, LogConfig};
 use toml::{Table, Value};
 
+pub(crate) use lists::is_pattern;
 pub(crate) use print::print;
 use slot::Raw;
 pub(crate) use slot::{EngineKind, LogFormat, parse_span};

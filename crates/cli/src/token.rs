@@ -3,7 +3,7 @@
 //! Owns what stands in it. In production the application's own backend signs tokens.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,11 +16,16 @@ use serde_json::{Map, Value, json};
 use crate::{
     args::TokenArgs,
     output,
-    settings::{Settings, TokenSettings, parse_span},
+    settings::{Settings, TokenSettings, is_pattern, parse_span},
 };
 
 /// The longest personal channel of a user whose token the server takes.
 const PERSONAL_BYTES_MAX: usize = 255;
+
+/// A shorter one has ended before it can be used.
+const TTL_MIN: Duration = Duration::from_secs(1);
+/// A hundred years, or the unit is a mistake.
+const TTL_MAX: Duration = Duration::from_secs(36_500 * 24 * 3_600);
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +47,14 @@ pub(crate) enum TokenError {
     )]
     User,
     /// A grant is not one.
-    #[error("--grant {0}: must be PATTERN=OPERATION,… of subscribe, publish, history and presence")]
+    #[error(
+        "--grant {0}: must be PATTERN=OPERATION,… of subscribe, publish, history and presence; the pattern \
+         is a channel name, or its beginning followed by one *"
+    )]
     Grant(String),
     /// The time to live is not one.
-    #[error("--ttl: {0}")]
-    Ttl(String),
+    #[error("--ttl {0}: {1}")]
+    Ttl(String, String),
     /// Signing failed.
     #[error("the token can't be signed: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
@@ -61,7 +69,7 @@ pub(crate) enum TokenError {
 impl TokenError {
     /// Whether the command line is at fault.
     pub(crate) const fn is_usage(&self) -> bool {
-        matches!(self, Self::User | Self::Grant(_) | Self::Ttl(_))
+        matches!(self, Self::User | Self::Grant(_) | Self::Ttl(..))
     }
 }
 
@@ -72,8 +80,7 @@ pub(crate) fn token(arguments: &TokenArgs, settings: &Settings) -> Result<(), To
 }
 
 fn sign(arguments: &TokenArgs, settings: &TokenSettings) -> Result<String, TokenError> {
-    let ttl = parse_span(&arguments.ttl).map_err(TokenError::Ttl)?;
-    let mut claims = claims(arguments, ttl)?;
+    let mut claims = claims(arguments, ttl(&arguments.ttl)?)?;
     let mut add = |name: &str, value: &Option<String>| {
         if let Some(value) = value {
             claims.insert(name.to_owned(), value.as_str().into());
@@ -101,21 +108,37 @@ fn claims(arguments: &TokenArgs, ttl: Duration) -> Result<Map<String, Value>, To
         }
         claims.insert("sub".to_owned(), user.as_str().into());
     }
-    let mut channels = BTreeMap::new();
-    for grant in &arguments.grant {
-        let bad = || TokenError::Grant(grant.clone());
-        let (pattern, operations) = grant.rsplit_once('=').ok_or_else(bad)?;
-        let operations: Vec<&str> = operations.split(',').collect();
-        let known = |name: &&str| Operation::ALL.iter().any(|known| known.as_str() == *name);
-        if !operations.iter().all(known) {
-            return Err(bad());
-        }
-        channels.insert(pattern, operations);
-    }
+    let channels = grants(&arguments.grant)?;
     if !channels.is_empty() {
         claims.insert("channels".to_owned(), json!(channels));
     }
     Ok(claims)
+}
+
+/// For how long: `exp` has whole seconds.
+fn ttl(text: &str) -> Result<Duration, TokenError> {
+    let bad = |problem| TokenError::Ttl(text.to_owned(), problem);
+    let ttl = parse_span(text).map_err(bad)?;
+    if !(TTL_MIN..=TTL_MAX).contains(&ttl) {
+        return Err(bad("must be between 1 s and 36500 days".to_owned()));
+    }
+    Ok(ttl)
+}
+
+/// What is granted on each pattern, by one flag or by several.
+fn grants(flags: &[String]) -> Result<BTreeMap<&str, BTreeSet<&str>>, TokenError> {
+    let mut channels = BTreeMap::<_, BTreeSet<_>>::new();
+    for flag in flags {
+        let bad = || TokenError::Grant(flag.clone());
+        let (pattern, operations) = flag.rsplit_once('=').ok_or_else(bad)?;
+        let known = |name: &str| Operation::ALL.iter().any(|known| known.as_str() == name);
+        if !is_pattern(pattern) || !operations.split(',').all(known) {
+            return Err(bad());
+        }
+        let granted = channels.entry(pattern).or_default();
+        granted.extend(operations.split(','));
+    }
+    Ok(channels)
 }
 
 fn key(

@@ -8,6 +8,8 @@
 mod command;
 #[path = "words/publish.rs"]
 mod publish;
+#[path = "words/token.rs"]
+mod token;
 
 use std::process::Output;
 

@@ -108,8 +108,7 @@ impl Loading {
                 self.problem(&format!("{at}.allow"), source, "grants nothing");
             }
             if let Some(pattern) = self.text(&at, "channels", entry.remove("channels"), source) {
-                let name = pattern.strip_suffix('*').unwrap_or(&pattern);
-                if pattern.is_empty() || name.contains('*') {
+                if !is_pattern(&pattern) {
                     let problem = "must be a channel name, or its beginning followed by one *";
                     self.problem(&format!("{at}.channels"), source, problem);
                 }
@@ -160,4 +159,10 @@ impl Loading {
             }
         }
     }
+}
+
+/// A channel's name, or the beginning of one followed by `*`.
+pub(crate) fn is_pattern(text: &str) -> bool {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    !text.is_empty() && !name.contains('*')
 }
