@@ -49,7 +49,7 @@ pub(crate) enum PublishError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The server is not believed, or does not speak TLS.
-    #[error("{host}: the TLS handshake failed: {}", explain(.source))]
+    #[error("{host}: the TLS handshake failed: {}", explain_tls(.source))]
     Tls {
         /// Who.
         host: String,
@@ -233,17 +233,18 @@ async fn exchange(
     })
 }
 
-/// What failed, and what to do about it.
-fn explain(source: &io::Error) -> String {
+/// What failed in a TLS handshake, and what to do about it.
+pub(crate) fn explain_tls(source: &io::Error) -> String {
     let told = source.to_string();
     // What `openssl req -x509` makes, unless it is told otherwise.
-    let what = match told.contains("CaUsedAsEndEntity") {
-        true => {
-            "the server's certificate is one of an authority (CA:TRUE), which can't serve, be it named in \
-             --ca or not: make one with CA:FALSE (openssl req -x509 … -addext \
-             basicConstraints=critical,CA:FALSE), or have the authority sign one, for the server"
-        }
-        false => "--ca names an authority of your own",
+    let what = if told.contains("CaUsedAsEndEntity") {
+        "the server's certificate is one of an authority (CA:TRUE), which can't serve, be it named in \
+         --ca or not: make one with CA:FALSE (openssl req -x509 … -addext \
+         basicConstraints=critical,CA:FALSE), or have the authority sign one, for the server"
+    } else if told.contains("InvalidContentType") {
+        "does the server speak TLS on this port?"
+    } else {
+        "--ca names an authority of your own"
     };
     format!("{told}; {what}")
 }

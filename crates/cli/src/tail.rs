@@ -3,7 +3,10 @@
 //! Owns what is printed: messages on standard output, everything else on standard error. Must not
 //! know how a link is kept: that is the client's.
 
+mod unreached;
+
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     path::PathBuf,
@@ -11,16 +14,14 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bowline_client::{
-    Client, Data, Delivery, EndpointError, Event, Evidence, From, Message, State, Subscription,
-    advice,
+    Class, Client, Code, Data, Delivery, EndpointError, From, Message, State, Subscription,
+    Verdict, advice,
 };
 use serde_json::{Value, json};
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use crate::{args::TailArgs, output::say};
+use unreached::Target;
 
 const URL_DEFAULT: &str = "ws://127.0.0.1:8000/ws";
 
@@ -56,11 +57,14 @@ pub(crate) enum TailError {
         reason: String,
     },
     /// The server does not take this client at all.
-    #[error("the server refuses this client; is a token (BOWLINE_TOKEN) needed?")]
-    Blocked,
-    /// Nobody reads the output any more, or the system failed.
+    #[error("the server refuses this client{0}")]
+    Blocked(String),
+    /// The client has ended by itself.
+    #[error("the client has ended")]
+    Ended,
+    /// The system failed.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
 }
 
 impl TailError {
@@ -75,85 +79,92 @@ impl TailError {
 
 /// Prints until SIGINT.
 pub(crate) fn tail(arguments: &TailArgs) -> Result<(), TailError> {
-    let since = since(arguments)?;
+    // Twice the same is once: a second subscription takes the first one's place.
+    let channels: BTreeSet<&str> = arguments.channels.iter().map(String::as_str).collect();
+    let since = since(arguments.since.as_deref(), channels.len())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(follow(arguments, since))
+        .build()
+        .map_err(TailError::Io)?;
+    runtime.block_on(follow(arguments, &channels, since))
 }
 
-fn since(arguments: &TailArgs) -> Result<From, TailError> {
-    match arguments.since.as_deref() {
+fn since(since: Option<&str>, channels: usize) -> Result<From, TailError> {
+    match since {
         None => Ok(From::Now),
         Some("first") => Ok(From::First),
         Some(text) => match text.strip_prefix("last:") {
             Some(count) => count.parse().map(From::Last).map_err(|_| TailError::Since),
-            None if arguments.channels.len() > 1 => Err(TailError::Since),
+            None if channels > 1 => Err(TailError::Since),
             None => text.parse().map(From::After).map_err(|_| TailError::Since),
         },
     }
 }
 
-async fn follow(arguments: &TailArgs, since: From) -> Result<(), TailError> {
+async fn follow(
+    arguments: &TailArgs,
+    channels: &BTreeSet<&str>,
+    since: From,
+) -> Result<(), TailError> {
     let variable = |name| std::env::var(name).ok();
     let url = arguments.url.clone().or_else(|| variable("BOWLINE_WS_URL"));
     let url = url.unwrap_or_else(|| URL_DEFAULT.to_owned());
+    let token = variable("BOWLINE_TOKEN");
     // It never gives up: whoever started it ends it.
     let mut builder = Client::builder(&url).attempts_max(u64::MAX);
-    if let Some(token) = variable("BOWLINE_TOKEN") {
-        builder = builder.token(&token);
+    if let Some(token) = &token {
+        builder = builder.token(token);
     }
+    let mut authorities = Vec::new();
     if let Some(path) = &arguments.ca {
-        let pem = fs::read(path).map_err(|source| TailError::Authorities {
+        authorities = fs::read(path).map_err(|source| TailError::Authorities {
             path: path.clone(),
             source,
         })?;
-        builder = builder.authorities(&pem);
+        builder = builder.authorities(&authorities);
     }
-    let client = builder.connect().map_err(|source| TailError::Url {
+    let unusable = |source| TailError::Url {
         url: url.clone(),
         source,
-    })?;
-    tokio::spawn(explain(url, client.events()));
+    };
+    let client = builder.connect().map_err(unusable)?;
+    let target = Target::new(&url, &authorities).map_err(unusable)?;
+    tokio::spawn(target.explain(client.events()));
     let mut readers = JoinSet::new();
-    for channel in &arguments.channels {
-        let refused = |_| TailError::Blocked;
-        let subscription = client.subscribe(channel, since).await.map_err(refused)?;
-        readers.spawn(read(subscription));
+    for channel in channels {
+        let subscription = client.subscribe(channel, since).await;
+        readers.spawn(read(subscription.map_err(|_| TailError::Ended)?));
     }
     let mut state = client.state();
     let ended = tokio::select! {
         signal = tokio::signal::ctrl_c() => signal.map_err(TailError::Io),
         // Every reader ends only in an error.
-        Some(ended) = readers.join_next() => ended.unwrap_or(Err(TailError::Blocked)),
-        blocked = state.wait_for(|state| matches!(state, State::Blocked | State::Closed)) => {
-            drop(blocked);
-            Err(TailError::Blocked)
+        Some(ended) = readers.join_next() => ended.unwrap_or(Err(TailError::Ended)),
+        state = state.wait_for(|state| matches!(state, State::Blocked | State::Closed)) => {
+            drop(state);
+            Err(blocked(client.verdict().borrow().as_ref(), token.is_some()))
         }
     };
     client.close(true).await;
     ended
 }
 
-/// Says why there is no connection, each time that it is lost or does not come about.
-async fn explain(url: String, mut events: Receiver<Event>) {
-    loop {
-        match events.recv().await {
-            Ok(Event::LinkClosed {
-                evidence, verdict, ..
-            }) => {
-                let why = match &evidence {
-                    Evidence::Unreachable => "nobody answers".to_owned(),
-                    Evidence::Http { status, .. } => format!("answered with status {status}"),
-                    Evidence::Close { code, reason } => format!("closed with {code} {reason}"),
-                    _ => advice(verdict.class).sentence.to_owned(),
-                };
-                say(format_args!("{url}: {}", why.trim_end()));
-            }
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
+/// Why the server takes this client no more, and what may be done about it.
+fn blocked(verdict: Option<&Verdict>, has_token: bool) -> TailError {
+    let Some(verdict) = verdict else {
+        return TailError::Ended;
+    };
+    let code = verdict.code.as_deref().unwrap_or_default();
+    let hint = match verdict.class {
+        Class::Auth if !has_token => "is a token (BOWLINE_TOKEN) needed?",
+        Class::Auth if code == Code::TokenExpired.as_str() => "BOWLINE_TOKEN has expired",
+        Class::Auth => "it does not take what is in BOWLINE_TOKEN",
+        class => advice(class).sentence,
+    };
+    TailError::Blocked(match code {
+        "" => format!("; {hint}"),
+        code => format!(" ({code}); {hint}"),
+    })
 }
 
 async fn read(mut subscription: Subscription) -> Result<(), TailError> {
@@ -166,7 +177,8 @@ async fn read(mut subscription: Subscription) -> Result<(), TailError> {
         match delivery {
             Delivery::Message(message) => {
                 let line = line(&message);
-                io::stdout().lock().write_all(line.as_bytes())?;
+                let written = io::stdout().lock().write_all(line.as_bytes());
+                written.map_err(TailError::Io)?;
             }
             Delivery::Subscribed(recovery) => {
                 let at = recovery
@@ -192,7 +204,7 @@ async fn read(mut subscription: Subscription) -> Result<(), TailError> {
             Delivery::Ended { code } => return Err(refused(code.unwrap_or_default())),
         }
     }
-    Err(TailError::Blocked)
+    Err(TailError::Ended)
 }
 
 /// One line of JSON; the payload stands in it as it was published.

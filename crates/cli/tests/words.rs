@@ -8,12 +8,14 @@
 mod command;
 #[path = "words/publish.rs"]
 mod publish;
+#[path = "words/tail.rs"]
+mod tail;
 #[path = "words/token.rs"]
 mod token;
 
 use std::process::Output;
 
-use command::bowline;
+use command::{bowline, exit_code, signal};
 
 /// Its code, and both outputs as one text.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
