@@ -33,7 +33,11 @@ fn main() -> ExitCode {
             publish::publish(&arguments),
             publish::PublishError::is_usage,
         ),
-        Command::Tail(arguments) => or_blame(tail::tail(&arguments), tail::TailError::is_usage),
+        Command::Tail(arguments) => match tail::tail(&arguments) {
+            // Whoever has read enough wants to hear no more.
+            Err(tail::TailError::Unread) => ExitCode::from(FAILED),
+            ended => or_blame(ended, tail::TailError::is_usage),
+        },
         Command::Token(arguments) => with_settings(&arguments.settings, |loaded| {
             let minted = token::token(&arguments, &loaded.settings);
             or_blame(minted, token::TokenError::is_usage)

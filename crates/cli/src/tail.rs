@@ -8,8 +8,9 @@ mod unreached;
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     path::PathBuf,
+    thread,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -17,8 +18,12 @@ use bowline_client::{
     Class, Client, Code, Data, Delivery, EndpointError, From, Message, State, Subscription,
     Verdict, advice,
 };
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{args::TailArgs, output::say};
 use unreached::Target;
@@ -62,6 +67,9 @@ pub(crate) enum TailError {
     /// The client has ended by itself.
     #[error("the client has ended")]
     Ended,
+    /// Nobody reads the output any more.
+    #[error("nobody reads the output any more")]
+    Unread,
     /// The system failed.
     #[error(transparent)]
     Io(io::Error),
@@ -144,6 +152,7 @@ async fn follow(
             drop(state);
             Err(blocked(client.verdict().borrow().as_ref(), token.is_some()))
         }
+        Ok(()) = unread() => Err(TailError::Unread),
     };
     client.close(true).await;
     ended
@@ -167,6 +176,27 @@ fn blocked(verdict: Option<&Verdict>, has_token: bool) -> TailError {
     })
 }
 
+/// Told when nobody reads the output any more, which a write would tell only with the next message. A file
+/// has no readers, and so it is never told of one.
+fn unread() -> oneshot::Receiver<()> {
+    let (tell, told) = oneshot::channel();
+    // It ends with the process.
+    thread::spawn(move || {
+        let output = io::stdout();
+        // What is told without being asked for is that the other end is gone.
+        let mut watched = [PollFd::new(&output, PollFlags::empty())];
+        while poll(&mut watched, None) == Err(Errno::INTR) {}
+        if watched[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
+        {
+            // The receiver is gone where everything ends already.
+            let _ = tell.send(());
+        }
+    });
+    told
+}
+
 async fn read(mut subscription: Subscription) -> Result<(), TailError> {
     let channel = subscription.channel().to_owned();
     let refused = |reason: String| TailError::Refused {
@@ -178,7 +208,10 @@ async fn read(mut subscription: Subscription) -> Result<(), TailError> {
             Delivery::Message(message) => {
                 let line = line(&message);
                 let written = io::stdout().lock().write_all(line.as_bytes());
-                written.map_err(TailError::Io)?;
+                written.map_err(|error| match error.kind() {
+                    ErrorKind::BrokenPipe => TailError::Unread,
+                    _ => TailError::Io(error),
+                })?;
             }
             Delivery::Subscribed(recovery) => {
                 let at = recovery

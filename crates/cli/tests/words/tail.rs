@@ -1,7 +1,7 @@
 //! `bowline tail` says why it hears nothing, and ends once nobody reads it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::TcpListener,
     process::{Child, Command, Stdio},
 };
@@ -127,4 +127,23 @@ fn a_channel_named_twice_is_followed_once() {
     }
     signal(&tail, "INT");
     assert_eq!(exit_code(&mut tail), Some(0));
+}
+
+#[test]
+fn it_ends_without_a_word_once_nobody_reads_it() {
+    let server = Server::start(&["--dev"]);
+    let mut tail = bowline(&["tail", "news", "--url", &server.url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(tail.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.starts_with("bowline: news: subscribed"), "{line}");
+    drop(tail.stdout.take());
+    assert_eq!(exit_code(&mut tail), Some(1));
+    line.clear();
+    said.read_to_string(&mut line).unwrap();
+    assert_eq!(line, "");
 }
