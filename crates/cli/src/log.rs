@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 
 use crate::args::LogAction;
 
+/// The file by which an engine has its folder for itself.
+const LOCK: &str = "LOCK";
+
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +30,9 @@ pub(crate) enum LogError {
         /// Why.
         source: io::Error,
     },
+    /// The folder is another one.
+    #[error("there is no log in {0}")]
+    None(String),
     /// An engine would not open it; what is wrong was printed.
     #[error("a server would refuse to open this log: {0} problem(s)")]
     Unsound(usize),
@@ -46,6 +52,7 @@ pub(crate) fn log(action: &LogAction) -> Result<(), LogError> {
 
 fn verify(folder: &Path) -> Result<(), LogError> {
     let report = open(folder)?.verify().map_err(refused(folder))?;
+    check_kind(folder, &report)?;
     let mut out = BufWriter::new(io::stdout());
     for segment in &report.segments {
         writeln!(
@@ -88,12 +95,14 @@ fn dump(folder: &Path, with_data: bool) -> Result<(), LogError> {
         })
         .map_err(refused(folder))?;
     written?;
+    check_kind(folder, &report)?;
     out.flush()?;
     conclude(&mut io::stderr(), &report)
 }
 
 fn stats(folder: &Path) -> Result<(), LogError> {
     let report = open(folder)?.verify().map_err(refused(folder))?;
+    check_kind(folder, &report)?;
     let sum = |field: fn(&bowline_engine::offline::SegmentSummary) -> u64| -> u64 {
         report.segments.iter().map(field).sum()
     };
@@ -177,6 +186,15 @@ fn conclude(out: &mut dyn Write, report: &LogReport) -> Result<(), LogError> {
 
 fn open(folder: &Path) -> Result<OfflineLog, LogError> {
     OfflineLog::open(folder).map_err(refused(folder))
+}
+
+/// A server that has just made its folder has locked it, and may have begun no segment.
+fn check_kind(folder: &Path, report: &LogReport) -> Result<(), LogError> {
+    let is_empty = report.segments.is_empty() && report.is_sound();
+    if is_empty && !folder.join(LOCK).exists() {
+        return Err(LogError::None(folder.display().to_string()));
+    }
+    Ok(())
 }
 
 fn refused(folder: &Path) -> impl Fn(io::Error) -> LogError {

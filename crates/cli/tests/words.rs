@@ -6,6 +6,8 @@
 
 #[path = "support/command.rs"]
 mod command;
+#[path = "words/log.rs"]
+mod log;
 #[path = "words/publish.rs"]
 mod publish;
 #[path = "words/tail.rs"]
