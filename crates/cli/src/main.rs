@@ -1,4 +1,4 @@
-//! The command `bowline`: serve, publish, tail, and look at the configuration or at a log.
+//! The command `bowline`: serve, publish, tail, mint a token, and look at the configuration or at a log.
 //!
 //! Owns the exit codes. Must not know how anything is done: each command has a module of its own.
 #![forbid(unsafe_code)]
