@@ -3,7 +3,7 @@
 //! Owns the names and help of commands and flags. Must not know what values are good: flags that
 //! are settings go the same way as those of files and environment.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -101,7 +101,7 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Any setting, for example --set websocket.ping_interval=15 (see `config print`).
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
 }
 
@@ -162,22 +162,15 @@ pub(crate) struct TokenArgs {
 impl SettingsArgs {
     /// The flags with the process's environment.
     pub(crate) fn sources(&self) -> Sources {
-        let environment: Vec<(String, String)> = std::env::vars_os()
-            .map(|(name, value)| {
-                let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-                (text(name), text(value))
-            })
+        let environment: Vec<(String, OsString)> = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
             .collect();
         let named = environment
             .iter()
             .find(|(name, _)| name == "BOWLINE_CONFIG");
         let named = named.map(|(_, path)| PathBuf::from(path));
-        let mut flags = Vec::new();
-        for pair in &self.set {
-            // Without `=` the value is empty, which no setting takes.
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            flags.push(FlagValue::new("--set", key, value));
-        }
+        let pairs = self.set.iter();
+        let mut flags: Vec<_> = pairs.map(|pair| FlagValue::from_pair(pair)).collect();
         for (flag, key, value) in [
             ("--listen", "server.listen", &self.listen),
             ("--engine", "engine.kind", &self.engine),

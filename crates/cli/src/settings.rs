@@ -12,7 +12,7 @@ mod table;
 mod tls;
 mod tokens;
 
-use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, fmt, fs, net::SocketAddr, path::PathBuf};
 
 use bowline::{ApiKey, Config, Grant, Issuer, Tls};
 use bowline_engine::{ConfigProblem, EngineConfig, LogConfig};
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     pub(crate) file: Option<PathBuf>,
-    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, OsString)>,
     pub(crate) flags: Vec<FlagValue>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Sources {
 pub(crate) struct FlagValue {
     flag: &'static str,
     key: String,
-    value: String,
+    value: Option<String>,
 }
 
 /// What was found.
@@ -99,6 +99,8 @@ pub(crate) struct Problem {
 struct Loading {
     settings: Settings,
     origins: Origins,
+    /// What stands there for each setting that was set and may be shown.
+    written: BTreeMap<String, String>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -108,6 +110,7 @@ pub(crate) fn load(sources: &Sources, defaults: Settings) -> Result<Loaded, Vec<
     let mut loading = Loading {
         settings: defaults,
         origins: Origins::new(),
+        written: BTreeMap::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
     };
@@ -116,11 +119,7 @@ pub(crate) fn load(sources: &Sources, defaults: Settings) -> Result<Loaded, Vec<
     }
     loading.read_environment(&sources.environment);
     for flag in &sources.flags {
-        loading.set(
-            &flag.key,
-            Raw::One(flag.value.clone()),
-            Source::Flag(flag.flag),
-        );
+        loading.read_flag(flag);
     }
     loading.check();
     if loading.problems.is_empty() {
@@ -136,6 +135,11 @@ pub(crate) fn load(sources: &Sources, defaults: Settings) -> Result<Loaded, Vec<
 
 impl Loading {
     fn read_file(&mut self, path: &PathBuf) {
+        if path.as_os_str().is_empty() {
+            // No flag can be so.
+            let source = Source::Environment("BOWLINE_CONFIG".to_owned());
+            return self.problem("the file", &source, "is empty; it must be a path");
+        }
         let source = Source::File(path.clone());
         let text = fs::metadata(path).and_then(|data| {
             if data.len() > FILE_BYTES_MAX {
@@ -178,7 +182,7 @@ impl Loading {
         }
     }
 
-    fn read_environment(&mut self, environment: &[(String, String)]) {
+    fn read_environment(&mut self, environment: &[(String, OsString)]) {
         for (name, value) in environment {
             let prefixed = name.starts_with("WEBSOCKET_") || name.starts_with("BOWLINE_");
             if !prefixed || table::OTHER_VARIABLES.contains(&name.as_str()) {
@@ -186,7 +190,10 @@ impl Loading {
             }
             let source = Source::Environment(name.clone());
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *name) {
-                self.set(&setting.key(), Raw::One(value.clone()), source);
+                match value.to_str() {
+                    Some(value) => self.set(&setting.key(), Raw::One(value.to_owned()), source),
+                    None => self.problem(&setting.key(), &source, "must be UTF-8"),
+                }
                 continue;
             }
             // Only what looks like a misspelling stops the start: Kubernetes, for one, sets
@@ -204,11 +211,27 @@ impl Loading {
         }
     }
 
+    fn read_flag(&mut self, flag: &FlagValue) {
+        let source = Source::Flag(flag.flag);
+        match &flag.value {
+            _ if flag.key.is_empty() => {
+                self.problem("a setting", &source, "has no name; --set takes NAME=VALUE");
+            }
+            Some(value) => self.set(&flag.key, Raw::One(value.clone()), source),
+            None => self.problem(&flag.key, &source, "has no value; --set takes NAME=VALUE"),
+        }
+    }
+
     fn set(&mut self, key: &str, raw: Raw, source: Source) {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key() == key) else {
             return self.unknown(key, &source);
         };
-        if let Err(problem) = (setting.slot)(&mut self.settings).set(raw) {
+        let slot = (setting.slot)(&mut self.settings);
+        self.written.remove(key);
+        if !slot.is_secret(&raw) {
+            self.written.insert(key.to_owned(), raw.show());
+        }
+        if let Err(problem) = slot.set(raw) {
             self.problem(key, &source, &problem);
         }
         self.origins.insert(key.to_owned(), source);
@@ -225,11 +248,16 @@ impl Loading {
         self.problem(key, source, &problem);
     }
 
+    /// With what stands there, where that may be shown.
     fn problem(&mut self, key: &str, source: &Source, problem: &str) {
+        let written = self.written.get(key);
         self.problems.push(Problem {
             key: key.to_owned(),
             source: source.clone(),
-            problem: problem.to_owned(),
+            problem: match written {
+                Some(written) => format!("{problem}; {written}"),
+                None => problem.to_owned(),
+            },
         });
     }
 
@@ -259,6 +287,12 @@ impl Loading {
             let source = self.source("server.listen");
             let problem = "must be loopback with --dev, which lets everybody in without a token";
             self.problem("server.listen", &source, problem);
+        }
+        let admin = self.settings.admin_token.as_ref();
+        if admin.is_some_and(|admin| self.settings.api_keys.contains(admin)) {
+            let source = self.source("access.admin_token");
+            let problem = "must be none of access.api_keys, which may do less";
+            self.problem("access.admin_token", &source, problem);
         }
         match self.settings.tokens.resolve() {
             Ok(issuer) => self.settings.issuer = issuer,
@@ -300,10 +334,9 @@ impl Loading {
             None if field == "engine/session_ttl" => "websocket.session_ttl".to_owned(),
             None => field,
         };
-        let source = self.source(&key);
         let shown = format!("{key}{}", index.replace("history.", "history_"));
         let shown = shown.replace("history_messages", "history_count");
-        self.problem(&shown, &source, &problem.problem);
+        self.problem_or_leaders(&key, &shown, &problem.problem);
     }
 
     fn source(&self, key: &str) -> Source {
@@ -316,7 +349,19 @@ impl FlagValue {
         Self {
             flag,
             key: key.to_owned(),
-            value: value.to_owned(),
+            value: Some(value.to_owned()),
+        }
+    }
+
+    /// Of `--set`.
+    pub(crate) fn from_pair(pair: &str) -> Self {
+        match pair.split_once('=') {
+            Some((key, value)) => Self::new("--set", key, value),
+            None => Self {
+                flag: "--set",
+                key: pair.to_owned(),
+                value: None,
+            },
         }
     }
 }

@@ -7,6 +7,9 @@ use super::{Loading, Source};
 
 /// What a frame may have beside `data`.
 const FRAME_OVERHEAD_BYTES: usize = 4096;
+/// In base64 and with that, it is the largest `server.http_body_bytes`: 2^30.
+const MESSAGE_BYTES_MAX: usize = ((1 << 30) - FRAME_OVERHEAD_BYTES) / 4 * 3;
+const MESSAGE: &str = "websocket.max_message_size";
 
 impl Loading {
     /// Moves the defaults that would contradict a setting just as far as it needs.
@@ -24,13 +27,11 @@ impl Loading {
             self.settings.server.access_timeout = server.connection_timeout;
         }
         if server.send_queue_bytes_max < frame
-            && self.gives_way("websocket.send_queue_bytes", "websocket.max_message_size")
+            && self.gives_way("websocket.send_queue_bytes", MESSAGE)
         {
             self.settings.server.send_queue_bytes_max = frame;
         }
-        if server.http_body_bytes_max < body
-            && self.gives_way("server.http_body_bytes", "websocket.max_message_size")
-        {
+        if server.http_body_bytes_max < body && self.gives_way("server.http_body_bytes", MESSAGE) {
             self.settings.server.http_body_bytes_max = body;
         }
         if server.verified_connections_per_ip_max < server.connections_per_ip_max
@@ -52,6 +53,20 @@ impl Loading {
         }
     }
 
+    /// Tells what is wrong with `key`: where it only follows another setting, under the name of that one,
+    /// once.
+    pub(super) fn problem_or_leaders(&mut self, key: &str, shown: &str, problem: &str) {
+        let source = self.source(key);
+        let Source::Follows(leader) = source else {
+            return self.problem(shown, &source, &as_bounded(key, problem));
+        };
+        if self.problems.iter().all(|told| told.key != leader) {
+            let source = self.source(leader);
+            let followed = format!("{shown}, which follows it, {problem}");
+            self.problem(leader, &source, &as_bounded(leader, &followed));
+        }
+    }
+
     /// Whether `key` is nobody's choice while `leader` is somebody's; it is noted then.
     fn gives_way(&mut self, key: &str, leader: &'static str) -> bool {
         let gives_way = !self.origins.contains_key(key) && self.origins.contains_key(leader);
@@ -59,5 +74,15 @@ impl Loading {
             self.origins.insert(key.to_owned(), Source::Follows(leader));
         }
         gives_way
+    }
+}
+
+/// The library bounds a message, a frame and a body each for itself; the least of these bounds is told.
+fn as_bounded(key: &str, problem: &str) -> String {
+    match key {
+        MESSAGE => format!(
+            "must be between 1 and {MESSAGE_BYTES_MAX}, which in base64 fill the largest server.http_body_bytes"
+        ),
+        _ => problem.to_owned(),
     }
 }

@@ -32,14 +32,18 @@ impl Loading {
             let mut kept = true;
             let set = |slot: Slot<'_>, value: Option<Value>| match value.map(Raw::from_toml) {
                 None => Ok(false),
-                Some(Some(raw)) => slot.set(raw).map(|()| true),
+                Some(Some(raw)) => {
+                    let written = raw.show();
+                    let set = slot.set(raw).map(|()| true);
+                    set.map_err(|problem| format!("{problem}; {written}"))
+                }
                 Some(None) => Err("takes one value".to_owned()),
             };
             let mut messages = u64::from(retention.messages);
             let mut bounds = Vec::new();
             for (key, slot) in [
                 ("history", Slot::Flag(&mut kept)),
-                ("history_count", Slot::Total(&mut messages)),
+                ("history_count", Slot::Amount(&mut messages)),
                 ("history_bytes", Slot::Total(&mut retention.bytes)),
                 ("history_age", Slot::Span(&mut retention.age)),
             ] {

@@ -2,12 +2,20 @@
 //!
 //! Owns units and spellings. Must not know which setting has which form.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{IntErrorKind, ParseIntError},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bowline::{AllowedOrigins, ApiKey, Network, NetworkError, TokenAlgorithm};
 use toml::Value;
 
 use super::tokens::Secret;
+
+/// What is shown of a value: all of those that can be right.
+const SHOWN_CHARACTERS_MAX: usize = 64;
 
 /// A value as it was written.
 #[derive(Debug)]
@@ -19,9 +27,15 @@ pub(super) enum Raw {
 /// The place of a setting's value.
 pub(super) enum Slot<'a> {
     Span(&'a mut Duration),
+    /// Bytes that are held in memory.
     Size(&'a mut usize),
+    /// Bytes that may be more than that.
     Total(&'a mut u64),
     Count(&'a mut u32),
+    /// A count of what is held in memory.
+    Places(&'a mut usize),
+    /// A count of what may be more than that.
+    Amount(&'a mut u64),
     Flag(&'a mut bool),
     Address(&'a mut SocketAddr),
     Path(&'a mut PathBuf),
@@ -91,6 +105,19 @@ impl Raw {
         }
     }
 
+    /// As a mistake in it is told: escaped, and no longer than a line.
+    pub(super) fn show(&self) -> String {
+        let text = match self {
+            Self::One(text) => text.trim().to_owned(),
+            Self::List(values) => values.join(", "),
+        };
+        match text.char_indices().nth(SHOWN_CHARACTERS_MAX) {
+            None if text.is_empty() => "it is empty".to_owned(),
+            None => format!("it is {text:?}"),
+            Some((end, _)) => format!("it begins with {:?}", &text[..end]),
+        }
+    }
+
     /// In the environment and in flags, commas separate the values of a list.
     fn list(self) -> Vec<String> {
         match self {
@@ -106,13 +133,25 @@ impl Raw {
 }
 
 impl Slot<'_> {
+    /// Whether what was written for it may be shown to nobody.
+    pub(super) fn is_secret(&self, raw: &Raw) -> bool {
+        match (self, raw) {
+            (Self::Keys(_) | Self::Key(_) | Self::Secret(_), _) => true,
+            // A URL may hold a password.
+            (Self::Text(_), Raw::One(text)) => text.contains(['@', '?']),
+            _ => false,
+        }
+    }
+
     /// Takes a value, or tells what would be one. The text itself is not repeated: it may be secret.
     pub(super) fn set(self, raw: Raw) -> Result<(), String> {
         match self {
             Self::Span(span) => *span = parse_span(&raw.one()?)?,
             Self::Size(size) => *size = to_fit(parse_size(&raw.one()?)?)?,
             Self::Total(total) => *total = parse_size(&raw.one()?)?,
-            Self::Count(count) => *count = to_fit(parse_size(&raw.one()?)?)?,
+            Self::Count(count) => *count = to_fit(parse_count(&raw.one()?)?)?,
+            Self::Places(places) => *places = to_fit(parse_count(&raw.one()?)?)?,
+            Self::Amount(amount) => *amount = parse_count(&raw.one()?)?,
             Self::Flag(flag) => *flag = parse_flag(&raw.one()?)?,
             Self::Address(address) => {
                 let text = raw.one()?;
@@ -181,8 +220,8 @@ impl Slot<'_> {
         let quoted = |text: &str| Value::from(text).to_string();
         Shown::Value(match self {
             Self::Span(span) => show_span(*span),
-            Self::Size(size) => size.to_string(),
-            Self::Total(total) => total.to_string(),
+            Self::Size(number) | Self::Places(number) => number.to_string(),
+            Self::Total(number) | Self::Amount(number) => number.to_string(),
             Self::Count(count) => count.to_string(),
             Self::Flag(flag) => flag.to_string(),
             Self::Address(address) => quoted(&address.to_string()),
@@ -219,7 +258,8 @@ fn some(raw: Raw) -> Result<String, String> {
     Ok(text)
 }
 
-/// A number of seconds, or a number with its unit.
+/// A number of seconds, or a number with its unit. What no `Duration` holds is the longest: whoever asked
+/// says what the bounds are.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     let problem = || "must be seconds, or a number with ms, s, m, h or d".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -232,7 +272,10 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
         _ => return Err(problem()),
     };
     let number: f64 = digits.trim().parse().map_err(|_| problem())?;
-    Duration::try_from_secs_f64(number * unit).map_err(|_| problem())
+    if number < 0.0 {
+        return Err("must not be negative".to_owned());
+    }
+    Ok(Duration::try_from_secs_f64(number * unit).unwrap_or(Duration::MAX))
 }
 
 pub(super) fn show_span(span: Duration) -> String {
@@ -243,27 +286,40 @@ pub(super) fn show_span(span: Duration) -> String {
     }
 }
 
-/// A whole number, or one with KiB, MiB or GiB.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    let problem = || "must be a whole number, or one with KiB, MiB or GiB".to_owned();
+/// A whole number of bytes, or one with KiB, MiB or GiB.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let problem = "must be a whole number of bytes, or one with KiB, MiB or GiB";
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {
         "" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(problem()),
+        _ => return Err(problem.to_owned()),
     };
-    let number: u64 = digits
-        .trim()
-        .replace('_', "")
-        .parse()
-        .map_err(|_| problem())?;
-    number.checked_mul(unit).ok_or_else(problem)
+    let number = parse_whole(digits.trim(), problem)?;
+    number.checked_mul(unit).ok_or_else(too_large)
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    parse_whole(text, "must be a whole number")
+}
+
+/// With `_` between digits, as TOML has it.
+fn parse_whole(digits: &str, problem: &str) -> Result<u64, String> {
+    let parsed = digits.replace('_', "").parse();
+    parsed.map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => too_large(),
+        _ => problem.to_owned(),
+    })
+}
+
+fn too_large() -> String {
+    "is too large".to_owned()
 }
 
 fn to_fit<T: TryFrom<u64>>(number: u64) -> Result<T, String> {
-    T::try_from(number).map_err(|_| "is too large".to_owned())
+    T::try_from(number).map_err(|_| too_large())
 }
 
 fn parse_flag(text: &str) -> Result<bool, String> {

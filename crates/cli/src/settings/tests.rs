@@ -1,5 +1,7 @@
 //! The three sources in their order, and every mistake at once.
 
+mod words;
+
 use std::{fs, time::Duration};
 
 use bowline::{AllowedOrigins, Operation};

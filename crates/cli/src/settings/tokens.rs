@@ -13,6 +13,8 @@ const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// Issuers are asked no more often: nobody rotates keys within seconds.
 const SPAN_MIN: Duration = Duration::from_secs(1);
+/// As the library's own spans: more is a mistake in the unit.
+const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A setting that is wrong, and why.
 type Problem = (&'static str, String);
@@ -71,12 +73,23 @@ impl TokenSettings {
             let problem = "only one of jwt_secret, jwt_public_key_file, jwks_file and jwks_url";
             return Err(vec![("jwt_algorithm", problem.to_owned())]);
         }
-        Ok(self.keys()?.map(|keys| Issuer {
-            name: self.issuer.clone(),
-            audience: self.audience.clone(),
-            keys,
-            leeway: self.leeway,
-        }))
+        let mut problems = Vec::new();
+        if self.leeway > SPAN_MAX {
+            problems.push(("jwt_leeway", "must be at most 365 days".to_owned()));
+        }
+        match self.keys() {
+            Ok(keys) if problems.is_empty() => Ok(keys.map(|keys| Issuer {
+                name: self.issuer.clone(),
+                audience: self.audience.clone(),
+                keys,
+                leeway: self.leeway,
+            })),
+            Ok(_) => Err(problems),
+            Err(more) => {
+                problems.extend(more);
+                Err(problems)
+            }
+        }
     }
 
     fn keys(&self) -> Result<Option<KeySet>, Vec<Problem>> {
@@ -103,7 +116,12 @@ impl TokenSettings {
                 .map_err(|one| vec![one]);
         }
         if let Some(path) = &self.jwks_file {
-            let parse = |bytes: &[u8]| KeySet::jwks(self.algorithm, bytes);
+            let parse = |bytes: &[u8]| match KeySet::jwks(self.algorithm, bytes) {
+                Err(KeyError::NoKey) if self.algorithm == TokenAlgorithm::Hs256 => {
+                    Err(KeyError::Mismatch)
+                }
+                parsed => parsed,
+            };
             return from_file("jwks_file", path, parse)
                 .map(Some)
                 .map_err(|one| vec![one]);
@@ -119,12 +137,18 @@ impl TokenSettings {
         source.max_age = self.jwks_max_age;
         source.refetch_interval = self.jwks_refetch_interval;
         let mut problems = Vec::new();
+        // What else is wrong does not depend on the algorithm.
+        let mut algorithm = self.algorithm;
+        if algorithm == TokenAlgorithm::Hs256 {
+            problems.push(needs_public_keys());
+            algorithm = TokenAlgorithm::Rs256;
+        }
         for (name, span) in [
             ("jwks_max_age", self.jwks_max_age),
             ("jwks_refetch_interval", self.jwks_refetch_interval),
         ] {
-            if span < SPAN_MIN {
-                problems.push((name, "must be at least 1 s".to_owned()));
+            if !(SPAN_MIN..=SPAN_MAX).contains(&span) {
+                problems.push((name, "must be between 1 s and 365 days".to_owned()));
             }
         }
         if let Some(path) = &self.jwks_ca_file {
@@ -138,7 +162,7 @@ impl TokenSettings {
             problems.push(("jwks_url", error.to_string()));
             return Err(problems);
         }
-        match KeySet::jwks_url(self.algorithm, &source) {
+        match KeySet::jwks_url(algorithm, &source) {
             Ok(keys) if problems.is_empty() => return Ok(keys),
             Ok(_) => {}
             Err(error @ FetchError::Authorities) => {
@@ -175,7 +199,15 @@ fn from_file(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<KeySet, KeyError>,
 ) -> Result<KeySet, Problem> {
-    parse(&read(setting, path)?).map_err(|error| (setting, error.to_string()))
+    parse(&read(setting, path)?).map_err(|error| match error {
+        KeyError::Mismatch => needs_public_keys(),
+        error => (setting, error.to_string()),
+    })
+}
+
+fn needs_public_keys() -> Problem {
+    let problem = "must be RS256, ES256 or EdDSA: HS256 has a secret, and no public keys";
+    ("jwt_algorithm", problem.to_owned())
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {
