@@ -192,7 +192,7 @@ impl Loading {
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *name) {
                 match value.to_str() {
                     Some(value) => self.set(&setting.key(), Raw::One(value.to_owned()), source),
-                    None => self.problem(&setting.key(), &source, "must be UTF-8"),
+                    None => self.unread(&setting.key(), &source, "must be UTF-8"),
                 }
                 continue;
             }
@@ -218,7 +218,7 @@ impl Loading {
                 self.problem("a setting", &source, "has no name; --set takes NAME=VALUE");
             }
             Some(value) => self.set(&flag.key, Raw::One(value.clone()), source),
-            None => self.problem(&flag.key, &source, "has no value; --set takes NAME=VALUE"),
+            None => self.unread(&flag.key, &source, "has no value; --set takes NAME=VALUE"),
         }
     }
 
@@ -235,6 +235,12 @@ impl Loading {
             self.problem(key, &source, &problem);
         }
         self.origins.insert(key.to_owned(), source);
+    }
+
+    /// A problem of a source that has no text for the setting: what an earlier one said is not to blame.
+    fn unread(&mut self, key: &str, source: &Source, problem: &str) {
+        self.written.remove(key);
+        self.problem(key, source, problem);
     }
 
     fn unknown(&mut self, key: &str, source: &Source) {

@@ -120,6 +120,7 @@ fn a_flag_without_a_name_or_a_value_is_told_the_form() {
         ("", "a setting (--set): has no name"),
     ] {
         let sources = Sources {
+            environment: vec![(INTERVAL.to_owned(), "7".into())],
             flags: vec![FlagValue::from_pair(pair)],
             ..Sources::default()
         };
