@@ -11,7 +11,7 @@ import { build } from 'esbuild'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { executablePath } from '../test/browser/lib/page.ts'
 import { FaultProxy } from '../test/e2e/lib/proxy.ts'
-import { Server, until } from '../test/e2e/lib/server.ts'
+import { built, Server, until } from '../test/e2e/lib/server.ts'
 import { peer } from './peer.ts'
 
 /** How long a dead link is watched: longer than the slowest client's own deadline, 45 s. */
@@ -58,6 +58,8 @@ function versionOf(name: string): string {
   return ` ${JSON.parse(readFileSync(path, 'utf8')).version}`
 }
 
+// A release build is what is compared.
+process.env.BOWLINE ||= built('bowline', '--release -p bowline-cli', ['release'])
 const other = await peer()
 const server = await Server.start()
 const proxies = [await FaultProxy.start(other.port), await FaultProxy.start(server.port)]

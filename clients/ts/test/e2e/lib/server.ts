@@ -14,9 +14,12 @@ export function binary(): string {
   return process.env.BOWLINE || built('bowline', '-p bowline-cli')
 }
 
-/** What cargo has built, with the arguments that build it. */
-export function built(name: string, how: string): string {
-  const found = [`${target}/release/${name}`, `${target}/debug/${name}`]
+/**
+ * What cargo has built, with the arguments that build it: the debug build, which `scripts/ts.sh` has
+ * just made, before a release build of whatever age. A benchmark names the release build alone.
+ */
+export function built(name: string, how: string, profiles = ['debug', 'release']): string {
+  const found = profiles.map((profile) => `${target}/${profile}/${name}`)
   const path = found.find((candidate) => existsSync(candidate))
   if (!path) throw new Error(`There is no ${name}: cargo build ${how}`)
   return path
