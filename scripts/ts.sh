@@ -17,6 +17,7 @@ if grep '"resolved"' package-lock.json | grep -vF '"https://registry.npmjs.org/'
 fi
 npm ci --no-fund --no-audit
 npm run --silent codes -- --check
+npm run --silent mutations -- --check
 npm run --silent lint
 npm run --silent check
 npm run --silent build
