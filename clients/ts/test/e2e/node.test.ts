@@ -16,9 +16,7 @@ beforeAll(async () => {
 
 afterEach(async () => {
   for (const client of clients.splice(0)) await client[Symbol.asyncDispose]()
-  proxy.hole = false
-  proxy.refuse = false
-  proxy.cut()
+  proxy.heal()
 })
 
 afterAll(async () => {

@@ -41,6 +41,12 @@ export class FaultProxy {
     }
   }
 
+  /** Breaks nothing any more. Links that went through it are not to be trusted, and end. */
+  heal(): void {
+    this.hole = this.refuse = false
+    this.cut()
+  }
+
   async stop(): Promise<void> {
     this.cut()
     await new Promise((resolve) => this.#server.close(resolve))
