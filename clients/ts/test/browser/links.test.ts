@@ -30,7 +30,10 @@ beforeEach(async () => {
   await page.goto(pages.url)
 })
 
-afterEach(() => context.close())
+afterEach(async () => {
+  await context.close()
+  proxy.heal()
+})
 
 afterAll(async () => {
   await browser?.close()
@@ -68,6 +71,26 @@ async function start(on: Page, channel: string, more: object = {}): Promise<void
 
 const state = (on: Page) => on.evaluate(() => (window as any).ws.state as string)
 const seen = (on: Page) => on.evaluate(() => (window as any).seen as unknown[])
+/** What the page's store has: the data of messages, and the positions of channels. */
+const kept = (on: Page, store: string) =>
+  on.evaluate(async (store) => {
+    const result = <T>(request: IDBRequest<T>) =>
+      new Promise<T>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result)
+        request.onerror = () => reject(request.error)
+      })
+    const database = await result(indexedDB.open(store))
+    const table = database.transaction('kept').objectStore('kept')
+    const [keys, values] = await Promise.all([result(table.getAllKeys()), result(table.getAll())])
+    database.close()
+    const messages: unknown[] = []
+    const positions: Record<string, unknown> = {}
+    for (const [index, [, kind, name]] of (keys as string[][]).entries()) {
+      if (kind === 'message') messages.push(JSON.parse(values[index].item.data))
+      if (kind === 'position') positions[name!] = values[index]
+    }
+    return { messages, positions }
+  }, store)
 const reach = (on: Page, wanted: string[]) =>
   until(`state ${wanted}`, async () => wanted.includes(await state(on)))
 
@@ -114,14 +137,18 @@ describe.skipIf(!executablePath)('in Chromium', () => {
     await reach(page, ['open'])
     await page.evaluate(() => (window as any).ws.publish('reload', 1))
     await until('it is handled', async () => (await seen(page)).length === 1)
+    const before = await page.evaluate(() => (window as any).ws.history('reload'))
     // Written but never acknowledged, and never written at all.
     proxy.hole = true
-    await page.evaluate(async () => {
+    await page.evaluate(() => {
       const w = window as any
       w.ws.publish('reload', 2)
       w.ws.publish('reload', 3)
-      // The position is saved a moment after the handler.
-      await new Promise((resolve) => setTimeout(resolve, 300))
+    })
+    // The position is saved a moment after the handler.
+    await until('all is kept', async () => {
+      const { messages, positions } = await kept(page, 'reload')
+      return `${messages}` === '2,3' && positions.reload === before.publications[0].position
     })
     await page.reload()
     proxy.cut()
@@ -156,11 +183,11 @@ describe.skipIf(!executablePath)('in Chromium', () => {
     await start(page, 'twin', { store: 'twin' })
     await reach(page, ['open'])
     proxy.hole = true
-    await page.evaluate(async () => {
+    await page.evaluate(() => {
       const w = window as any
       w.ws.publish('twin', 'unsent')
-      await new Promise((resolve) => setTimeout(resolve, 300))
     })
+    await until('it is kept', async () => `${(await kept(page, 'twin')).messages}` === 'unsent')
     // The copy gets what the tab had in sessionStorage, its place in the store included.
     const opened = context.waitForEvent('page')
     await page.evaluate(() => window.open(location.href))
