@@ -2,7 +2,7 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { FaultProxy } from '../e2e/lib/proxy.ts'
-import { Server, until } from '../e2e/lib/server.ts'
+import { freePort, Server, until } from '../e2e/lib/server.ts'
 import { executablePath, launch, site } from './lib/page.ts'
 import { peer } from './lib/peer.ts'
 
@@ -253,21 +253,25 @@ describe.skipIf(!executablePath)('in Chromium', () => {
         ws.close()
         return evidence
       }, url)
-    expect(await classesOf('ws://127.0.0.1:9/')).toEqual(['opaque', 'unreachable'])
+    const nobody = `ws://127.0.0.1:${await freePort()}/`
+    expect(await classesOf(nobody)).toEqual(['opaque', 'unreachable'])
     expect(await classesOf(`${other.url}/status/200`)).toEqual(['opaque', 'not_websocket'])
   })
 
   test('the element tells, and the button acts', async () => {
-    await page.evaluate(() => {
-      const w = window as any
-      w.kit.define()
-      w.element = document.body.appendChild(document.createElement('connection-status'))
-      w.element.socket = w.ws = w.kit.connect('ws://127.0.0.1:9/', {
-        minReconnectionDelay: 5,
-        maxReconnectionDelay: 5,
-        maxReconnectAttempts: 1,
-      })
-    })
+    await page.evaluate(
+      (url) => {
+        const w = window as any
+        w.kit.define()
+        w.element = document.body.appendChild(document.createElement('connection-status'))
+        w.element.socket = w.ws = w.kit.connect(url, {
+          minReconnectionDelay: 5,
+          maxReconnectionDelay: 5,
+          maxReconnectAttempts: 1,
+        })
+      },
+      `ws://127.0.0.1:${await freePort()}/`,
+    )
     await reach(page, ['dormant'])
     const status = page.locator('connection-status')
     expect(await status.getAttribute('state')).toBe('dormant')

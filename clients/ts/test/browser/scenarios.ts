@@ -9,6 +9,8 @@ export interface Toolbox {
   closed(ws: WebSocket): Promise<void>
   opened(ws: WebSocket): Promise<void>
   url: string
+  /** Where nobody listens. */
+  nobody: string
   make(url: string, protocols?: string | string[]): WebSocket
 }
 
@@ -84,6 +86,17 @@ const badUrl =
     }
   }
 
+const dialled =
+  (urlOf: (kit: Toolbox) => string): Scenario =>
+  async (kit) => {
+    const { make, log, until } = kit
+    const ws = make(urlOf(kit))
+    ws.onerror = (event) => log('error', event.type)
+    ws.onclose = ({ code, wasClean }) => log('close', code, wasClean)
+    await until(() => ws.readyState === 3)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+
 export const scenarios: Record<string, Scenario> = {
   'echo of text': echo('hello'),
   'echo of empty text': echo(''),
@@ -108,13 +121,8 @@ export const scenarios: Record<string, Scenario> = {
   'upgrade refused 429': refused('/status/429'),
   'upgrade refused 503': refused('/status/503'),
   'upgrade reset': refused('/reset'),
-  'nobody listens': async ({ make, log, until }) => {
-    const ws = make('ws://127.0.0.1:9')
-    ws.onerror = (event) => log('error', event.type)
-    ws.onclose = ({ code, wasClean }) => log('close', code, wasClean)
-    await until(() => ws.readyState === 3)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  },
+  'nobody listens': dialled(({ nobody }) => nobody),
+  'a port that browsers dial for nobody': dialled(() => 'ws://127.0.0.1:9'),
   'client closes': clientCloses(1000),
   'client closes without a code': clientCloses(),
   'client closes 3001 with a reason': clientCloses(3001, 'reason'),
@@ -241,6 +249,7 @@ export const scenarios: Record<string, Scenario> = {
 export async function play(
   name: string,
   url: string,
+  nobody: string,
   make: (url: string, protocols?: string | string[]) => WebSocket,
 ): Promise<string[]> {
   const lines: string[] = []
@@ -253,6 +262,7 @@ export async function play(
   const kit: Toolbox = {
     log,
     url,
+    nobody,
     make,
     open(path, protocols) {
       const ws = make(url + path, protocols)
