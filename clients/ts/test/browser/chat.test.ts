@@ -1,11 +1,13 @@
 // The example `chat` as a user meets it: two people, a server that stops, and what is written meanwhile.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { connect } from '../../src/index.ts'
 import { built, freePort, until } from '../e2e/lib/server.ts'
 import { executablePath, launch } from './lib/page.ts'
 
@@ -51,6 +53,9 @@ async function lines(page: Page, count: number): Promise<string[]> {
   return page.$$eval('li', (items) => items.map((item) => item.textContent ?? ''))
 }
 
+const stored = (page: Page, line: string) =>
+  page.waitForSelector(`li:not([data-state]):text-is("${line}")`)
+
 beforeAll(async () => {
   address = `127.0.0.1:${await freePort()}`
   await begin()
@@ -80,4 +85,37 @@ test.skipIf(!executablePath)('the chat goes on where its server stopped', async 
   expect(await lines(desk, 4)).toEqual(told)
   const wide = await phone.evaluate(() => document.documentElement.scrollWidth)
   expect(wide).toBeLessThanOrEqual(375)
+})
+
+test.skipIf(!executablePath)('what may be stored is not called unsent', async () => {
+  const page = await enter({ width: 1280, height: 800 })
+  await page.$eval('[name=text]', (field) => field.removeAttribute('maxlength'))
+  await say(page, 'Ana', 'x'.repeat(70_000))
+  await page.waitForSelector('li[data-state="not sent: message too big"]')
+  await say(page, 'Ana', 'five')
+  await stored(page, 'Ana: five')
+  // Written to a server that never reads it; the next one knows nothing of this page's session.
+  child.kill('SIGSTOP')
+  await say(page, 'Ana', 'six')
+  await page.waitForSelector('li[data-state=waiting]')
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  rmSync(folder, { recursive: true })
+  mkdirSync(folder)
+  await begin()
+  const doubtful = await page.waitForSelector('li[data-state^="perhaps sent: "]')
+  expect(await doubtful.textContent()).toBe('Ana: six')
+  await say(page, 'Ana', 'seven')
+  await stored(page, 'Ana: seven')
+  await stored(page, '(Some messages are missing here.)')
+})
+
+test.skipIf(!executablePath)('what is no line of a chat ends no page', async () => {
+  const page = await enter({ width: 1280, height: 800 })
+  await using other = connect(`ws://${address}/ws`, { WebSocket })
+  for (const data of [null, 7, { name: 'Eve' }, { name: { toString: 1 }, text: 'hi' }]) {
+    await other.publish('chat', data)
+  }
+  await other.publish('chat', { name: 'Eve', text: 'eight' })
+  await stored(page, 'Eve: eight')
 })
