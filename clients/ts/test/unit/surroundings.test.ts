@@ -1,6 +1,7 @@
 // What a client finds around it: a bare runtime, Node, or parts that a test hands in.
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 import { build } from 'esbuild'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -24,7 +25,7 @@ afterEach(() => {
 describe('a runtime with nothing but WebSocket, timers, fetch and URL', () => {
   test('runs the client', async () => {
     const { outputFiles } = await build({
-      entryPoints: [new URL('../../src/index.ts', import.meta.url).pathname],
+      entryPoints: [fileURLToPath(new URL('../../src/index.ts', import.meta.url))],
       bundle: true,
       format: 'iife',
       globalName: 'bowline',

@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { createServer, type Server as HttpServer } from 'node:http'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { type Browser, chromium } from 'playwright-core'
 
@@ -13,7 +14,7 @@ const ENTRY = `
   export { made, mount } from './test/browser/react-page.tsx'
   export { scenarios, play } from './test/browser/scenarios.ts'
 `
-const folder = new URL('../../../', import.meta.url).pathname
+const folder = fileURLToPath(new URL('../../../', import.meta.url))
 const places = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser']
 
 /** The browser's path, if there is one. */
