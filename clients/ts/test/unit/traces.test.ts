@@ -9,7 +9,7 @@ import type { ClientOptions, Input, Output } from '../../src/machine/contract.ts
 import { clientOptions } from '../../src/socket/session.ts'
 
 // Behaviour that is not covered by at least so many traces is not held in step.
-const TRACES_MIN = 90
+const TRACES_MIN = 140
 
 type Json = Record<string, unknown>
 interface Step {
