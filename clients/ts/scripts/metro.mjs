@@ -9,22 +9,7 @@ import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 import Metro from 'metro'
 import { WebSocket, WebSocketServer } from 'ws'
-
-/** As React Native's own: it adds a slash to whatever it is given, and does not know its parts. */
-class ReactNativeURL {
-  constructor(url) {
-    this.href = url.endsWith('/') ? url : `${url}/`
-  }
-  get origin() {
-    throw new Error('URL.origin is not implemented')
-  }
-  get hostname() {
-    throw new Error('URL.hostname is not implemented')
-  }
-  get protocol() {
-    throw new Error('URL.protocol is not implemented')
-  }
-}
+import { NativeURL } from '../test/unit/lib/native-url.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const app = mkdtempSync(join(tmpdir(), 'bowline-metro-'))
@@ -79,7 +64,7 @@ async function run(code) {
   const bare = {
     WebSocket,
     fetch,
-    URL: ReactNativeURL,
+    URL: NativeURL,
     setTimeout,
     clearTimeout,
     setInterval,

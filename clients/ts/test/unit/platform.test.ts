@@ -5,6 +5,7 @@ import { platformHints } from '../../src/environment/hints.ts'
 import { connect } from '../../src/index.ts'
 import { ResilientWebSocket as PlainWebSocket } from '../../src/plain.ts'
 import { ScriptedServer, VirtualTime } from '../../src/testing.ts'
+import { NativeURL } from './lib/native-url.mjs'
 
 afterEach(() => {
   vi.useRealTimers()
@@ -127,23 +128,6 @@ describe('advice to connect elsewhere', () => {
 })
 
 describe('React Native’s own URL', () => {
-  /** It adds a slash to whatever it is given, joins by text, and does not know its parts. */
-  class NativeURL {
-    readonly href: string
-    constructor(url: string, base?: string) {
-      this.href = base ? `${base}/${url}` : url.endsWith('/') ? url : `${url}/`
-    }
-    get origin(): string {
-      throw new Error('URL.origin is not implemented')
-    }
-    get hostname(): string {
-      throw new Error('URL.hostname is not implemented')
-    }
-    get protocol(): string {
-      throw new Error('URL.protocol is not implemented')
-    }
-  }
-
   test.each([
     ['wss://test/ws', 'wss://test/ws', 'wss://test'],
     ['https://test:8443/ws?a=b', 'wss://test:8443/ws?a=b', 'wss://test:8443'],
