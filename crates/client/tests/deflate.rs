@@ -1,7 +1,5 @@
 //! permessage-deflate in the client: what it offers, takes and refuses, and what it then sends.
 
-use std::time::Duration;
-
 use bowline_client::{Client, DialError, Endpoint, Received, WebSocket};
 use bowline_ws::{
     Decoder, Deflater, Event, Limits, MessageKind, ResponseError, Role, UpgradeRequest, accept,
@@ -13,12 +11,11 @@ use tokio::{
     time::timeout,
 };
 
-use head::{head, headers};
+use head::{PATIENCE, dialled, head, headers};
 
 #[path = "support/head.rs"]
 mod head;
 
-const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
 };
@@ -28,7 +25,7 @@ async fn answer(
     listener: &TcpListener,
     terms: Option<&str>,
 ) -> (TcpStream, Option<String>, Decoder) {
-    let (mut stream, _) = listener.accept().await.expect("a client dials");
+    let mut stream = dialled(listener).await;
     let text = head(&mut stream).await;
     let offer = headers(&text)
         .find(|(name, _)| *name == "Sec-WebSocket-Extensions")
@@ -95,11 +92,17 @@ async fn what_was_agreed_on_is_what_is_sent() {
             socket
                 .send(MessageKind::Text, text.as_bytes())
                 .expect("queued");
-            let heard = tokio::select! {
-                heard = hear(&mut stream, &mut decoder) => heard,
-                received = socket.receive() => panic!("{received:?}"),
-            };
-            assert_eq!(heard, (text.to_owned(), expected), "{terms:?}");
+            let heard = timeout(PATIENCE, async {
+                tokio::select! {
+                    heard = hear(&mut stream, &mut decoder) => heard,
+                    received = socket.receive() => panic!("{received:?}"),
+                }
+            });
+            assert_eq!(
+                heard.await.expect("in time"),
+                (text.to_owned(), expected),
+                "{terms:?}"
+            );
         }
         if terms.is_some() {
             let frame = Deflater::new().encode_message(MessageKind::Text, long.as_bytes(), None);

@@ -1,5 +1,5 @@
 //! What ends a connection on which nothing is written: a peer that takes nothing, never one that says
-//! nothing. Over TCP and over TLS, in paused time.
+//! nothing. Over TCP and over TLS, in time that is paused once the connection is open.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use bowline_ws::{Limits, MessageKind, UpgradeRequest, accept};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    time::{Instant, timeout},
+    time::{Instant, pause, resume, timeout},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -19,7 +19,7 @@ use tokio_rustls::{
     },
 };
 
-use head::{head, headers};
+use head::{dialled, head, headers};
 
 #[path = "support/head.rs"]
 mod head;
@@ -47,7 +47,7 @@ async fn connect(secure: bool) -> (WebSocket, Box<dyn Stream>) {
         endpoint = endpoint.trusting(Trust::new(authority).expect("an authority"));
     }
     let answered = async {
-        let (tcp, _) = listener.accept().await.expect("a client dials");
+        let tcp = dialled(&listener).await;
         let mut stream: Box<dyn Stream> = if secure {
             Box::new(acceptor().accept(tcp).await.expect("a handshake"))
         } else {
@@ -92,22 +92,25 @@ async fn upgrade(stream: &mut Box<dyn Stream>) {
     stream.flush().await.expect("flushed");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn silence_after_a_message_does_not_end_the_connection() {
     for secure in [false, true] {
         let (mut socket, _stream) = connect(secure).await;
+        pause();
         for _ in 0..3 {
             socket.send(MessageKind::Text, b"hello").expect("entropy");
             let received = timeout(LONG, socket.receive()).await;
             assert!(received.is_err(), "secure: {secure}, {received:?}");
         }
+        resume();
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_peer_that_takes_nothing_is_given_up_in_time() {
     for secure in [false, true] {
         let (mut socket, _stream) = connect(secure).await;
+        pause();
         // More than the system's buffers hold.
         let message = vec![b'x'; 64 << 20];
         socket.send(MessageKind::Text, &message).expect("entropy");
@@ -120,12 +123,14 @@ async fn a_peer_that_takes_nothing_is_given_up_in_time() {
         );
         assert!(began.elapsed() >= SEND_TIMEOUT && began.elapsed() < SEND_TIMEOUT * 2);
         assert!(socket.unwritten_bytes() > 0);
+        resume();
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_the_tls_layer_holds_back_counts_as_not_written() {
     let (mut socket, _stream) = connect(true).await;
+    pause();
     let message = [b'x'; 16 << 10];
     // Each goes out at once until the system's buffers are full; 64 MB are more than they hold.
     for sent in 0..4_096 {

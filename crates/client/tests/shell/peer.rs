@@ -1,7 +1,5 @@
 //! A server that the test plays itself, and the client before it.
 
-use std::time::Duration;
-
 use bowline_client::{
     Ack, BackoffConfig, Builder, Client, Data, Delivery, PublishError, ReplyError, State,
 };
@@ -18,9 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::head::{head, headers};
+use crate::head::{dialled, head, headers};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) use crate::head::PATIENCE;
+
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
 };
@@ -34,7 +33,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) async fn accept(listener: &TcpListener) -> Self {
-        let (mut stream, _) = listener.accept().await.expect("a client dials");
+        let mut stream = dialled(listener).await;
         let text = head(&mut stream).await;
         let request = UpgradeRequest {
             method: "GET",
