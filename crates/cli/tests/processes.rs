@@ -9,18 +9,17 @@ mod command;
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use command::{bowline, exit_code, signal};
-
-const EXIT_DEADLINE: Duration = Duration::from_secs(20);
+use command::{PATIENCE, Process, bowline, output, serve};
 
 fn run(arguments: &[&str]) -> Output {
-    bowline(arguments).output().unwrap()
+    output(&mut bowline(arguments))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -28,39 +27,20 @@ fn text(bytes: &[u8]) -> String {
 }
 
 struct Server {
-    child: Child,
+    process: Process,
     url: String,
 }
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = bowline(&["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "{line}");
-        Self { child, url }
+        let process = Process::start(&mut serve(arguments));
+        let url = process.url();
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        Self { process, url }
     }
 
-    fn signal(&self, name: &str) {
-        signal(&self.child, name);
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        exit_code(&mut self.child)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
     }
 }
 
@@ -97,10 +77,7 @@ fn keys_open_and_their_absence_does_not() {
     assert_eq!(without.status.code(), Some(1));
     assert!(text(&without.stderr).contains("unauthorized"));
     let mut with = bowline(&["publish", "a", "1", "--url", &server.url]);
-    let with = with
-        .env("BOWLINE_API_KEY", "0123456789abcdef")
-        .output()
-        .unwrap();
+    let with = output(with.env("BOWLINE_API_KEY", "0123456789abcdef"));
     assert_eq!(with.status.code(), Some(0), "{}", text(&with.stderr));
 }
 
@@ -119,14 +96,10 @@ fn tail_goes_on_where_it_was_when_the_link_is_cut() {
     publish("1");
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/ws", proxy.local_addr().unwrap());
-    let mut tail = bowline(&["tail", "news", "--since", "first", "--url", &url])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
-    let mut next = || lines.next().unwrap().unwrap();
-    let address = server.url.strip_prefix("http://").unwrap();
+    let mut tail = bowline(&["tail", "news", "--since", "first", "--url", &url]);
+    let mut tail = Process::start(tail.stderr(Stdio::null()));
+    let next = || tail.lines.with("");
+    let address = server.address();
     let first = relay(&proxy, address);
     assert!(next().ends_with(r#""data":1}"#));
     for end in &first {
@@ -138,15 +111,8 @@ fn tail_goes_on_where_it_was_when_the_link_is_cut() {
     publish("3");
     assert!(next().ends_with(r#""data":2}"#));
     assert!(next().ends_with(r#""data":3}"#));
-    let id = tail.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-s", "INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert_eq!(tail.wait().unwrap().code(), Some(0));
+    tail.signal("INT");
+    assert_eq!(tail.exit_code(), Some(0));
 }
 
 #[test]
@@ -154,37 +120,49 @@ fn tail_says_why_there_is_no_connection() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/ws", nobody.local_addr().unwrap());
     drop(nobody);
-    let mut tail = bowline(&["tail", "news", "--url", &url])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(tail.stderr.take().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
-    tail.kill().unwrap();
-    tail.wait().unwrap();
-    assert_eq!(first, format!("bowline: {url}: nobody answers"));
+    let tail = Process::start(&mut bowline(&["tail", "news", "--url", &url]));
+    assert_eq!(
+        tail.lines.with(""),
+        format!("bowline: {url}: nobody answers")
+    );
 }
 
 /// Accepts one connection and carries its bytes both ways; the ends are for cutting it.
 fn relay(proxy: &TcpListener, address: &str) -> [TcpStream; 2] {
-    let (near, _) = proxy.accept().unwrap();
+    let near = accept(proxy);
     let far = TcpStream::connect(address).unwrap();
     let ends = [near.try_clone().unwrap(), far.try_clone().unwrap()];
     for (mut from, mut to) in [
         (near.try_clone().unwrap(), far.try_clone().unwrap()),
         (far, near),
     ] {
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        thread::spawn(move || std::io::copy(&mut from, &mut to));
     }
     ends
+}
+
+fn accept(proxy: &TcpListener) -> TcpStream {
+    proxy.set_nonblocking(true).unwrap();
+    let begun = Instant::now();
+    loop {
+        match proxy.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        }
+        assert!(begun.elapsed() < PATIENCE, "nobody dials");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
 fn both_signals_end_it_well() {
     for name in ["INT", "TERM"] {
         let mut server = Server::start(&["--dev"]);
-        server.signal(name);
-        assert_eq!(server.exit_code(), Some(0), "{name}");
+        server.process.signal(name);
+        assert_eq!(server.process.exit_code(), Some(0), "{name}");
     }
 }
 
@@ -193,38 +171,38 @@ fn a_second_signal_ends_it_at_once() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let mut server = Server::start(&["--dev"]);
         // A client that never answers the close holds the shutdown up.
-        let address = server.url.strip_prefix("http://").unwrap();
-        let mut client = TcpStream::connect(address).unwrap();
-        let upgrade = format!(
-            "GET /ws?channels=a HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        client.write_all(upgrade.as_bytes()).unwrap();
+        let address = server.address();
+        let mut client = ask(address, "/ws?channels=a", UPGRADE);
         let mut answer = [0; 12];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 101");
         // The answer goes out before the connection counts as one.
         let begun = Instant::now();
         while !stats(address).contains(r#""connections":1,"#) {
-            assert!(begun.elapsed() < EXIT_DEADLINE, "it is never counted");
+            assert!(begun.elapsed() < PATIENCE, "it is never counted");
         }
-        // Signals that are sent while one is pending become one, so it is sent until it works.
-        let begun = Instant::now();
-        while server.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < EXIT_DEADLINE, "it did not end");
-            server.signal(name);
-        }
-        assert_eq!(server.exit_code(), Some(code), "{name}");
+        server.process.insist(name);
+        assert_eq!(server.process.exit_code(), Some(code), "{name}");
     }
 }
 
+/// The headers of an upgrade.
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
+/// Sends a request; the socket, from which the answer is read in time.
+fn ask(address: &str, target: &str, headers: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    socket
+}
+
 fn stats(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET /ws/stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let mut socket = ask(address, "/ws/stats", "Connection: close\r\n");
+    socket.read_to_string(&mut answer).unwrap();
     answer
 }
 
@@ -265,10 +243,7 @@ fn a_log_is_looked_at_offline_and_damage_is_told() {
     let verified = run(&["log", "verify", path]);
     assert_eq!(verified.status.code(), Some(1));
     assert!(text(&verified.stdout).contains("0000000000000001.log, byte "));
-    let refused = bowline(&["serve", "--listen", "127.0.0.1:0"])
-        .args(embedded)
-        .output()
-        .unwrap();
+    let refused = output(&mut serve(&embedded));
     assert_eq!(refused.status.code(), Some(1));
     let told = text(&refused.stderr);
     assert!(told.contains("bowline log verify"), "{told}");
@@ -278,8 +253,7 @@ fn a_log_is_looked_at_offline_and_damage_is_told() {
 #[test]
 fn a_port_in_use_is_explained() {
     let server = Server::start(&["--dev"]);
-    let address = server.url.strip_prefix("http://").unwrap();
-    let second = run(&["serve", "--dev", "--listen", address]);
+    let second = run(&["serve", "--dev", "--listen", server.address()]);
     assert_eq!(second.status.code(), Some(1));
     let told = text(&second.stderr);
     assert!(
@@ -294,19 +268,11 @@ fn a_low_limit_of_files_is_explained() {
         "ulimit -n 256; exec {} serve --dev --engine memory --listen 127.0.0.1:0",
         env!("CARGO_BIN_EXE_bowline")
     );
-    let mut child = Command::new("sh")
-        .args(["-c", &script])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let told = lines
-        .map_while(Result::ok)
-        .find(|line| line.contains("nofile"));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(told.expect("a line about nofile").contains("LimitNOFILE"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]);
+    let server = Process::start(shell.stdout(Stdio::null()).stderr(Stdio::piped()));
+    let told = server.lines.with("nofile");
+    assert!(told.contains("LimitNOFILE"), "{told}");
 }
 
 #[test]
@@ -341,7 +307,7 @@ fn the_configuration_can_be_checked_and_printed() {
     );
     assert_eq!(run(&["config", "check"]).status.code(), Some(0));
     let mut bad = bowline(&["config", "check"]);
-    let bad = bad.env("WEBSOCKET_PING_INTERVAL", "0").output().unwrap();
+    let bad = output(bad.env("WEBSOCKET_PING_INTERVAL", "0"));
     assert_eq!(bad.status.code(), Some(2));
     assert!(text(&bad.stderr).contains("environment WEBSOCKET_PING_INTERVAL"));
 }
@@ -361,7 +327,7 @@ fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
     ];
     for (arguments, expected) in commands {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let output = bowline(arguments).stdout(full).output().unwrap();
+        let output = output(bowline(arguments).stdout(full));
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
         assert!(told.contains(expected), "{arguments:?}: {told}");
@@ -472,10 +438,6 @@ fn a_token_is_minted_for_exactly_the_users_that_the_server_takes() {
     }
 }
 
-/// The headers of an upgrade.
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-
 #[test]
 fn no_token_and_no_key_is_ever_logged() {
     let secret = "access.jwt_secret=a-secret-of-the-tests-with-32-bytes!";
@@ -489,31 +451,12 @@ fn no_token_and_no_key_is_ever_logged() {
         "--set",
         "access.admin_token=the-admin-of-the-tests",
     ];
-    let mut child = bowline(&["serve", "--listen", "127.0.0.1:0"])
-        .args(settings)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let log = std::thread::spawn(move || {
-        let mut log = String::new();
-        stderr.read_to_string(&mut log).map(|_| log)
-    });
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
-    let server = Server { child, url };
-    let address = server.url.strip_prefix("http://").unwrap();
-    let ask = |target: &str, headers: &str| {
-        let mut socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(EXIT_DEADLINE)).unwrap();
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
-        socket.write_all(request.as_bytes()).unwrap();
+    let mut server = Server::start(&settings);
+    let answered = |target: &str, headers: &str| {
         let mut answer = vec![0; 512];
-        let _ = socket.read(&mut answer).unwrap();
+        let _ = ask(server.address(), target, headers)
+            .read(&mut answer)
+            .unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 "), "{}", text(&answer));
     };
     let minted = run(&["token", "--user", "ana", "--set", secret]);
@@ -525,13 +468,13 @@ fn no_token_and_no_key_is_ever_logged() {
         "a-key-of-the-tests",
         "the-admin-of-the-tests",
     ] {
-        ask(&format!("/ws?token={token}"), "");
-        ask(&format!("/ws?channels=x&token={token}"), UPGRADE);
-        ask("/ws/stats", &format!("Authorization: Bearer {token}\r\n"));
-        ask("/ws/stats", &format!("X-API-Key: {token}\r\n"));
+        answered(&format!("/ws?token={token}"), "");
+        answered(&format!("/ws?channels=x&token={token}"), UPGRADE);
+        answered("/ws/stats", &format!("Authorization: Bearer {token}\r\n"));
+        answered("/ws/stats", &format!("X-API-Key: {token}\r\n"));
     }
-    drop(server);
-    let log = log.join().unwrap().unwrap();
+    server.process.child.kill().unwrap();
+    let log = server.process.lines.rest().join("\n");
     assert!(
         log.contains("connected") && log.contains("connection ends"),
         "{log}"
@@ -551,10 +494,8 @@ fn no_token_and_no_key_is_ever_logged() {
 fn the_page_of_settings_names_each_with_its_default() {
     let page = include_str!("../../../docs/settings.md");
     let engine = include_str!("../../../docs/durability.md");
-    let printed = bowline(&["config", "print"])
-        .env_remove("BOWLINE_ENGINE_KIND")
-        .output()
-        .unwrap();
+    let mut print = bowline(&["config", "print"]);
+    let printed = output(print.env_remove("BOWLINE_ENGINE_KIND"));
     let (mut section, mut settings) = (String::new(), 0);
     for line in text(&printed.stdout).lines() {
         if let Some(name) = line.strip_prefix('[') {

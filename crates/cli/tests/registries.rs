@@ -4,6 +4,9 @@
 #[path = "../../server/tests/edge/client.rs"]
 #[expect(dead_code, reason = "the server's own tests use the rest of it")]
 mod client;
+#[path = "support/command.rs"]
+#[expect(dead_code, reason = "the settings are in a file here")]
+mod command;
 
 mod registries {
     mod codes;

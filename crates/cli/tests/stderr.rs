@@ -8,20 +8,18 @@
 #[expect(dead_code, reason = "the server's own tests use the rest of it")]
 mod client;
 #[path = "support/command.rs"]
+#[expect(dead_code, reason = "every line counts here")]
 mod command;
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
-    process::{Child, Stdio},
-    sync::mpsc,
-    thread::JoinHandle,
-    time::Instant,
+    io::{self, PipeReader, PipeWriter, Write},
+    net::TcpListener,
+    process::Stdio,
 };
 
 use client::{Answer, Client, DEADLINE, HERE, Reach, hello};
-use command::{bowline, exit_code, signal};
+use command::{Lines, Pipe, Process, bowline, output, serve};
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -33,42 +31,20 @@ const REFUSALS: usize = 16;
 const LONG_LINES: usize = 40;
 const LONG_BYTES: usize = 60_000;
 
-/// Until the server has said where it listens.
-const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
-
 struct Server {
-    child: Child,
+    process: Process,
     reach: Reach,
 }
 
 impl Server {
     fn start(stderr: impl Into<Stdio>, more: &[&str]) -> Self {
-        let mut child = bowline(&["serve", "--dev", "--listen", "127.0.0.1:0"])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            let read = stdout.read_line(&mut line);
-            tell.send(read.map(|_| line))
-        });
-        let mut server = Self {
-            child,
-            reach: Reach { address: NOWHERE },
+        let process = Process::start(serve(&["--dev"]).args(more).stderr(stderr));
+        let url = process.url();
+        let address = url.strip_prefix("http://").unwrap().parse();
+        let reach = Reach {
+            address: address.unwrap(),
         };
-        let line = told.recv_timeout(DEADLINE).expect("it says where in time");
-        let line = line.unwrap();
-        let address = line.trim().rsplit('/').next().unwrap().parse();
-        server.reach.address = address.unwrap_or_else(|_| panic!("it says {line:?} at its start"));
-        server
-    }
-
-    fn signal(&self, name: &str) {
-        signal(&self.child, name);
+        Self { process, reach }
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -115,7 +91,7 @@ impl Server {
     async fn serves_and_ends(mut self) {
         let mut client = self.client().await;
         self.serves().await;
-        self.signal("TERM");
+        self.process.signal("TERM");
         let told = client.next().await.expect("it is told before it is closed");
         assert_eq!(
             (&told["type"], &told["reason"]),
@@ -124,18 +100,7 @@ impl Server {
         let closed = client.closed().await;
         assert_eq!(closed.code(), (4503, "draining"));
         drop(client);
-        assert_eq!(self.exit_code(), Some(0));
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        exit_code(&mut self.child)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        assert_eq!(self.process.exit_code(), Some(0));
     }
 }
 
@@ -150,13 +115,9 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// What comes out of a pipe, read elsewhere.
-fn read_to_end(mut reader: PipeReader) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        text
-    })
+/// What comes out of a pipe.
+fn lines(reader: PipeReader) -> Lines {
+    Lines::of([Box::new(reader) as Pipe])
 }
 
 fn full_disk() -> File {
@@ -193,13 +154,13 @@ async fn the_reader_of_all_it_says_is_stuck() {
     let free = TcpListener::bind("127.9.9.9:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let child = bowline(&["serve", "--dev", "--listen", &address.to_string()])
-        .stdout(writer.try_clone().unwrap())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
+    let process = Process::start(
+        bowline(&["serve", "--dev", "--listen", &address.to_string()])
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer),
+    );
     let reach = Reach { address };
-    let server = Server { child, reach };
+    let server = Server { process, reach };
     client::until("it listens", async || {
         tokio::net::TcpStream::connect(address).await.is_ok()
     })
@@ -213,13 +174,8 @@ async fn a_second_signal_ends_it_at_once_though_the_log_is_stuck() {
     let mut server = Server::start(writer, &["--set", "server.shutdown_timeout=10m"]);
     // Who never answers the close holds the shutdown up.
     let _client = server.client().await;
-    let begun = Instant::now();
-    // Signals that are sent while one is pending become one, so it is sent until it works.
-    while server.child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < DEADLINE, "it did not end");
-        server.signal("TERM");
-    }
-    assert_eq!(server.exit_code(), Some(143));
+    server.process.insist("TERM");
+    assert_eq!(server.process.exit_code(), Some(143));
 }
 
 #[tokio::test]
@@ -233,22 +189,18 @@ async fn what_was_lost_is_counted_and_told_once_there_is_room() {
             let answer = server.post("/api/disconnect", &asked).await;
             assert_eq!(answer.status, 200);
         }
-        let mut lines = BufReader::new(reader).lines().map_while(Result::ok);
-        let mut written = 0;
-        let told = lines
-            .by_ref()
-            .inspect(|line| written += usize::from(line.contains(&user)))
-            .find(|line| line.contains(lost))
-            .expect("it is told");
-        let (_, count) = told.split_once(lost).unwrap();
+        let lines = lines(reader);
+        let told = lines.until(lost).expect("it is told");
+        let written = told.iter().filter(|line| line.contains(&user)).count();
+        let (_, count) = told.last().unwrap().split_once(lost).unwrap();
         let digits = count.chars().take_while(char::is_ascii_digit);
         let count: usize = digits.collect::<String>().parse().unwrap();
         assert!(written > 0 && count > 0, "{written} written, {count} lost");
         assert_eq!(written + count, LONG_LINES);
         // What follows is whole again.
-        server.signal("TERM");
-        assert_eq!(server.exit_code(), Some(0));
-        assert!(lines.last().unwrap().contains("shut down"));
+        server.process.signal("TERM");
+        assert_eq!(server.process.exit_code(), Some(0));
+        assert!(lines.rest().last().unwrap().contains("shut down"));
     }
 }
 
@@ -258,10 +210,10 @@ async fn what_was_lost_is_counted_and_told_once_there_is_room() {
 fn the_log_is_whole_where_it_is_read() {
     let (reader, writer) = io::pipe().unwrap();
     let mut server = Server::start(writer, &[]);
-    let log = read_to_end(reader);
-    server.signal("TERM");
-    assert_eq!(server.exit_code(), Some(0));
-    let log = log.join().unwrap();
+    let log = lines(reader);
+    server.process.signal("TERM");
+    assert_eq!(server.process.exit_code(), Some(0));
+    let log = log.rest().join("\n") + "\n";
     let mut rest = log.as_str();
     for expected in ["listening", "shutting down", "shut down\n"] {
         let found = rest.split_once(expected);
@@ -280,13 +232,13 @@ fn errors_of_the_start_have_their_codes_whatever_stderr_takes() {
         (&["serve", "--listen", "nowhere"], 2),
     ];
     for (arguments, code) in arguments {
-        let said = bowline(arguments).output().unwrap();
+        let said = output(&mut bowline(arguments));
         assert_eq!(said.status.code(), Some(code));
         assert!(
             String::from_utf8_lossy(&said.stderr).contains("\nbowline: ")
                 || said.stderr.starts_with(b"bowline: ")
         );
-        let unheard = bowline(arguments).stderr(full_disk()).status().unwrap();
-        assert_eq!(unheard.code(), Some(code));
+        let unheard = output(bowline(arguments).stderr(full_disk()));
+        assert_eq!(unheard.status.code(), Some(code));
     }
 }

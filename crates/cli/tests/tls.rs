@@ -11,19 +11,14 @@ mod command;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
+    process::Output,
 };
 
 use bowline_client::{Client, Delivery, From, State, json};
 use tokio::time::timeout;
 
-use command::{bowline, signal};
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use command::{PATIENCE, Process, bowline, output, serve};
 
 fn keys(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -54,73 +49,14 @@ impl Drop for Folder {
     }
 }
 
-/// A process whose lines are read as they come.
-struct Process {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Process {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = bowline(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (tell, lines) = mpsc::channel();
-        let outputs: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().unwrap()),
-            Box::new(child.stderr.take().unwrap()),
-        ];
-        for output in outputs {
-            let tell = tell.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    if tell.send(line).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Self { child, lines }
-    }
-
-    /// The next line with this text; those before it are passed over.
-    fn line(&self, text: &str) -> String {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} came"));
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    fn hang_up(&self) {
-        signal(&self.child, "HUP");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serve(chain: &str, key: &str) -> Process {
-    Process::start(&[
-        "serve",
+fn secure(chain: &str, key: &str) -> Process {
+    Process::start(&mut serve(&[
         "--dev",
-        "--listen",
-        "127.0.0.1:0",
         "--set",
         &format!("server.tls_certificate_file={chain}"),
         "--set",
         &format!("server.tls_key_file={key}"),
-    ])
+    ]))
 }
 
 struct Served {
@@ -138,9 +74,9 @@ impl Served {
             folder.put("tls.pem", "chain"),
             folder.put("tls.key.pem", "key"),
         );
-        let server = serve(&chain, &key);
-        let line = server.line("bowline is listening on https://127.0.0.1:");
-        let url = line.rsplit(' ').next().unwrap().to_owned();
+        let server = secure(&chain, &key);
+        let url = server.url();
+        assert!(url.starts_with("https://127.0.0.1:"), "{url}");
         let authority = keys("tls-ca.pem").to_str().unwrap().to_owned();
         Self {
             server,
@@ -160,10 +96,10 @@ impl Served {
         builder.connect().unwrap()
     }
 
-    fn publish(&self, data: &str, more: &[&str]) -> std::process::Output {
+    fn publish(&self, data: &str, more: &[&str]) -> Output {
         let mut arguments = vec!["publish", "news", data, "--url", &self.url];
         arguments.extend(more);
-        bowline(&arguments).output().unwrap()
+        output(&mut bowline(&arguments))
     }
 }
 
@@ -171,12 +107,13 @@ impl Served {
 fn publish_and_tail_go_over_tls_and_believe_nobody_unknown() {
     let served = Served::start("tls-commands");
     let (url, authority) = (served.ws_url(), served.authority.as_str());
-    let tail = Process::start(&["tail", "news", "--url", &url, "--ca", authority]);
-    tail.line("subscribed");
+    let mut tail = bowline(&["tail", "news", "--url", &url, "--ca", authority]);
+    let tail = Process::start(&mut tail);
+    tail.lines.with("subscribed");
     let published = served.publish("over TLS", &["--ca", authority]);
     let told = String::from_utf8_lossy(&published.stderr).into_owned();
     assert_eq!(published.status.code(), Some(0), "{told}");
-    tail.line(r#""data":"over TLS""#);
+    tail.lines.with(r#""data":"over TLS""#);
 
     let refused = served.publish("to anybody", &[]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -189,20 +126,20 @@ fn publish_and_tail_go_over_tls_and_believe_nobody_unknown() {
     assert_eq!(nonsense.status.code(), Some(2));
     // Unencrypted, it is told what is wrong.
     let plain = served.url.replace("https", "http");
-    let plain = bowline(&["publish", "news", "1", "--url", &plain]).output();
-    let told = String::from_utf8_lossy(&plain.unwrap().stderr).into_owned();
+    let plain = output(&mut bowline(&["publish", "news", "1", "--url", &plain]));
+    let told = String::from_utf8_lossy(&plain.stderr).into_owned();
     assert!(told.contains("https://"), "{told}");
 }
 
 /// Whoever changed the configuration is told that this was not the way.
 #[test]
 fn a_hangup_with_nothing_to_read_again_says_so() {
-    let server = Process::start(&["serve", "--dev", "--listen", "127.0.0.1:0"]);
-    server.line("bowline is listening on");
+    let server = Process::start(&mut serve(&["--dev"]));
+    server.url();
     for _ in 0..2 {
-        server.hang_up();
-        server.line("nothing was read again");
-        server.line("a changed configuration needs a restart");
+        server.signal("HUP");
+        server.lines.with("nothing was read again");
+        server.lines.with("a changed configuration needs a restart");
     }
 }
 
@@ -211,12 +148,10 @@ fn a_hangup_with_nothing_to_read_again_says_so() {
 fn a_certificate_that_is_its_own_authority_is_explained() {
     let own = |name: &str| format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"));
     let (chain, key) = (own("own-authority.pem"), own("own-authority.key.pem"));
-    let server = serve(&chain, &key);
-    let line = server.line("bowline is listening on https://127.0.0.1:");
-    let url = line.rsplit(' ').next().unwrap();
-    let refused = bowline(&["publish", "news", "1", "--url", url, "--ca", &chain])
-        .output()
-        .unwrap();
+    let server = secure(&chain, &key);
+    let url = server.url();
+    let mut publish = bowline(&["publish", "news", "1", "--url", &url, "--ca", &chain]);
+    let refused = output(&mut publish);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{told}");
     for expected in ["CA:TRUE", "basicConstraints=critical,CA:FALSE"] {
@@ -231,7 +166,7 @@ async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
     let client = served.client();
     let mut news = client.subscribe("news", From::First).await.unwrap();
     let mut next = async |expected: &str| {
-        let next = timeout(DEADLINE, async {
+        let next = timeout(PATIENCE, async {
             loop {
                 match news.next().await.expect("it goes on") {
                     Delivery::Message(message) => return message.data,
@@ -245,7 +180,7 @@ async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
     };
     let publish = async |text: &str| {
         let mut ack = client.publish("news", json(text).unwrap()).await.unwrap();
-        timeout(DEADLINE, ack.stored()).await.unwrap().unwrap();
+        timeout(PATIENCE, ack.stored()).await.unwrap().unwrap();
     };
     publish("1").await;
     next("1").await;
@@ -256,25 +191,26 @@ async fn the_client_speaks_wss_and_a_renewed_certificate_drops_nobody() {
     // A bad file is refused, with the reason in the log.
     let (chain, key) = (served.folder.0.join("chain"), served.folder.0.join("key"));
     fs::write(&chain, "half a certif").unwrap();
-    served.server.hang_up();
-    let line = served.server.line("the certificate stays as it is");
+    served.server.signal("HUP");
+    let line = served.server.lines.with("the certificate stays as it is");
     assert!(line.contains("tls_certificate_file"), "{line}");
     let other = served.client();
     let connected = async |client: &Client| {
         let mut state = client.state();
         let open = state.wait_for(|state| matches!(state, State::Open));
-        timeout(DEADLINE, open).await.unwrap().unwrap();
+        timeout(PATIENCE, open).await.unwrap().unwrap();
     };
     connected(&other).await;
     // A good one is taken; the mismatch between two copies is seen as a bad one, so they go in one
     // signal.
     fs::copy(keys("tls-new.pem"), chain).unwrap();
     fs::copy(keys("tls-new.key.pem"), key).unwrap();
-    served.server.hang_up();
-    served.server.line("the certificate was read again");
+    served.server.signal("HUP");
+    served.server.lines.with("the certificate was read again");
     served
         .server
-        .line("a changed configuration needs a restart");
+        .lines
+        .with("a changed configuration needs a restart");
     let third = served.client();
     connected(&third).await;
     // Nobody noticed.

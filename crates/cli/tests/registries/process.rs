@@ -2,10 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read},
     net::ToSocketAddrs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -14,7 +13,10 @@ use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, DEADLINE, HERE, Reach};
+use crate::{
+    client::{Answer, DEADLINE, HERE, Reach},
+    command,
+};
 
 pub(crate) const SECRET: &str = "a-secret-of-the-tests-with-32-bytes!";
 pub(crate) const KEY: &str = "Authorization: Bearer a-key-of-the-tests";
@@ -38,7 +40,7 @@ allow = ["subscribe", "publish", "history", "presence"]
 
 /// A server that ends with this.
 pub(crate) struct Process {
-    child: Child,
+    process: command::Process,
     settings: BTreeMap<String, String>,
     pub(crate) reach: Reach,
     pub(crate) folder: PathBuf,
@@ -68,9 +70,9 @@ impl Process {
             set(&mut settings, name, value);
         }
         let launched = launch(&folder, &settings).await;
-        let (child, url) = launched.unwrap_or_else(|told| panic!("{base:?} {change:?}: {told}"));
+        let (process, url) = launched.unwrap_or_else(|told| panic!("{base:?} {change:?}: {told}"));
         Self {
-            child,
+            process,
             reach: reach(&url),
             scheme: url.split("://").next().unwrap_or_default().to_owned(),
             settings,
@@ -92,8 +94,8 @@ impl Process {
     /// # Errors
     /// As [`restart`](Self::restart).
     pub(crate) async fn start_again(&mut self) -> Result<(), String> {
-        let (child, url) = launch(&self.folder, &self.settings).await?;
-        self.child = child;
+        let (process, url) = launch(&self.folder, &self.settings).await?;
+        self.process = process;
         self.reach = reach(&url);
         Ok(())
     }
@@ -106,8 +108,8 @@ impl Process {
 
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        self.process.child.kill().expect("it runs");
+        self.process.child.wait().expect("it ends");
     }
 
     /// What holds from the next start on.
@@ -118,16 +120,13 @@ impl Process {
     /// Ends it, and answers what it has logged.
     pub(crate) fn log(&mut self) -> String {
         self.signal("TERM");
-        let mut told = String::new();
-        let stderr = self.child.stderr.as_mut().expect("it is piped");
-        stderr.read_to_string(&mut told).expect("it ends");
-        told
+        self.process.lines.rest().join("\n")
     }
 
     /// Whether it ends by itself within this time.
     pub(crate) async fn ends_within(&mut self, time: Duration) -> bool {
         let ended = tokio::time::timeout(time, async {
-            while matches!(self.child.try_wait(), Ok(None)) {
+            while matches!(self.process.child.try_wait(), Ok(None)) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -135,14 +134,13 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.expect("kill runs").success());
+        self.process.signal(name);
     }
 
     /// Lets it write files of at most so many bytes: beyond that its disk is as good as full.
     pub(crate) fn limit_files(&self, bytes: u64) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let id = i32::try_from(self.process.child.id()).ok();
+        let id = id.and_then(Pid::from_raw);
         let before = getrlimit(Resource::Fsize);
         let limit = Rlimit {
             current: Some(bytes),
@@ -153,7 +151,7 @@ impl Process {
 
     /// How many of its threads have a name that begins so.
     pub(crate) fn threads(&self, name: &str) -> usize {
-        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = format!("/proc/{}/task", self.process.child.id());
         let tasks = std::fs::read_dir(tasks).expect("it runs");
         let names = tasks.filter_map(|task| {
             let comm = task.expect("it is listed").path().join("comm");
@@ -171,8 +169,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -192,40 +190,26 @@ fn set(settings: &mut BTreeMap<String, String>, name: &str, value: &str) {
 async fn launch(
     folder: &Path,
     settings: &BTreeMap<String, String>,
-) -> Result<(Child, String), String> {
+) -> Result<(command::Process, String), String> {
     let file = folder.join("bowline.toml");
     std::fs::write(&file, toml(settings)).expect("it is written");
     // A file that grows beyond its limit is to be an error, and not the signal that ends the process.
-    let child = Command::new("/bin/sh")
+    let mut shell = Command::new("/bin/sh");
+    shell
         .args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\""])
         .arg(env!("CARGO_BIN_EXE_bowline"))
         .arg(&file)
         .current_dir(folder)
         .env_clear()
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+        .stderr(Stdio::piped());
     // Elsewhere, since others have something to do meanwhile.
-    let announced = tokio::task::spawn_blocking(|| announced(child));
+    let announced = tokio::task::spawn_blocking(move || {
+        let process = command::Process::start(&mut shell);
+        let url = process.announced()?;
+        Ok((process, url))
+    });
     announced.await.expect("no panic")
-}
-
-fn announced(mut child: Child) -> Result<(Child, String), String> {
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("it is piped");
-    let read = BufReader::new(stdout).read_line(&mut line);
-    read.expect("it says where it listens");
-    match line.trim().rsplit(' ').next() {
-        Some(url) if url.contains("://") => Ok((child, url.to_owned())),
-        _ => {
-            let mut told = String::new();
-            let stderr = child.stderr.as_mut().expect("it is piped");
-            stderr.read_to_string(&mut told).expect("it ends");
-            child.wait().expect("it ends");
-            Err(told)
-        }
-    }
 }
 
 fn reach(url: &str) -> Reach {
