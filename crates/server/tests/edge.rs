@@ -6,6 +6,8 @@ mod edge {
     mod auth;
     mod catch_up;
     pub(crate) mod client;
+    #[path = "../support/clock.rs"]
+    pub(crate) mod clock;
     mod drain;
     #[path = "../support/gated.rs"]
     pub(crate) mod gated;

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use bowline::{AccessControl, BoxFuture, Code, Config, Credentials, Identity, Operation, Server};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, pause, resume, sleep, timeout},
+};
 
-use super::client::{Client, HERE, Reach, World, hello, strict, until};
+use super::{
+    client::{Client, DEADLINE, HERE, Reach, World, hello, strict, until},
+    clock::{Still, pass},
+};
 
 /// Any token is a user's name; `bad` is nobody's.
 pub(crate) struct Names;
@@ -225,35 +231,33 @@ async fn handshakes_are_admitted_at_a_rate_and_told_their_turn() {
         ..strict()
     })
     .await;
+    let enter = async |session: String| {
+        let mut client = world.dial(HERE).await.expect("101");
+        client.send(&hello(&session, 1)).await;
+        let told = client.text().await.map_err(|closed| {
+            assert_eq!(closed.code(), (4503, "overloaded"));
+            closed.retry_after_ms()
+        });
+        told.err()
+    };
+    let still = Still::begin();
     let mut turns = Vec::new();
     for n in 0..6 {
-        let mut client = world.dial(HERE).await.expect("101");
-        let session = format!("s{n}");
-        client.send(&hello(&session, 1)).await;
-        match client.text().await {
-            Ok(_) => assert!(
-                turns.len() < 4,
-                "two at once, and one more in half a second"
-            ),
-            Err(closed) => {
-                assert_eq!(closed.code(), (4503, "overloaded"));
-                turns.push(closed.retry_after_ms());
-            }
-        }
+        turns.push(enter(format!("s{n}")).await);
     }
-    assert!(turns.len() >= 3, "{turns:?}");
-    assert!(
-        turns.windows(2).all(|two| two[0] < two[1]),
-        "each has a turn of its own: {turns:?}"
-    );
+    drop(still);
+    // Two at once, and then each has a turn of its own.
+    let later = [1_000, 1_500, 2_000, 2_500].map(Some);
+    assert_eq!(turns[..2], [None, None]);
+    assert_eq!(turns[2..], later);
+    pass(Duration::from_millis(500)).await;
+    assert_eq!(enter("next".to_owned()).await, None);
 }
 
 #[tokio::test]
 async fn handshakes_in_flight_are_bounded_and_cut_at_their_deadline() {
     let world = World::start(Config {
         handshakes_max: 2,
-        connection_timeout: Duration::from_millis(500),
-        access_timeout: Duration::from_millis(500),
         ..strict()
     })
     .await;
@@ -265,9 +269,11 @@ async fn handshakes_in_flight_are_bounded_and_cut_at_their_deadline() {
         world.get("/ws", &[]).await.code(),
         (503, "overloaded".to_owned())
     );
+    pause();
     for slow in [&mut first, &mut second] {
         assert_eq!(slow.closed().await.code(), (4408, "hello_timeout"));
     }
+    resume();
     until("their places are free", async || {
         world.welcomed(HERE, hello("s", 1)).await.is_ok()
     })
@@ -276,38 +282,33 @@ async fn handshakes_in_flight_are_bounded_and_cut_at_their_deadline() {
 
 #[tokio::test]
 async fn the_deadline_runs_from_the_accept() {
-    let world = World::start(Config {
-        connection_timeout: Duration::from_millis(600),
-        access_timeout: Duration::from_millis(600),
-        ..strict()
-    })
-    .await;
+    let config = strict();
+    let limit = config.connection_timeout;
+    let expected = limit..limit * 3 / 2;
+    let world = World::start(config).await;
     // A head that dribbles is cut.
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let mut socket = world.socket(HERE).await;
     let dribble = async {
         for byte in b"GET /ws HTTP/1.1\r\nHost: here\r\n".iter().cycle() {
             socket.write_all(&[*byte]).await?;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(limit / 20).await;
         }
         Ok::<(), std::io::Error>(())
     };
-    assert!(
-        tokio::time::timeout(super::client::DEADLINE, dribble)
-            .await
-            .expect("it is cut")
-            .is_err()
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
+    pause();
+    let cut = timeout(DEADLINE, dribble).await.expect("it is cut");
+    resume();
+    cut.expect_err("its end breaks");
+    let took = begun.elapsed();
+    assert!(expected.contains(&took), "{took:?}");
     // What the head took is missing afterwards.
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let mut socket = world.socket(HERE).await;
     socket.write_all(b"GET /w").await.expect("it is taken");
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    // Accepted for sure once a later one has been answered.
+    world.get("/health/live", &[]).await;
+    pass(limit / 2).await;
     let rest = format!(
         "s HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Protocol: bowline.v1\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
@@ -318,14 +319,19 @@ async fn the_deadline_runs_from_the_accept() {
         .await
         .expect("it is taken");
     let mut answer = Vec::new();
-    while !String::from_utf8_lossy(&answer).contains("hello_timeout") {
-        assert!(
-            socket.read_buf(&mut answer).await.expect("an answer") > 0,
-            "{answer:?}"
-        );
-    }
+    let mut answered = async |text: &str| {
+        while !String::from_utf8_lossy(&answer).contains(text) {
+            let read = timeout(DEADLINE, socket.read_buf(&mut answer)).await;
+            let read = read.expect("an answer in time").expect("an answer");
+            assert!(read > 0, "{answer:?}");
+        }
+    };
+    answered(" 101 ").await;
+    pause();
+    answered("hello_timeout").await;
+    resume();
     let took = begun.elapsed();
-    assert!((550..950).contains(&took.as_millis()), "{took:?}");
+    assert!(expected.contains(&took), "{took:?}");
 }
 
 #[tokio::test]
