@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 mod format;
 
 /// Behaviour that is not covered by at least so many traces is not held in step.
-const TRACES_MIN: usize = 60;
+const TRACES_MIN: usize = 140;
 
 fn traces() -> Vec<(PathBuf, Value)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/client");
