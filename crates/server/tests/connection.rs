@@ -445,21 +445,6 @@ async fn a_flood_is_refused_by_number_and_goes_on() {
 }
 
 #[tokio::test]
-async fn beyond_the_bound_a_connection_is_told_why() {
-    let config = Config {
-        connections_max: 1,
-        ..Config::default()
-    };
-    let (_server, address) = start(config).await;
-    let (_first, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;
-    let mut second = Client::dial(&address, "/ws", &["bowline.v1"]).await;
-    let (close, reason) = second.closed().await;
-    let reason: Value = serde_json::from_str(&reason).expect("JSON");
-    assert_eq!((close, &reason["code"]), (4503, &json!("overloaded")));
-    assert!(reason["retry_after_ms"].is_u64(), "{reason}");
-}
-
-#[tokio::test]
 async fn an_unreadable_number_is_refused_like_any_other() {
     let (_server, address) = start(Config::default()).await;
     let (mut client, _) = Client::bowline(&address, hello("s-1", 1, json!({}))).await;

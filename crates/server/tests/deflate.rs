@@ -6,38 +6,31 @@ use std::time::Duration;
 use bowline::{Config, Data, Server};
 use bowline_proto::codec::json_data;
 use bowline_ws::{
-    ClientHandshake, ClientRequest, Decoder, Deflater, Event, Extensions, Limits, MessageKind,
-    Response, Role, encode_message,
+    ClientRequest, Decoder, Deflater, Event, Extensions, MessageKind, Role, encode_message,
 };
 use bytes::Bytes;
+use peer::{DEADLINE, LIMITS, Peer, read, serve};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
 
+#[path = "support/peer.rs"]
+#[expect(dead_code, reason = "here frames are looked at as they stand")]
+mod peer;
+
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
-/// Far above what anything here takes: a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
-
 async fn start(config: Config) -> (Server, String) {
-    let server = Server::builder()
-        .config(config)
-        .build()
-        .expect("it is built");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-    (server, address)
+    let (server, address) = serve(Server::builder().config(config)).await;
+    (server, address.to_string())
 }
 
 /// A client that shows in which form each message came.
 struct Client {
-    socket: TcpStream,
-    input: Vec<u8>,
+    peer: Peer,
     extensions: Extensions,
     /// The head of the server's answer to the upgrade.
     head: String,
@@ -76,34 +69,14 @@ impl Client {
             Some("own") => request,
             _ => request.replace(&format!("{own}\r\n"), &line.unwrap_or_default()),
         };
-        let mut socket = TcpStream::connect(address).await.expect("it listens");
-        socket.write_all(request.as_bytes()).await.expect("taken");
-        Self::shake_hands(socket, &handshake).await
-    }
-
-    async fn shake_hands(mut socket: TcpStream, handshake: &ClientHandshake) -> Self {
-        let mut input = Vec::new();
-        loop {
-            match handshake.parse(&input).expect("an HTTP answer") {
-                Some(Response::Accepted {
-                    head_bytes,
-                    extensions,
-                    ..
-                }) => {
-                    let head = input.drain(..head_bytes).collect();
-                    return Self {
-                        socket,
-                        input,
-                        extensions,
-                        head: String::from_utf8(head).expect("ASCII"),
-                    };
-                }
-                Some(Response::Refused(refusal)) => panic!("{refusal:?}"),
-                None => {
-                    let read = socket.read_buf(&mut input).await.expect("an answer");
-                    assert!(read > 0, "the server hung up");
-                }
-            }
+        let socket = TcpStream::connect(address).await.expect("it listens");
+        let asked = Peer::ask(socket, request.as_bytes(), &handshake).await;
+        let refused = |answer: Vec<u8>| panic!("{}", String::from_utf8_lossy(&answer));
+        let (peer, head, extensions) = asked.unwrap_or_else(refused);
+        Self {
+            peer,
+            extensions,
+            head: String::from_utf8(head).expect("ASCII"),
         }
     }
 
@@ -121,7 +94,7 @@ impl Client {
         } else {
             encode_message(MessageKind::Text, payload, MASK)
         };
-        self.socket.write_all(&frame).await.expect("it is taken");
+        self.peer.write(&frame).await;
     }
 
     /// The next text or close frame, other than a ping of either kind.
@@ -130,11 +103,8 @@ impl Client {
             loop {
                 let mut frame = self.frame().await;
                 let compressed = frame[0] & 0x40 != 0;
-                let limits = Limits {
-                    message_bytes_max: 1 << 24,
-                };
                 let mut decoder =
-                    Decoder::new(Role::Client, limits).with_extensions(self.extensions);
+                    Decoder::new(Role::Client, LIMITS).with_extensions(self.extensions);
                 let mut input = frame.as_mut_slice();
                 match decoder.decode(&mut input).expect("the server is correct") {
                     Some(Event::Text(text)) if text.contains("\"type\":\"ping\"") => {}
@@ -155,27 +125,30 @@ impl Client {
     /// One frame, as it stands on the wire.
     async fn frame(&mut self) -> Vec<u8> {
         self.fill(2).await;
-        let header_bytes = match self.input[1] {
+        let header_bytes = match self.peer.input[1] {
             126 => 4,
             127 => 10,
             _ => 2,
         };
         self.fill(header_bytes).await;
-        let length = &self.input[header_bytes.min(2)..header_bytes];
+        let length = &self.peer.input[header_bytes.min(2)..header_bytes];
         let payload_bytes = match header_bytes {
-            2 => usize::from(self.input[1]),
+            2 => usize::from(self.peer.input[1]),
             _ => length
                 .iter()
                 .fold(0, |sum, &byte| sum << 8 | usize::from(byte)),
         };
         self.fill(header_bytes + payload_bytes).await;
-        self.input.drain(..header_bytes + payload_bytes).collect()
+        self.peer
+            .input
+            .drain(..header_bytes + payload_bytes)
+            .collect()
     }
 
     async fn fill(&mut self, bytes: usize) {
-        while self.input.len() < bytes {
-            let read = self.socket.read_buf(&mut self.input).await.expect("bytes");
-            assert!(read > 0, "the server hung up without a close frame");
+        let Peer { socket, input, .. } = &mut self.peer;
+        while input.len() < bytes {
+            assert!(read(socket, input).await, "no end without a close frame");
         }
     }
 
@@ -367,21 +340,18 @@ async fn many_messages_in_few_bytes_are_served_in_order() {
         .collect();
     let last = b"{\"type\":\"ping\",\"ts\":\"last\"}\n \n{\"type\":\"bye\"}";
     flood.extend(encode_message(MessageKind::Text, last, Some([5, 6, 7, 8])));
-    let (mut reading, mut writing) = client.socket.into_split();
+    let (mut reading, mut writing) = client.peer.socket.into_split();
     let written = tokio::spawn(async move {
         writing.write_all(&flood).await.expect("taken");
         writing
     });
-    let mut input = std::mem::take(&mut client.input);
+    let mut input = std::mem::take(&mut client.peer.input);
     timeout(DEADLINE, reading.read_to_end(&mut input))
         .await
         .expect("in time")
         .expect("its end");
     written.await.expect("no panic");
-    let limits = Limits {
-        message_bytes_max: 1 << 20,
-    };
-    let mut decoder = Decoder::new(Role::Client, limits).with_extensions(client.extensions);
+    let mut decoder = Decoder::new(Role::Client, LIMITS).with_extensions(client.extensions);
     let (mut input, mut told, mut closed) = (input.as_mut_slice(), Vec::new(), None);
     while let Some(event) = decoder.decode(&mut input).expect("the server is correct") {
         match event {
@@ -427,11 +397,7 @@ async fn a_large_hello_that_came_compressed_in_one_read_needs_a_place() {
             loop {
                 // The place is taken once a part of another's hello was read, if nobody was faster.
                 let mut first = Client::dial(&address, "/ws", None).await;
-                first
-                    .socket
-                    .write_all(&part[..200_000])
-                    .await
-                    .expect("taken");
+                first.peer.write(&part[..200_000]).await;
                 let mut client = Client::dial(&address, "/ws", Some("own")).await;
                 client.send(text.as_bytes(), true).await;
                 match client.next().await {
@@ -462,10 +428,10 @@ async fn bombs_and_broken_data_end_their_link_with_their_code() {
     }
     let mut client = Client::dial(&address, "/ws", Some("own")).await;
     let broken = [0xc1, 0x82, 0, 0, 0, 0, 0x06, 0x06];
-    client.socket.write_all(&broken).await.expect("taken");
+    client.peer.write(&broken).await;
     assert_eq!(client.next().await, Came::Closed(1007));
     let mut client = Client::dial(&address, "/ws", None).await;
-    client.socket.write_all(&broken).await.expect("taken");
+    client.peer.write(&broken).await;
     assert_eq!(
         client.next().await,
         Came::Closed(1002),

@@ -1,18 +1,21 @@
 //! Frames that RFC 6455 and RFC 7692 forbid, against a live server: name, bytes, the exact close
 //! code. After each row the server still serves another connection.
 
-use std::time::Duration;
+#[path = "support/peer.rs"]
+#[expect(dead_code, reason = "here frames are bytes")]
+mod peer;
 
-use bowline::{Config, Server};
+use std::net::SocketAddr;
+
+use bowline::Server;
 use bowline_ws::{ClientRequest, Response};
+use peer::{DEADLINE, serve};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
 
-/// Far above what anything here takes: a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
 /// Any key will do.
 const KEY: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 
@@ -238,9 +241,9 @@ fn compressed_rows() -> Vec<(String, Vec<u8>, u16)> {
     .into()
 }
 
-async fn dial(address: &str, deflate: bool) -> TcpStream {
+async fn dial(address: SocketAddr, deflate: bool) -> TcpStream {
     let request = ClientRequest {
-        host: address,
+        host: &address.to_string(),
         target: "/ws/general",
         key: [7; 16],
         protocols: &[],
@@ -295,19 +298,12 @@ async fn lives(socket: &mut TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_violation_ends_its_connection_with_its_code() {
-    let config = Config::default();
-    let server = Server::builder()
-        .config(config)
-        .build()
-        .expect("it is built");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
-    let mut witness = dial(&address, false).await;
+    let (_server, address) = serve(Server::builder()).await;
+    let mut witness = dial(address, false).await;
     for (deflate, rows) in [(false, rows()), (true, compressed_rows())] {
         for (name, bytes, code) in rows {
             let row = async {
-                let mut socket = dial(&address, deflate).await;
+                let mut socket = dial(address, deflate).await;
                 // The server may close before it has taken all.
                 let _ = socket.write_all(&bytes).await;
                 let closed = close_code(&mut socket).await;
@@ -329,11 +325,8 @@ async fn each_violation_ends_its_connection_with_its_code() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_pings_makes_none_of_pongs() {
     const PINGS: usize = 5_000;
-    let server = Server::builder().build().expect("it is built");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
-    let mut socket = dial(&address, false).await;
+    let (_server, address) = serve(Server::builder()).await;
+    let mut socket = dial(address, false).await;
     let mut flood: Vec<u8> = masked(0x89, b"p").repeat(PINGS);
     flood.extend(masked(0x89, b"last"));
     socket.write_all(&flood).await.expect("taken");

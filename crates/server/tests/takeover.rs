@@ -28,6 +28,7 @@ mod client;
 #[path = "support/delegate.rs"]
 mod delegate;
 #[path = "support/soon.rs"]
+#[expect(dead_code, reason = "nothing here is polled")]
 mod soon;
 
 /// An application that counts its calls, and answers each once the gate lets it.

@@ -50,7 +50,7 @@ async fn a_reader_that_never_reads_costs_its_bounds_and_is_dropped() {
     let grown = resident().saturating_sub(before);
     println!("60 MB were published: {grown} bytes more, bound {bound}");
     assert!(grown < bound, "{grown} bytes more, bound {bound}");
-    until("the deaf one is dropped", || {
+    until("the deaf one is dropped", async || {
         world.server.connections() == 1
     })
     .await;

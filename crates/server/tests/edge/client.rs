@@ -2,20 +2,24 @@
 
 #[path = "../support/peer.rs"]
 mod peer;
+#[path = "../support/soon.rs"]
+#[expect(dead_code, reason = "here it is polled")]
+mod soon;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use bowline::{Config, Server, ServerBuilder};
 use bowline_ws::{ClientRequest, Event, MessageKind};
-use peer::Peer;
+use peer::{Peer, serve};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
 pub(crate) use peer::DEADLINE;
+pub(crate) use soon::until;
 
 /// What a client that is in a hurry to be someone else is called on loopback.
 pub(crate) const HERE: &str = "127.0.0.1";
@@ -53,11 +57,7 @@ impl World {
     }
 
     pub(crate) async fn with(builder: ServerBuilder) -> Self {
-        let server = builder.build().expect("it is built");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let serving = server.clone();
-        tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        let (server, address) = serve(builder).await;
         let reach = Reach { address };
         Self { server, reach }
     }
@@ -284,7 +284,7 @@ impl Client {
 
     async fn event(&mut self) -> Result<String, Closed> {
         loop {
-            match self.0.event().await {
+            match self.0.event().await.expect("no end without a close frame") {
                 Event::Text(text) => return Ok(text.into_owned()),
                 Event::Close(frame) => {
                     let frame = frame.expect("the server says why");
@@ -303,16 +303,4 @@ impl Client {
 
 pub(crate) fn hello(session: &str, link: u64) -> Value {
     json!({"type": "hello", "id": 1, "session": session, "link": link, "subscribe": {}})
-}
-
-/// Polls until it holds.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let polled = timeout(DEADLINE, async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    polled
-        .await
-        .unwrap_or_else(|_| panic!("not in time: {what}"));
 }

@@ -11,23 +11,16 @@ use bowline_proto::{
     message::ServerMessage,
 };
 use bowline_ws::{ClientRequest, Event, MessageKind, encode_pong};
-use peer::Peer;
+use peer::{Peer, serve};
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    time::timeout,
-};
+use tokio::{net::TcpSocket, time::timeout};
 
 pub(crate) use peer::DEADLINE;
 
 /// Serves what is built.
 pub(crate) async fn start(builder: ServerBuilder) -> (Server, String) {
-    let server = builder.build().expect("it is built");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-    (server, address)
+    let (server, address) = serve(builder).await;
+    (server, address.to_string())
 }
 
 pub(crate) fn hello(session: &str, link: u64, subscribe: Value) -> Value {
@@ -96,7 +89,12 @@ impl Client {
     pub(crate) async fn frame(&mut self) -> Result<String, (u16, String)> {
         timeout(DEADLINE, async {
             loop {
-                match self.peer.event().await {
+                match self
+                    .peer
+                    .event()
+                    .await
+                    .expect("no end without a close frame")
+                {
                     Event::Text(text) => return Ok(text.into_owned()),
                     Event::Binary(bytes) => return Ok(format!("{bytes:?}")),
                     Event::Close(frame) => {

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use bowline_engine::{BoxFuture, Engine, Memory, Page, PageLimit, ReadError};
@@ -17,8 +16,7 @@ use tokio::{sync::watch, time::timeout};
 pub(crate) mod delegate;
 use delegate::delegate;
 
-/// Far above what anything here takes: a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
+use super::client::DEADLINE;
 
 pub(crate) struct Gated {
     log: Memory,

@@ -1,47 +1,76 @@
-//! The client's end of a WebSocket connection, frame by frame.
+//! A server on a loopback port, and the client's end of a WebSocket connection to it, frame by frame.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use bowline_ws::{ClientRequest, Decoder, Event, Limits, MessageKind, Role, encode_message};
+use bowline::{Server, ServerBuilder};
+use bowline_ws::{
+    ClientHandshake, ClientRequest, Decoder, Event, Extensions, Limits, MessageKind, Response,
+    Role, encode_message,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
 /// Far above what anything here takes: a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-pub(crate) struct Peer {
-    pub(crate) socket: TcpStream,
+pub(crate) const LIMITS: Limits = Limits {
+    message_bytes_max: 1 << 24,
+};
+
+/// Serves what is built.
+pub(crate) async fn serve(builder: ServerBuilder) -> (Server, SocketAddr) {
+    let server = builder.build().expect("it is built");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (server, address)
+}
+
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) socket: S,
     decoder: Decoder,
     /// What was read and not yet decoded.
     pub(crate) input: Vec<u8>,
 }
 
-impl Peer {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Asks for an upgrade; `Err` is a refusal over HTTP, head and body.
-    pub(crate) async fn upgrade(
-        mut socket: TcpStream,
-        request: ClientRequest<'_>,
-    ) -> Result<Self, Vec<u8>> {
+    pub(crate) async fn upgrade(socket: S, request: ClientRequest<'_>) -> Result<Self, Vec<u8>> {
         let (request, handshake) = request.encode().expect("it is well formed");
-        socket.write_all(&request).await.expect("it is read");
+        let asked = Self::ask(socket, &request, &handshake).await;
+        asked.map(|(peer, ..)| peer)
+    }
+
+    /// Asks with these bytes; besides, the head of the answer and what was agreed on.
+    pub(crate) async fn ask(
+        mut socket: S,
+        request: &[u8],
+        handshake: &ClientHandshake,
+    ) -> Result<(Self, Vec<u8>, Extensions), Vec<u8>> {
+        socket.write_all(request).await.expect("it is read");
+        socket.flush().await.expect("it is read");
         let mut input = Vec::new();
         loop {
             let whole = match handshake.parse(&input).expect("an HTTP answer") {
-                Some(bowline_ws::Response::Accepted { head_bytes, .. }) => {
-                    input.drain(..head_bytes);
-                    let limits = Limits {
-                        message_bytes_max: 1 << 24,
-                    };
-                    return Ok(Self {
+                Some(Response::Accepted {
+                    head_bytes,
+                    extensions,
+                    ..
+                }) => {
+                    let head = input.drain(..head_bytes).collect();
+                    let decoder = Decoder::new(Role::Client, LIMITS).with_extensions(extensions);
+                    let peer = Self {
                         socket,
-                        decoder: Decoder::new(Role::Client, limits),
+                        decoder,
                         input,
-                    });
+                    };
+                    return Ok((peer, head, extensions));
                 }
-                Some(bowline_ws::Response::Refused(refusal)) => {
+                Some(Response::Refused(refusal)) => {
                     let body = usize::try_from(refusal.content_length.unwrap_or(0)).expect("short");
                     Some(refusal.head_bytes + body)
                 }
@@ -50,7 +79,7 @@ impl Peer {
             if whole.is_some_and(|whole| input.len() >= whole) {
                 return Err(input);
             }
-            read(&mut socket, &mut input).await;
+            assert!(read(&mut socket, &mut input).await, "no answer");
         }
     }
 
@@ -62,26 +91,29 @@ impl Peer {
     /// Writes bytes as they stand.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).await.expect("it is taken");
+        self.socket.flush().await.expect("it is taken");
     }
 
-    /// The next event.
-    pub(crate) async fn event(&mut self) -> Event<'static> {
+    /// The next event; none where the link breaks.
+    pub(crate) async fn event(&mut self) -> Option<Event<'static>> {
         loop {
             let mut input = self.input.as_mut_slice();
             let event = self.decoder.decode(&mut input);
             let event = event.expect("the server is correct").map(Event::into_owned);
             let left = input.len();
             self.input.drain(..self.input.len() - left);
-            match event {
-                Some(event) => return event,
-                None => read(&mut self.socket, &mut self.input).await,
+            if event.is_some() {
+                return event;
+            }
+            if !read(&mut self.socket, &mut self.input).await {
+                return None;
             }
         }
     }
 }
 
-async fn read(socket: &mut TcpStream, input: &mut Vec<u8>) {
+/// Whether anything more came.
+pub(crate) async fn read(socket: &mut (impl AsyncRead + Unpin), input: &mut Vec<u8>) -> bool {
     let read = timeout(DEADLINE, socket.read_buf(input)).await;
-    let read = read.expect("an answer in time").expect("bytes");
-    assert!(read > 0, "the server hung up without a close frame");
+    read.expect("an answer in time").is_ok_and(|read| read > 0)
 }

@@ -1,11 +1,16 @@
 //! A server that speaks TLS on a loopback port, and clients of it without any logic.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+#[path = "../support/peer.rs"]
+mod peer;
+#[path = "../support/soon.rs"]
+#[expect(dead_code, reason = "here it is polled")]
+mod soon;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use bowline::{Config, Server, Tls};
-use bowline_ws::{
-    ClientRequest, Decoder, Event, Limits, MessageKind, Response, Role, encode_message,
-};
+use bowline_ws::{ClientRequest, Event, MessageKind};
+use peer::{Peer, serve};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -13,14 +18,13 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Far above what anything here takes: a test that waits so long has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) use peer::DEADLINE;
+pub(crate) use soon::until;
 
 pub(crate) const AUTHORITY: &[u8] = include_bytes!("../keys/tls-ca.pem");
 pub(crate) const CHAIN: &[u8] = include_bytes!("../keys/tls.pem");
@@ -39,11 +43,7 @@ impl World {
     pub(crate) async fn start(config: Config) -> Self {
         let tls = Tls::from_pem(CHAIN, KEY).expect("they go together");
         let builder = Server::builder().config(config).tls(tls.clone());
-        let server = builder.build().expect("it is built");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let serving = server.clone();
-        tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        let (server, address) = serve(builder).await;
         Self {
             server,
             tls,
@@ -105,22 +105,10 @@ pub(crate) fn certificate(pem: &[u8]) -> CertificateDer<'static> {
 }
 
 /// A client without any logic.
-pub(crate) struct Client {
-    pub(crate) stream: TlsStream<TcpStream>,
-    decoder: Decoder,
-    input: Vec<u8>,
-}
+pub(crate) struct Client(Peer<TlsStream<TcpStream>>);
 
 impl Client {
     pub(crate) async fn welcomed(stream: TlsStream<TcpStream>, hello: Value) -> (Self, Value) {
-        let mut client = Self::upgrade(stream).await;
-        client.send(&hello).await;
-        let welcome = client.next().await;
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
-        (client, welcome)
-    }
-
-    async fn upgrade(mut stream: TlsStream<TcpStream>) -> Self {
         let request = ClientRequest {
             host: "localhost",
             target: "/ws",
@@ -128,36 +116,18 @@ impl Client {
             protocols: &["bowline.v1"],
             headers: &[],
         };
-        let (request, handshake) = request.encode().expect("it is well formed");
-        stream.write_all(&request).await.expect("it is read");
-        let mut input = Vec::new();
-        loop {
-            match handshake.parse(&input).expect("an HTTP answer") {
-                Some(Response::Accepted { head_bytes, .. }) => {
-                    input.drain(..head_bytes);
-                    let limits = Limits {
-                        message_bytes_max: 1 << 24,
-                    };
-                    return Self {
-                        stream,
-                        decoder: Decoder::new(Role::Client, limits),
-                        input,
-                    };
-                }
-                Some(Response::Refused(refusal)) => panic!("refused: {refusal:?}"),
-                None => {
-                    let read = timeout(DEADLINE, stream.read_buf(&mut input)).await;
-                    assert!(read.expect("in time").expect("an answer") > 0);
-                }
-            }
-        }
+        let refused = |answer: Vec<u8>| panic!("{}", String::from_utf8_lossy(&answer));
+        let upgraded = Peer::upgrade(stream, request).await;
+        let mut client = Self(upgraded.unwrap_or_else(refused));
+        client.send(&hello).await;
+        let welcome = client.next().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (client, welcome)
     }
 
     pub(crate) async fn send(&mut self, message: &Value) {
         let text = message.to_string();
-        let frame = encode_message(MessageKind::Text, text.as_bytes(), Some([1, 2, 3, 4]));
-        self.stream.write_all(&frame).await.expect("it is taken");
-        self.stream.flush().await.expect("it is taken");
+        self.0.send(MessageKind::Text, text.as_bytes()).await;
     }
 
     /// The next message; pings are passed over.
@@ -177,21 +147,13 @@ impl Client {
     /// The next text; the code with which the server closes; or none where the link breaks.
     pub(crate) async fn text(&mut self) -> Result<String, Option<u16>> {
         loop {
-            let mut input = self.input.as_mut_slice();
-            let event = self.decoder.decode(&mut input).expect("it is correct");
-            let event = event.map(Event::into_owned);
-            let left = input.len();
-            self.input.drain(..self.input.len() - left);
-            match event {
+            match self.0.event().await {
                 Some(Event::Text(text)) => return Ok(text.into_owned()),
                 Some(Event::Close(frame)) => {
                     return Err(frame.map(|frame| frame.code().as_u16()));
                 }
                 Some(_) => {}
-                None => match self.stream.read_buf(&mut self.input).await {
-                    Ok(read) if read > 0 => {}
-                    _ => return Err(None),
-                },
+                None => return Err(None),
             }
         }
     }
@@ -199,16 +161,4 @@ impl Client {
 
 pub(crate) fn hello(session: &str, subscribe: Value) -> Value {
     json!({"type": "hello", "id": 1, "session": session, "link": 1, "subscribe": subscribe})
-}
-
-/// Polls until it holds.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let polled = timeout(DEADLINE, async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    polled
-        .await
-        .unwrap_or_else(|_| panic!("not in time: {what}"));
 }

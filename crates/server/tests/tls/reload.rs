@@ -37,5 +37,5 @@ async fn a_renewed_certificate_is_shown_and_nobody_is_dropped() {
     assert_eq!(world.server.connections(), 2);
     drop((old, new));
     // They went without a word, as a cut link does.
-    until("both are gone", || world.server.connections() == 0).await;
+    until("both are gone", async || world.server.connections() == 0).await;
 }
