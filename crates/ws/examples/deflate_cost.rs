@@ -6,10 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use bowline_ws::{
-    Decoder, Deflater, Extensions, Inflater, Limits, MessageKind, Role, UpgradeRequest, accept,
-    encode_message,
-};
+use bowline_ws::{Decoder, Deflater, Inflater, Limits, MessageKind, Role, encode_message};
+
+use agreed::agreed;
+
+#[path = "../tests/support/agreed.rs"]
+mod agreed;
 
 const ROUNDS: u32 = 40;
 const MESSAGE_BYTES: [usize; 8] = [128, 256, 512, 1_024, 2_048, 4_096, 16_384, 65_536];
@@ -32,7 +34,7 @@ fn least(mut work: impl FnMut()) -> Duration {
 
 fn main() {
     println!("bytes  compressed  compress us  frame as it is us  inflate us");
-    let extensions = agreed();
+    let extensions = agreed("permessage-deflate");
     let (mut deflater, mut inflater) = (Deflater::new(), Inflater::new());
     for bytes in MESSAGE_BYTES {
         let message = message(bytes);
@@ -62,25 +64,6 @@ fn main() {
             micros(inflate),
         );
     }
-}
-
-fn agreed() -> Extensions {
-    let headers = [
-        ("Host", "h"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Extensions", "permessage-deflate"),
-    ];
-    let request = UpgradeRequest {
-        method: "GET",
-        is_http_1_1: true,
-        headers: headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_bytes())),
-    };
-    accept(request, &[]).expect("a good request").extensions
 }
 
 /// JSON of this length whose values vary and whose names repeat.

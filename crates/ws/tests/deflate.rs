@@ -3,36 +3,21 @@
 
 use bowline_ws::{
     CloseCode, ControlPayload, Decoder, Deflater, Event, Extensions, Inflater, Limits, MaskKey,
-    MessageKind, Opcode, ProtocolError, Role, UpgradeRequest, accept, encode_fragment,
-    encode_message, encode_ping, frame_header,
+    MessageKind, Opcode, ProtocolError, Role, encode_fragment, encode_message, encode_ping,
+    frame_header,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use agreed::agreed;
+
+#[path = "support/agreed.rs"]
+mod agreed;
+
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 17,
 };
-
-/// What a handshake with this offer agrees on.
-fn agreed(offer: &str) -> Extensions {
-    let headers = [
-        ("Host", "h"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Extensions", offer),
-    ];
-    let request = UpgradeRequest {
-        method: "GET",
-        is_http_1_1: true,
-        headers: headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_bytes())),
-    };
-    accept(request, &[]).expect("a good request").extensions
-}
 
 fn decoder(role: Role, limits: Limits) -> Decoder {
     Decoder::new(role, limits).with_extensions(agreed("permessage-deflate"))

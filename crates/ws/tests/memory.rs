@@ -6,10 +6,15 @@ use std::cell::Cell;
 
 use bowline_ws::{
     Decoder, Deflater, Extensions, Inflater, Limits, MessageKind, ProtocolError, Role,
-    UpgradeRequest, accept, encode_fragment, encode_message, frame_header,
+    encode_fragment, encode_message, frame_header,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+use agreed::agreed;
+
+#[path = "support/agreed.rs"]
+mod agreed;
 
 /// Counts what this thread allocates; tests run on threads of their own.
 struct Counting;
@@ -102,22 +107,7 @@ fn server(message_bytes_max: usize) -> Decoder {
 
 /// A server's decoder that takes compressed messages.
 fn inflating(message_bytes_max: usize) -> Decoder {
-    let headers = [
-        ("Host", "h"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Extensions", "permessage-deflate"),
-    ];
-    let request = UpgradeRequest {
-        method: "GET",
-        is_http_1_1: true,
-        headers: headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_bytes())),
-    };
-    let extensions = accept(request, &[]).expect("a good request").extensions;
+    let extensions = agreed("permessage-deflate");
     assert_ne!(extensions, Extensions::NONE);
     server(message_bytes_max).with_extensions(extensions)
 }

@@ -11,7 +11,6 @@ use std::{
 use bowline::{
     Config, FetchError, Issuer, JwksSource, KeySet, Server, StaticAccess, TokenAlgorithm,
 };
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,7 +20,9 @@ use tokio::{
 
 use super::client::{Closed, DEADLINE, HERE, World, strict, until};
 
-const ES256: &[u8] = include_bytes!("../keys/es256.pem");
+#[path = "../support/jwks.rs"]
+mod keys;
+use keys::signed;
 
 /// A server of key sets that counts who asks, and answers what it is told to.
 struct Issuance {
@@ -74,31 +75,12 @@ impl Issuance {
 }
 
 fn set(kids: &[&str]) -> Vec<u8> {
-    let key = EncodingKey::from_ec_pem(ES256).expect("a key");
-    let keys: Vec<Value> = kids
-        .iter()
-        .map(|kid| {
-            let jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).expect("a public half");
-            let mut jwk = serde_json::to_value(jwk).expect("JSON");
-            jwk["kid"] = (*kid).into();
-            jwk
-        })
-        .collect();
-    ok(&json!({ "keys": keys }).to_string())
+    ok(&keys::set(kids))
 }
 
 fn ok(body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
-}
-
-fn signed(kid: &str, also: impl FnOnce(&mut Header)) -> String {
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(kid.to_owned());
-    also(&mut header);
-    let claims = json!({"sub": "ana", "exp": get_current_timestamp() + 100});
-    let key = EncodingKey::from_ec_pem(ES256).expect("a key");
-    encode(&header, &claims, &key).expect("it is signed")
 }
 
 async fn serve(keys: KeySet) -> World {

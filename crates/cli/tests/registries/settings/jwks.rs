@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -24,7 +23,10 @@ use crate::{
     registries::process::happens,
 };
 
-const KEY: &[u8] = include_bytes!("../../../../server/tests/keys/es256.pem");
+#[path = "../../../../server/tests/support/jwks.rs"]
+mod keys;
+use keys::signed;
+
 const CHAIN: &[u8] = include_bytes!("../../../../server/tests/keys/tls.pem");
 const CHAIN_KEY: &[u8] = include_bytes!("../../../../server/tests/keys/tls.key.pem");
 const AUTHORITY: (&str, &str) = (
@@ -99,7 +101,7 @@ async fn answer(acceptor: TlsAcceptor, socket: TcpStream, asked: Asked) {
         .entry(name.clone())
         .or_default() += 1;
     if name != "websocket.access_timeout" {
-        let body = set();
+        let body = keys::set(&["one"]);
         let length = body.len();
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
         let _ = stream.write_all(answer.as_bytes()).await;
@@ -148,7 +150,7 @@ pub(super) async fn look(name: &str, reach: &Reach, issuer: &Issuer) -> Value {
             })
             .await;
             // The code is the same where the keys can't be fetched.
-            let bearer = format!("Authorization: Bearer {}", signed("one"));
+            let bearer = format!("Authorization: Bearer {}", signed("one", |_| {}));
             let refused = reach.get("/api/channels/a/history", &[&bearer]).await;
             refused.json()["message"].clone()
         }
@@ -177,25 +179,9 @@ async fn asks_again(name: &str, reach: &Reach, issuer: &Issuer, kid: &str) -> bo
 
 /// Who a token of this key is taken for, or how it is refused.
 async fn told(reach: &Reach, kid: &str) -> Value {
-    let hello = json!({"type": "hello", "id": 1, "token": signed(kid), "subscribe": {}});
+    let hello = json!({"type": "hello", "id": 1, "token": signed(kid, |_| {}), "subscribe": {}});
     match reach.dial(HERE).await.expect("101").hello(hello).await {
         Ok(welcome) => welcome["user"].clone(),
         Err(closed) => json!(closed.code().1),
     }
-}
-
-fn set() -> String {
-    let key = EncodingKey::from_ec_pem(KEY).expect("a key");
-    let key = Jwk::from_encoding_key(&key, Algorithm::ES256).expect("a public half");
-    let mut key = serde_json::to_value(key).expect("JSON");
-    key["kid"] = json!("one");
-    json!({ "keys": [key] }).to_string()
-}
-
-fn signed(kid: &str) -> String {
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(kid.to_owned());
-    let claims = json!({"sub": "ana", "exp": get_current_timestamp() + 100});
-    let key = EncodingKey::from_ec_pem(KEY).expect("a key");
-    encode(&header, &claims, &key).expect("it is signed")
 }
