@@ -4,7 +4,6 @@
 mod tls {
     mod client;
     #[path = "../support/clock.rs"]
-    #[expect(dead_code, reason = "nothing here needs it to stand still")]
     mod clock;
     mod embedded;
     mod handshake;

@@ -6,7 +6,10 @@ use bowline::{Config, Data};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::client::{Client, DEADLINE, World, hello};
+use super::{
+    client::{Client, DEADLINE, World, hello},
+    clock::{Still, pass},
+};
 
 /// Longer than a record, so that one publication spans several.
 const LARGE: usize = 40_000;
@@ -83,24 +86,30 @@ async fn numbered_messages_and_large_ones_from_the_client_are_taken() {
 
 #[tokio::test]
 async fn a_slow_reader_that_makes_progress_lives_and_misses_nothing() {
-    let world = World::start(Config {
-        send_timeout: Duration::from_secs(3),
-        send_queue_bytes_max: 70_000,
-        ..Config::default()
-    })
-    .await;
-    let (mut slow, _) = world.dial_narrow(hello("slow", json!({"a": null}))).await;
-    for n in 0..60 {
-        let data = json!({"n": n, "pad": "x".repeat(LARGE)});
-        let data = Data::Json(data.to_string().into());
-        world.server.publish("a", data).await.expect("stored");
+    // It reads from the log, or its queue is never empty.
+    for send_queue_bytes_max in [70_000, 100 * LARGE] {
+        let world = World::start(Config {
+            send_timeout: Duration::from_secs(3),
+            send_queue_bytes_max,
+            ..Config::default()
+        })
+        .await;
+        let (mut slow, _) = world.dial_narrow(hello("slow", json!({"a": null}))).await;
+        // Nothing is read meanwhile.
+        let still = Still::begin();
+        for n in 0..60 {
+            let data = json!({"n": n, "pad": "x".repeat(LARGE)});
+            let data = Data::Json(data.to_string().into());
+            world.server.publish("a", data).await.expect("stored");
+        }
+        drop(still);
+        let begun = Instant::now();
+        for n in 0..60 {
+            assert_eq!(message(&mut slow).await["data"]["n"], n);
+            // Longer in all than send_timeout, never so long without a byte.
+            pass(Duration::from_millis(100)).await;
+        }
+        assert!(begun.elapsed() > Duration::from_secs(4));
+        assert_eq!(world.server.connections(), 1);
     }
-    let begun = Instant::now();
-    for n in 0..60 {
-        assert_eq!(message(&mut slow).await["data"]["n"], n);
-        // Longer in all than send_timeout, never so long without a byte.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(begun.elapsed() > Duration::from_secs(4));
-    assert_eq!(world.server.connections(), 1);
 }
