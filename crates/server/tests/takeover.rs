@@ -495,8 +495,9 @@ async fn a_handshake_that_ends_while_it_takes_a_session_over_gives_it_back() {
     let calls = Arc::new(watch::Sender::new(0));
     let gate = Arc::new(Semaphore::new(0));
     let config = Config {
-        connection_timeout: Duration::from_millis(300),
-        access_timeout: Duration::from_millis(300),
+        // The first client has its own handshake to do in it.
+        connection_timeout: Duration::from_millis(1_500),
+        access_timeout: Duration::from_millis(1_500),
         ..Config::default()
     };
     let builder = Server::builder().config(config);
