@@ -411,7 +411,7 @@ impl Engine for Counting {
 
 #[tokio::test]
 async fn any_number_of_skips_is_one_record() {
-    const LAST: u64 = 20_000;
+    const LAST: u64 = 5_000;
     let log = Memory::open(EngineConfig::default()).expect("it opens");
     let appended = AtomicUsize::new(0);
     let engine = Arc::new(Counting { log, appended });
