@@ -4,6 +4,7 @@
     reason = "clippy does not take helpers of integration tests for tests"
 )]
 
+#[expect(dead_code, reason = "one signal ends whatever is ended here")]
 #[path = "support/command.rs"]
 mod command;
 #[path = "words/log.rs"]
@@ -15,16 +16,17 @@ mod tail;
 #[path = "words/token.rs"]
 mod token;
 
-use std::process::Output;
+use std::process::Command;
 
-use command::{bowline, exit_code, signal};
+use command::{bowline, output};
 
-/// Its code, and both outputs as one text.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
-    ended(&bowline(arguments).output().unwrap())
+    ended(&mut bowline(arguments))
 }
 
-fn ended(output: &Output) -> (Option<i32>, String) {
+/// Its code, and both outputs as one text.
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let output = output(command);
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let said = text(&output.stdout) + &text(&output.stderr);
     (output.status.code(), said)

@@ -1,12 +1,11 @@
 //! `bowline log` looks at logs alone.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    process::Stdio,
-};
+use std::fs;
 
-use super::{bowline, exit_code, run, signal};
+use super::{
+    command::{Process, serve},
+    run,
+};
 
 #[test]
 fn a_folder_without_a_log_is_none_that_is_good() {
@@ -18,17 +17,11 @@ fn a_folder_without_a_log_is_none_that_is_good() {
         let told = format!("bowline: there is no log in {path}\n");
         assert_eq!(run(&["log", action, path]), (Some(1), told), "{action}");
     }
-    let mut server = bowline(&["serve", "--dev", "--listen", "127.0.0.1:0"])
-        .args(["--engine", "embedded", "--data-dir", path])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut stdout = BufReader::new(server.stdout.take().unwrap());
-    stdout.read_line(&mut line).unwrap();
-    signal(&server, "TERM");
-    assert_eq!(exit_code(&mut server), Some(0), "{line}");
+    let embedded = ["--dev", "--engine", "embedded", "--data-dir", path];
+    let mut server = Process::start(&mut serve(&embedded));
+    server.url();
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
     for action in ["verify", "dump", "stats"] {
         let (code, said) = run(&["log", action, path]);
         assert_eq!(code, Some(0), "{action}: {said}");

@@ -1,12 +1,12 @@
 //! `bowline tail` says why it hears nothing, and ends once nobody reads it.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
+use std::net::TcpListener;
 
-use super::{bowline, exit_code, run, signal};
+use super::{
+    bowline,
+    command::{Lines, Pipe, Process, serve},
+    run,
+};
 
 const SECRET: [&str; 2] = [
     "--set",
@@ -14,46 +14,24 @@ const SECRET: [&str; 2] = [
 ];
 
 struct Server {
-    child: Child,
+    /// Ends with this.
+    _process: Process,
     authority: String,
 }
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = bowline(&["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let authority = line.trim().rsplit('/').next().unwrap().to_owned();
-        Self { child, authority }
+        let process = Process::start(&mut serve(arguments));
+        let authority = process.url().rsplit('/').next().unwrap().to_owned();
+        Self {
+            _process: process,
+            authority,
+        }
     }
 
     fn url(&self) -> String {
         format!("ws://{}/ws", self.authority)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The first line that it says of its own.
-fn first_line(tail: &mut Command) -> String {
-    let mut child = tail.stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let stderr = child.stderr.take().unwrap();
-    BufReader::new(stderr).read_line(&mut line).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    line
 }
 
 #[test]
@@ -78,9 +56,8 @@ fn why_no_link_comes_about_is_told() {
             env!("CARGO_MANIFEST_DIR"),
             "/../server/tests/keys/tls-ca.pem"
         );
-        let line = first_line(&mut bowline(&[
-            "tail", "news", "--url", &url, "--ca", authority,
-        ]));
+        let mut tail = bowline(&["tail", "news", "--url", &url, "--ca", authority]);
+        let line = Process::start(&mut tail).lines.with("");
         assert!(line.starts_with(&format!("bowline: {url}: ")), "{line}");
         assert!(line.contains(told), "{told}: {line}");
     }
@@ -92,7 +69,7 @@ fn a_token_that_is_refused_is_told_from_one_that_is_missing() {
     let refused = |token: Option<&str>| {
         let mut tail = bowline(&["tail", "news", "--url", &server.url()]);
         tail.envs(token.map(|token| ("BOWLINE_TOKEN", token)));
-        let (code, said) = super::ended(&tail.output().unwrap());
+        let (code, said) = super::ended(&mut tail);
         assert_eq!(code, Some(1), "{said}");
         said.lines().last().unwrap().to_owned()
     };
@@ -110,40 +87,31 @@ fn a_token_that_is_refused_is_told_from_one_that_is_missing() {
 #[test]
 fn a_channel_named_twice_is_followed_once() {
     let server = Server::start(&["--dev"]);
-    let mut tail = bowline(&["tail", "news", "news", "--since", "first"])
-        .args(["--url", &server.url()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut tail = bowline(&["tail", "news", "news", "--since", "first"]);
+    let mut tail = Process::start(tail.args(["--url", &server.url()]));
     let url = format!("http://{}", server.authority);
     for data in ["1", "2"] {
         let (code, said) = run(&["publish", "news", data, "--url", &url]);
         assert_eq!(code, Some(0), "{said}");
     }
-    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     for data in ["1", "2"] {
-        let line = lines.next().unwrap().unwrap();
+        let line = tail.lines.with("\"data\":");
         assert!(line.ends_with(&format!("\"data\":{data}}}")), "{line}");
     }
-    signal(&tail, "INT");
-    assert_eq!(exit_code(&mut tail), Some(0));
+    tail.signal("INT");
+    assert_eq!(tail.exit_code(), Some(0));
 }
 
 #[test]
 fn it_ends_without_a_word_once_nobody_reads_it() {
     let server = Server::start(&["--dev"]);
-    let mut tail = bowline(&["tail", "news", "--url", &server.url()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(tail.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert!(line.starts_with("bowline: news: subscribed"), "{line}");
-    drop(tail.stdout.take());
-    assert_eq!(exit_code(&mut tail), Some(1));
-    line.clear();
-    said.read_to_string(&mut line).unwrap();
-    assert_eq!(line, "");
+    let tail = bowline(&["tail", "news", "--url", &server.url()]).spawn();
+    let mut child = tail.unwrap();
+    let (read, said) = (child.stdout.take(), child.stderr.take());
+    let lines = Lines::of(said.map(|pipe| Box::new(pipe) as Pipe));
+    let mut tail = Process { child, lines };
+    tail.lines.with("bowline: news: subscribed");
+    drop(read);
+    assert_eq!(tail.exit_code(), Some(1));
+    assert_eq!(tail.lines.rest(), [""; 0]);
 }

@@ -10,12 +10,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 fn token(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = bowline(&["token"]);
     let command = command.args(arguments);
-    ended(
-        &command
-            .env("BOWLINE_ACCESS_JWT_SECRET", SECRET)
-            .output()
-            .unwrap(),
-    )
+    ended(command.env("BOWLINE_ACCESS_JWT_SECRET", SECRET))
 }
 
 #[test]
