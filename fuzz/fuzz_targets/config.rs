@@ -6,11 +6,15 @@
 #[path = "../../crates/cli/src"]
 mod cli {
     pub(crate) mod settings;
+    pub(crate) mod url;
 }
 
 use std::{fs, path::PathBuf, process};
 
-use cli::settings::{Settings, Sources, load};
+use cli::{
+    settings::{Settings, Sources, load},
+    url,
+};
 use libfuzzer_sys::fuzz_target;
 
 fn file() -> PathBuf {
@@ -25,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     let environment = environment
         .lines()
         .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), value.into()))
         .collect();
     let path = file();
     fs::write(&path, file_text).expect("the folder for temporary files can be written");
