@@ -148,21 +148,7 @@ fn whole(dev: bool) -> Value {
     }
     whole["paths"]["/api/publish"]["post"]["requestBody"] = publish_body();
     let schemas = &mut whole["components"]["schemas"];
-    for choice in schemas["DisconnectRequest"]["oneOf"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
-        choice["additionalProperties"] = false.into();
-        for (name, form) in [
-            ("session", "^[0-9a-f]{32}$"),
-            ("connection", "^(0|[1-9][0-9]{0,18})$"),
-        ] {
-            if let Some(schema) = choice["properties"].get_mut(name) {
-                schema["pattern"] = form.into();
-            }
-        }
-    }
+    schemas["DisconnectRequest"] = disconnect_request();
     schemas["Problem"] = problem();
     schemas["Publication"] = publication(&channel());
     schemas["BatchItem"] = publication(&judged_channel());
@@ -251,6 +237,35 @@ fn preflight(path: &str) -> Value {
             "description": "Every page may ask.",
             "headers": {"Access-Control-Allow-Origin": {"schema": {"type": "string"}}},
         }},
+    })
+}
+
+/// Exactly one of three; what utoipa makes of an `Option` allows all and none.
+fn disconnect_request() -> Value {
+    let choice = |name: &str, form: Value| {
+        let absent = json!({"type": "null"});
+        let mut properties = json!({"user": absent, "session": absent, "connection": absent});
+        properties[name] = form;
+        json!({"type": "object", "required": [name], "properties": properties})
+    };
+    json!({
+        "description": "Whom to disconnect: exactly one of the three. Others are absent or null.",
+        "oneOf": [
+            choice("user", json!({
+                "type": "string",
+                "description": "All connections of this user.",
+            })),
+            choice("session", json!({
+                "type": "string",
+                "pattern": "^[0-9a-f]{32}$",
+                "description": "The connection that holds this session, as `/ws/stats/detailed` shows it.",
+            })),
+            choice("connection", json!({
+                "type": "string",
+                "pattern": "^(0|[1-9][0-9]{0,18})$",
+                "description": "This connection.",
+            })),
+        ],
     })
 }
 
