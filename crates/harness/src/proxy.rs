@@ -42,27 +42,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Opens `count` ports on loopback. Jitter is drawn from the seed, separately for each link.
-    pub async fn start(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
-        Self::open(upstream, &vec![Route::default(); count], rng, false)
-    }
-
-    /// The same for links whose WebSocket frames can be struck by [`FrameRule`]s.
-    pub async fn start_framed(upstream: SocketAddr, count: usize, rng: &Rng) -> io::Result<Self> {
-        Self::open(upstream, &vec![Route::default(); count], rng, true)
-    }
-
-    /// The same with addresses of their own.
-    pub async fn start_on(
+    /// Opens a link for each route; by default one is a free port on loopback. Jitter is drawn from the
+    /// seed, separately for each link. Of links that are `framed` [`FrameRule`]s can strike the WebSocket
+    /// frames.
+    pub async fn start(
         upstream: SocketAddr,
         routes: &[Route],
         rng: &Rng,
         framed: bool,
     ) -> io::Result<Self> {
-        Self::open(upstream, routes, rng, framed)
-    }
-
-    fn open(upstream: SocketAddr, routes: &[Route], rng: &Rng, framed: bool) -> io::Result<Self> {
         let mut links = Vec::with_capacity(routes.len());
         let mut listeners = JoinSet::new();
         for (index, route) in routes.iter().enumerate() {

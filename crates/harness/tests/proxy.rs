@@ -6,7 +6,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use bowline_harness::{Direction, Fault, FaultKind, FrameAction, FrameRule, Proxy, Rng};
+use bowline_harness::{Direction, Fault, FaultKind, FrameAction, FrameRule, Proxy, Rng, Route};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -33,10 +33,14 @@ async fn echo() -> SocketAddr {
     address
 }
 
+/// A proxy of one link.
+async fn start(upstream: SocketAddr, framed: bool) -> Proxy {
+    let (routes, rng) = ([Route::default()], Rng::new(SEED));
+    Proxy::start(upstream, &routes, &rng, framed).await.unwrap()
+}
+
 async fn proxied() -> (Proxy, TcpStream) {
-    let proxy = Proxy::start(echo().await, 1, &Rng::new(SEED))
-        .await
-        .unwrap();
+    let proxy = start(echo().await, false).await;
     let stream = dial(&proxy).await;
     (proxy, stream)
 }
@@ -168,7 +172,7 @@ async fn a_hole_swallows_everything_then_gives_it_back() {
 async fn a_one_way_hole_lets_the_other_way_pass() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap();
-    let proxy = Proxy::start(upstream, 1, &Rng::new(SEED)).await.unwrap();
+    let proxy = start(upstream, false).await;
     let mut client = dial(&proxy).await;
     let (mut server, _) = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
     proxy.links()[0].begin(Fault::HoleToServer);
@@ -241,9 +245,7 @@ async fn a_throttle_holds_its_rate() {
 async fn back_pressure_reaches_the_server() {
     const HELD_BYTES_MAX: usize = 600 * 1024;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = Proxy::start(listener.local_addr().unwrap(), 1, &Rng::new(SEED))
-        .await
-        .unwrap();
+    let proxy = start(listener.local_addr().unwrap(), false).await;
     let _client = dial(&proxy).await;
     let (server, _) = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
     socket2::SockRef::from(&server)
@@ -301,9 +303,7 @@ async fn poll_dial(
 
 #[tokio::test]
 async fn an_armed_cut_waits_for_a_connection_and_heal_disarms_it() {
-    let proxy = Proxy::start(echo().await, 1, &Rng::new(SEED))
-        .await
-        .unwrap();
+    let proxy = start(echo().await, false).await;
     let link = &proxy.links()[0];
     link.begin(Fault::Reset { after_bytes: 8 });
     let mut first = dial(&proxy).await;
@@ -323,7 +323,7 @@ async fn a_dead_upstream_is_a_reset() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let proxy = Proxy::start(closed, 1, &Rng::new(SEED)).await.unwrap();
+    let proxy = start(closed, false).await;
     let mut stream = dial(&proxy).await;
     assert!(rest(&mut stream).await.1.is_err());
 }
@@ -337,9 +337,7 @@ fn frame(text: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn rules_strike_frames_of_their_type_and_no_byte_else() {
-    let proxy = Proxy::start_framed(echo().await, 1, &Rng::new(SEED))
-        .await
-        .unwrap();
+    let proxy = start(echo().await, true).await;
     let link = &proxy.links()[0];
     let rule = |message, action| {
         link.add_rule(FrameRule {
@@ -387,9 +385,7 @@ async fn rules_strike_frames_of_their_type_and_no_byte_else() {
 
 #[tokio::test]
 async fn a_framed_link_passes_what_is_no_websocket() {
-    let proxy = Proxy::start_framed(echo().await, 1, &Rng::new(SEED))
-        .await
-        .unwrap();
+    let proxy = start(echo().await, true).await;
     let mut stream = dial(&proxy).await;
     let mut rng = Rng::new(SEED);
     let mut sent = b"no head\r\n\r\n".to_vec();

@@ -107,9 +107,9 @@ impl World {
         let address = server.address();
         let routes = ground.routes(0, load.clients);
         let framed = options.theme.is_open_ended();
-        let links = Proxy::start_on(address, &routes, &rng.fork(10), framed).await?;
+        let links = Proxy::start(address, &routes, &rng.fork(10), framed).await?;
         let routes = ground.routes(load.clients, HTTP_LINKS);
-        let http_links = Proxy::start_on(address, &routes, &rng.fork(11), false).await?;
+        let http_links = Proxy::start(address, &routes, &rng.fork(11), false).await?;
         let progress = Arc::new(Progress::new(load.clients));
         let hosts = ground.hosts.as_ref().map(|hosts| &hosts.clients);
         let drivers = start_drivers(options, hosts, &progress).await?;
