@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use command::{PATIENCE, Process, bowline, output, serve};
+use command::{PATIENCE, Process, Server, bowline, output, serve};
 
 fn run(arguments: &[&str]) -> Output {
     output(&mut bowline(arguments))
@@ -24,24 +24,6 @@ fn run(arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-struct Server {
-    process: Process,
-    url: String,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let process = Process::start(&mut serve(arguments));
-        let url = process.url();
-        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-        Self { process, url }
-    }
-
-    fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
-    }
 }
 
 #[test]

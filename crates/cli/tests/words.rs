@@ -1,8 +1,4 @@
 //! What the command says to whoever mistyped it, and the code that it ends with.
-#![expect(
-    clippy::unwrap_used,
-    reason = "clippy does not take helpers of integration tests for tests"
-)]
 
 #[expect(dead_code, reason = "one signal ends whatever is ended here")]
 #[path = "support/command.rs"]

@@ -112,6 +112,25 @@ impl Drop for Process {
     }
 }
 
+/// A server that has said where it serves.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) url: String,
+}
+
+impl Server {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let process = Process::start(&mut serve(arguments));
+        let url = process.url();
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        Self { process, url }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("it begins so")
+    }
+}
+
 fn signal(id: u32, name: &str) {
     let id = id.to_string();
     let sent = Command::new("kill").args(["-s", name, &id]).status();

@@ -2,10 +2,7 @@
 
 use std::fs;
 
-use super::{
-    command::{Process, serve},
-    run,
-};
+use super::{command::Server, run};
 
 #[test]
 fn a_folder_without_a_log_is_none_that_is_good() {
@@ -18,8 +15,7 @@ fn a_folder_without_a_log_is_none_that_is_good() {
         assert_eq!(run(&["log", action, path]), (Some(1), told), "{action}");
     }
     let embedded = ["--dev", "--engine", "embedded", "--data-dir", path];
-    let mut server = Process::start(&mut serve(&embedded));
-    server.url();
+    let mut server = Server::start(&embedded).process;
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     for action in ["verify", "dump", "stats"] {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use super::{
     bowline,
-    command::{Lines, Pipe, Process, serve},
+    command::{Lines, Pipe, Process, Server},
     run,
 };
 
@@ -13,25 +13,8 @@ const SECRET: [&str; 2] = [
     "access.jwt_secret=0123456789abcdef0123456789abcdef",
 ];
 
-struct Server {
-    /// Ends with this.
-    _process: Process,
-    authority: String,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let process = Process::start(&mut serve(arguments));
-        let authority = process.url().rsplit('/').next().unwrap().to_owned();
-        Self {
-            _process: process,
-            authority,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("ws://{}/ws", self.authority)
-    }
+fn url(server: &Server) -> String {
+    format!("ws://{}/ws", server.address())
 }
 
 #[test]
@@ -50,7 +33,7 @@ fn why_no_link_comes_about_is_told() {
     for (url, told) in [
         ("ws://nosuchhost.invalid/ws".to_owned(), "lookup"),
         (format!("wss://127.0.0.1:{port}/ws"), "TLS"),
-        (format!("ws://{}", server.authority), "the path /ws"),
+        (format!("ws://{}", server.address()), "the path /ws"),
     ] {
         let authority = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -67,7 +50,7 @@ fn why_no_link_comes_about_is_told() {
 fn a_token_that_is_refused_is_told_from_one_that_is_missing() {
     let server = Server::start(&SECRET);
     let refused = |token: Option<&str>| {
-        let mut tail = bowline(&["tail", "news", "--url", &server.url()]);
+        let mut tail = bowline(&["tail", "news", "--url", &url(&server)]);
         tail.envs(token.map(|token| ("BOWLINE_TOKEN", token)));
         let (code, said) = super::ended(&mut tail);
         assert_eq!(code, Some(1), "{said}");
@@ -88,10 +71,9 @@ fn a_token_that_is_refused_is_told_from_one_that_is_missing() {
 fn a_channel_named_twice_is_followed_once() {
     let server = Server::start(&["--dev"]);
     let mut tail = bowline(&["tail", "news", "news", "--since", "first"]);
-    let mut tail = Process::start(tail.args(["--url", &server.url()]));
-    let url = format!("http://{}", server.authority);
+    let mut tail = Process::start(tail.args(["--url", &url(&server)]));
     for data in ["1", "2"] {
-        let (code, said) = run(&["publish", "news", data, "--url", &url]);
+        let (code, said) = run(&["publish", "news", data, "--url", &server.url]);
         assert_eq!(code, Some(0), "{said}");
     }
     for data in ["1", "2"] {
@@ -105,7 +87,7 @@ fn a_channel_named_twice_is_followed_once() {
 #[test]
 fn it_ends_without_a_word_once_nobody_reads_it() {
     let server = Server::start(&["--dev"]);
-    let tail = bowline(&["tail", "news", "--url", &server.url()]).spawn();
+    let tail = bowline(&["tail", "news", "--url", &url(&server)]).spawn();
     let mut child = tail.unwrap();
     let (read, said) = (child.stdout.take(), child.stderr.take());
     let lines = Lines::of(said.map(|pipe| Box::new(pipe) as Pipe));
