@@ -2,11 +2,13 @@
 //! what this side has compressed comes back as it was.
 #![no_main]
 
+#[path = "../../crates/ws/tests/support/agreed.rs"]
+mod agreed;
+
 use std::sync::OnceLock;
 
 use bowline_ws::{
-    Decoder, Deflater, Event, Extensions, Inflater, Limits, MessageKind, Role, UpgradeRequest,
-    accept, encode_message,
+    Decoder, Deflater, Event, Extensions, Inflater, Limits, MessageKind, Role, encode_message,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -14,25 +16,7 @@ const MESSAGE_BYTES_MAX: usize = 8_192;
 
 fn extensions() -> Extensions {
     static AGREED: OnceLock<Extensions> = OnceLock::new();
-    *AGREED.get_or_init(|| {
-        let headers = [
-            ("Host", "h"),
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Extensions", "permessage-deflate"),
-        ];
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_bytes()));
-        let request = UpgradeRequest {
-            method: "GET",
-            is_http_1_1: true,
-            headers,
-        };
-        accept(request, &[]).expect("a good request").extensions
-    })
+    *AGREED.get_or_init(|| agreed::agreed("permessage-deflate"))
 }
 
 fn decode(bytes: &mut [u8], inflater: &mut Inflater) -> Option<Vec<u8>> {
