@@ -43,6 +43,12 @@ fail() {
     exit 1
 }
 
+# That is a verdict on what was tested, and recorded as one.
+unfinished() {
+    echo "autobahn: FAILED: $* within $timeout_secs s." >&2
+    stop_background
+}
+
 has_wstest() {
     [[ -x "$venv/bin/wstest" ]] &&
         "$venv/bin/wstest" --autobahnversion 2>&1 | grep -qF "AutobahnTestSuite $wstest_version"
@@ -136,7 +142,8 @@ test_server() {
     (cd "$reports" && timeout "$timeout_secs" "$venv/bin/wstest" -m fuzzingclient -s spec.json) \
         >"$reports/wstest.log" 2>&1 || {
         tail -n 20 "$reports/wstest.log" >&2
-        fail "wstest did not finish within $timeout_secs s."
+        unfinished "wstest did not finish"
+        return 1
     }
     stop_background
     python3 "$here/judge.py" "$reports/index.json" "$here/$form.txt" "$agent" server
@@ -160,7 +167,8 @@ test_client() {
     timeout "$timeout_secs" "$client" "ws://127.0.0.1:$port" "$agent" \
         >"$reports/client.log" 2>&1 || {
         tail -n 20 "$reports/client.log" >&2
-        fail "the client did not finish all cases within $timeout_secs s."
+        unfinished "the client did not finish all cases"
+        return 1
     }
     stop_background
     python3 "$here/judge.py" "$reports/index.json" "$here/$form.txt" "$agent" client
